@@ -1,0 +1,1 @@
+"""What a vision activation layer really costs."""

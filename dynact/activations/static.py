@@ -1,0 +1,38 @@
+"""The static activations: torch.nn's own, behind one kind of factory.
+
+`per_element` makes a factory of a layer that acts on each element alone; `prelu` is the one
+static activation that has to know its channels.
+"""
+
+import functools
+from collections.abc import Callable
+
+from torch import nn
+
+from dynact.activations._checks import finite_number, positive_integer
+
+
+def per_element(layer: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """Give `layer` the signature of a registry factory: channels first, then its own options."""
+
+    def build(_channels: int, **options: object) -> nn.Module:
+        return layer(**options)
+
+    # The registry reads the options it may pass on from the layer's signature.
+    return functools.update_wrapper(build, layer, updated=())
+
+
+def prelu(channels: int, shared: bool = False, init: float = 0.25) -> nn.PReLU:
+    """PReLU, y = max(x, 0) + w·min(x, 0) (He et al. 2015, arXiv 1502.01852, section 2.1).
+
+    Parameters
+    ----------
+    channels
+        C. The layer has C parameters, one slope a channel; 1 where `shared`.
+    shared
+        One slope for all channels.
+    init
+        The slopes' first value.
+    """
+    slopes = 1 if shared else positive_integer("channels", channels)
+    return nn.PReLU(slopes, init=finite_number("init", init))

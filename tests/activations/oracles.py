@@ -1,0 +1,220 @@
+"""What each activation should return, in float64 and plain loops, from the published formulas.
+
+Nothing here calls torch or dynact. An oracle takes the input, the layer's parameters and
+buffers by their names in the state_dict, and the layer's options.
+"""
+
+import math
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+State = dict[str, Array]
+
+EPSILON = 1e-5  # torch's default for every BN here
+
+
+def sigmoid(v: float) -> float:
+    return 1 / (1 + math.exp(-v))
+
+
+def hard_sigmoid(v: float) -> float:
+    return min(max(v + 3, 0), 6) / 6
+
+
+def elementwise(formula: Callable[[float], float]) -> Callable[..., Array]:
+    def oracle(x: Array, _state: State) -> Array:
+        return np.array([formula(float(v)) for v in x.ravel()]).reshape(x.shape)
+
+    return oracle
+
+
+def prelu(x: Array, state: State) -> Array:
+    y = np.empty_like(x)
+    slopes = np.broadcast_to(state["weight"], x.shape[1])
+    for index in np.ndindex(x.shape):
+        y[index] = x[index] if x[index] > 0 else slopes[index[1]] * x[index]
+    return y
+
+
+def depthwise(x: Array, weight: Array, bias: Array | None) -> Array:
+    """Cross-correlation of each channel with its own kernel, zeros outside."""
+    height, width = weight.shape[2:]
+    y = np.zeros_like(x)
+    for n, c, h, w in np.ndindex(x.shape):
+        total = 0.0 if bias is None else bias[c]
+        for i, j in product(range(height), range(width)):
+            row, column = h + i - height // 2, w + j - width // 2
+            if 0 <= row < x.shape[2] and 0 <= column < x.shape[3]:
+                total += weight[c, 0, i, j] * x[n, c, row, column]
+        y[n, c, h, w] = total
+    return y
+
+
+def batch_norm(x: Array, state: State, name: str, training: bool = False) -> Array:
+    y = np.empty_like(x)
+    for c in range(x.shape[1]):
+        mean, variance = state[f"{name}.running_mean"][c], state[f"{name}.running_var"][c]
+        if training:
+            mean, variance = x[:, c].mean(), x[:, c].var()
+        unit = (x[:, c] - mean) / math.sqrt(variance + EPSILON)
+        y[:, c] = unit * state[f"{name}.weight"][c] + state[f"{name}.bias"][c]
+    return y
+
+
+def frelu(x: Array, state: State, training: bool = False) -> Array:
+    convolved = depthwise(x, state["conv.weight"], state.get("conv.bias"))
+    t = batch_norm(convolved, state, "bn", training)
+    return np.where(x > t, x, t)
+
+
+def frelu_light(x: Array, state: State, training: bool = False) -> Array:
+    t = sum(
+        batch_norm(depthwise(x, state[f"conv_{size}.weight"], None), state, f"bn_{size}", training)
+        for size in ("1x3", "3x1")
+    )
+    return np.where(x > t, x, t)
+
+
+def dwconv_bn_relu(x: Array, state: State, training: bool = False) -> Array:
+    y = batch_norm(depthwise(x, state["conv.weight"], None), state, "bn", training)
+    return np.where(y > 0, y, 0)
+
+
+def window(x: Array, n: int, c: int, h: int, w: int) -> list[float]:
+    """Return the values of a 3×3 window that lie inside the map."""
+    rows = [r for r in (h - 1, h, h + 1) if 0 <= r < x.shape[2]]
+    columns = [k for k in (w - 1, w, w + 1) if 0 <= k < x.shape[3]]
+    return [float(x[n, c, r, k]) for r in rows for k in columns]
+
+
+def funnel_maxpool(x: Array, _state: State) -> Array:
+    y = np.empty_like(x)
+    for index in np.ndindex(x.shape):
+        y[index] = max(x[index], *window(x, *index))
+    return y
+
+
+def funnel_avgpool(x: Array, _state: State) -> Array:
+    y = np.empty_like(x)
+    for index in np.ndindex(x.shape):
+        y[index] = max(x[index], sum(window(x, *index)) / 9)
+    return y
+
+
+def fully_connected(v: Array, state: State, name: str) -> Array:
+    return np.einsum("oi,i->o", state[f"{name}.weight"], v) + state[f"{name}.bias"]
+
+
+def pooled(sample: Array) -> Array:
+    return np.array([channel.mean() for channel in sample])
+
+
+def dyrelu(
+    x: Array,
+    state: State,
+    shared: bool,
+    k: int = 2,
+    lambda_a: float = 1.0,
+    lambda_b: float = 0.5,
+    gate: str = "sigmoid",
+) -> Array:
+    squash = sigmoid if gate == "sigmoid" else hard_sigmoid
+    y = np.empty_like(x)
+    for n, sample in enumerate(x):
+        hidden = np.maximum(fully_connected(pooled(sample), state, "fc1"), 0)
+        delta = [2 * squash(float(v)) - 1 for v in fully_connected(hidden, state, "fc2")]
+        for c, channel in enumerate(sample):
+            first = 0 if shared else c * 2 * k
+            slopes = [lambda_a * d for d in delta[first : first + k]]
+            slopes[0] += 1
+            intercepts = [lambda_b * d for d in delta[first + k : first + 2 * k]]
+            for place in np.ndindex(channel.shape):
+                lines = zip(slopes, intercepts, strict=True)
+                y[(n, c, *place)] = max(a * channel[place] + b for a, b in lines)
+    return y
+
+
+def dyrelu_c(
+    x: Array, state: State, tau: float = 10.0, gamma: float = 1 / 3, **options: object
+) -> Array:
+    y = dyrelu(x, state, shared=False, **options)  # type: ignore[arg-type]
+    weight, bias = state["spatial.weight"][0, :, 0, 0], state["spatial.bias"][0]
+    size = x.shape[2] * x.shape[3]
+    for n in range(x.shape[0]):
+        z = {(h, w): (weight @ x[n, :, h, w] + bias) / tau for h, w in np.ndindex(x.shape[2:])}
+        total = sum(math.exp(v) for v in z.values())
+        for (h, w), v in z.items():
+            y[n, :, h, w] *= min(gamma * size * math.exp(v) / total, 1)
+    return y
+
+
+def se(x: Array, state: State) -> Array:
+    y = np.empty_like(x)
+    for n, sample in enumerate(x):
+        hidden = np.maximum(fully_connected(pooled(sample), state, "fc1"), 0)
+        for c, v in enumerate(fully_connected(hidden, state, "fc2")):
+            y[n, c] = sample[c] * sigmoid(float(v))
+    return y
+
+
+def maxout(x: Array, state: State, k: int = 2) -> Array:
+    y = np.empty_like(x)
+    weight, bias = state["conv.weight"][:, :, 0, 0], state["conv.bias"]
+    for n, c, h, w in np.ndindex(x.shape):
+        rows = range(c * k, c * k + k)
+        y[n, c, h, w] = max(weight[row] @ x[n, :, h, w] + bias[row] for row in rows)
+    return y
+
+
+def acon(x: Array, p1: Array, p2: Array, beta: Array) -> Array:
+    """β is (N, C)."""
+    y = np.empty_like(x)
+    for n, c, h, w in np.ndindex(x.shape):
+        v = x[n, c, h, w]
+        d = (p1[0, c, 0, 0] - p2[0, c, 0, 0]) * v
+        y[n, c, h, w] = d * sigmoid(beta[n, c] * d) + p2[0, c, 0, 0] * v
+    return y
+
+
+def acon_c(x: Array, state: State) -> Array:
+    beta = np.broadcast_to(state["beta"][0, :, 0, 0], x.shape[:2])
+    return acon(x, state["p1"], state["p2"], beta)
+
+
+def meta_acon_c(x: Array, state: State, batch_norm_after_fc: bool = False) -> Array:
+    v = np.stack([pooled(sample) for sample in x])
+    for fc, bn in (("fc1", "bn1"), ("fc2", "bn2")):
+        v = np.stack([fully_connected(row, state, fc) for row in v])
+        if batch_norm_after_fc:
+            v = batch_norm(v, state, bn)
+    return acon(x, state["p1"], state["p2"], np.vectorize(sigmoid)(v))
+
+
+ORACLES: dict[str, Callable[..., Array]] = {
+    "relu": elementwise(lambda v: max(v, 0.0)),
+    "leaky_relu": elementwise(lambda v: v if v > 0 else 0.01 * v),
+    "prelu": prelu,
+    "relu6": elementwise(lambda v: min(max(v, 0.0), 6.0)),
+    "sigmoid": elementwise(sigmoid),
+    "silu": elementwise(lambda v: v * sigmoid(v)),
+    "gelu": elementwise(lambda v: v * (1 + math.erf(v / math.sqrt(2))) / 2),
+    "mish": elementwise(lambda v: v * math.tanh(math.log1p(math.exp(v)))),
+    "hardswish": elementwise(lambda v: v * hard_sigmoid(v)),
+    "frelu": frelu,
+    "frelu_light": frelu_light,
+    "dyrelu_a": lambda x, state, **options: dyrelu(x, state, shared=True, **options),
+    "dyrelu_b": lambda x, state, **options: dyrelu(x, state, shared=False, **options),
+    "dyrelu_c": dyrelu_c,
+    "se": se,
+    "maxout": maxout,
+    "acon_c": acon_c,
+    "meta_acon_c": meta_acon_c,
+    "identity": elementwise(lambda v: v),
+    "dwconv_bn_relu": dwconv_bn_relu,
+    "funnel_maxpool": funnel_maxpool,
+    "funnel_avgpool": funnel_avgpool,
+}

@@ -1,0 +1,37 @@
+"""Layers and inputs to test with, and which names they go for."""
+
+import torch
+from torch import nn
+
+from dynact.activations import create, names
+
+from .oracles import State
+
+OWN = tuple(n for n in names() if type(create(n, 4)).__module__.startswith("dynact"))
+ANY_DIMS = tuple(n for n in names() if n not in OWN or n in {"dyrelu_a", "dyrelu_b", "se"})
+
+
+def dims_of(name: str) -> tuple[int, ...]:
+    """Return the numbers of dimensions that an activation takes; a new one takes 4."""
+    return (2, 3, 4) if name in ANY_DIMS else (4,)
+
+
+def layer(name: str, channels: int, seed: int = 0, **options: object) -> nn.Module:
+    """Return an activation in float64 and eval mode with every parameter and statistic random."""
+    generator = torch.Generator().manual_seed(seed)
+    module = create(name, channels, **options).double().eval()
+    with torch.no_grad():
+        for key, value in module.state_dict().items():
+            if value.is_floating_point():
+                value.normal_(generator=generator)
+            if key.endswith("running_var"):
+                value.square_().add_(0.1)
+    return module
+
+
+def normal(*shape: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def state_of(module: nn.Module) -> State:
+    return {key: value.numpy() for key, value in module.state_dict().items()}

@@ -1,0 +1,106 @@
+"""create and names: the registry, and how it refuses."""
+
+import re
+
+import pytest
+from torch import nn
+
+from dynact.activations import create, names
+
+NAMES = [
+    *("relu", "leaky_relu", "prelu", "relu6", "sigmoid", "silu", "gelu", "mish", "hardswish"),
+    *("frelu", "frelu_light", "dyrelu_a", "dyrelu_b", "dyrelu_c"),
+    *("se", "maxout", "acon_c", "meta_acon_c"),
+    *("identity", "dwconv_bn_relu", "funnel_maxpool", "funnel_avgpool"),
+]
+
+
+def test_names_in_their_order() -> None:
+    assert names() == tuple(NAMES)
+
+
+@pytest.mark.parametrize("name", names())
+def test_each_call_makes_a_new_module(name: str) -> None:
+    first, second = create(name, 4), create(name, 4)
+    assert isinstance(first, nn.Module)
+    assert first is not second
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("frlu", "frelu"), ("DyReLU-B", "dyrelu_b"), ("acon", "acon_c"), ("swish", "hardswish")],
+)
+def test_unknown_name_is_answered_with_near_ones(name: str, near: str) -> None:
+    with pytest.raises(
+        ValueError, match=rf"^unknown activation '{name}': did you mean .*\b{near}\b.*\?$"
+    ):
+        create(name, 4)
+
+
+def test_name_like_no_other_is_answered_with_all() -> None:
+    message = f"unknown activation 'xyz': choose from {', '.join(NAMES)}"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        create("xyz", 4)
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("channels", [0, -3, True, 4.0, "4", None])
+def test_channels_must_be_a_positive_integer(name: str, channels: object) -> None:
+    message = re.escape(f"channels must be a positive integer, got {channels!r}")
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        create(name, channels)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", names())
+def test_unknown_option_is_refused(name: str) -> None:
+    with pytest.raises(
+        ValueError, match=rf"^unknown option 'colour' for {name}: it takes [\w, ]+$"
+    ):
+        create(name, 4, colour="red")
+
+
+def test_unknown_option_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"for se: it takes reduction$"):
+        create("se", 4, k=2)
+    with pytest.raises(ValueError, match=r"for sigmoid: it takes no options$"):
+        create("sigmoid", 4, inplace=True)
+
+
+POSITIVE = "must be a positive integer, got"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("frelu", {"kernel_size": 0}, f"kernel_size {POSITIVE} 0"),
+        ("frelu", {"kernel_size": 3.0}, f"kernel_size {POSITIVE} 3.0"),
+        ("frelu", {"kernel_size": (3, 3)}, f"kernel_size {POSITIVE} (3, 3)"),
+        ("frelu", {"kernel_size": 4}, "kernel_size must be odd to keep the input's size, got 4"),
+        ("se", {"reduction": 0}, f"reduction {POSITIVE} 0"),
+        ("se", {"reduction": True}, f"reduction {POSITIVE} True"),
+        ("meta_acon_c", {"reduction": -1}, f"reduction {POSITIVE} -1"),
+        ("maxout", {"k": 1.5}, f"k {POSITIVE} 1.5"),
+        ("prelu", {"init": float("nan")}, "init must be a finite number, got nan"),
+        *[
+            (name, options, message)
+            for name in ("dyrelu_a", "dyrelu_b", "dyrelu_c")
+            for options, message in [
+                ({"reduction": 0}, f"reduction {POSITIVE} 0"),
+                ({"reduction": 8.0}, f"reduction {POSITIVE} 8.0"),
+                ({"k": 0}, f"k {POSITIVE} 0"),
+                ({"k": False}, f"k {POSITIVE} False"),
+                ({"gate": "tanh"}, "gate must be one of sigmoid, hardsigmoid, got 'tanh'"),
+                ({"lambda_a": float("inf")}, "lambda_a must be a finite number, got inf"),
+                ({"lambda_b": "0.5"}, "lambda_b must be a finite number, got '0.5'"),
+            ]
+        ],
+        ("dyrelu_c", {"tau": 0}, "tau must be a positive number, got 0"),
+        ("dyrelu_c", {"tau": True}, "tau must be a finite number, got True"),
+        ("dyrelu_c", {"gamma": -0.1}, "gamma must be a positive number, got -0.1"),
+    ],
+)
+def test_option_out_of_range_is_refused(
+    name: str, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        create(name, 4, **options)
