@@ -1,0 +1,21 @@
+"""The suite's own gate: ReLU against itself, and against a little more of itself."""
+
+from typing import Any
+
+import pytest
+
+from dynact.replay import Replay
+from dynact.sweep import Sweep
+
+replay = Replay()
+
+
+@pytest.mark.benchmark(timer=replay.read)
+def bench_gate(sweep: Sweep, benchmark: Any) -> None:
+    """Find out whether ratios can be trusted on this machine, now."""
+    verdict, samples_ns = sweep.run_gate()
+    benchmark.extra_info |= verdict
+    replay.show(benchmark, samples_ns)
+    if not verdict["trustworthy"]:
+        # The rows are kept and marked, so this is a finding and not a failure.
+        pytest.xfail(f"ratios not trustworthy here and now: {verdict['message']}")

@@ -1,0 +1,274 @@
+"""The sweep as seen from pytest: its options, its session, its progress and its closing table."""
+
+import re
+import shlex
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from dynact.cases import Case
+from dynact.options import (
+    parse_count,
+    parse_number,
+    parse_resolutions,
+    parse_seconds,
+    parse_share,
+    parse_sizes,
+    split_list,
+)
+from dynact.progress import closing_table, format_seconds, gate_lines, progress_line
+from dynact.redact import without_paths
+from dynact.results import LATEST, RunError, RunFolder, find_run
+from dynact.sweep import Bench, Sweep, plan
+from dynact.worker import Settings, Worker, WorkerError
+
+ROOT = Path(__file__).parent
+BENCHES = ROOT / "benches"
+REPORTS = ROOT / "reports"
+SECONDS_BETWEEN_LINES = 10
+SWEEP = pytest.StashKey[Sweep]()
+AXES = {
+    # option: (field of Grid, parser, help)
+    "--activations": ("activations", split_list, "names of the registry"),
+    "--impls": ("impls", split_list, "formulations: reference"),
+    "--phases": ("phases", split_list, "inference, training"),
+    "--modes": ("modes", split_list, "eager, compile"),
+    "--dtypes": ("dtypes", split_list, "float32, float16, bfloat16, float64"),
+    "--memory-formats": ("memory_formats", split_list, "contiguous, channels_last"),
+    "--batches": ("batches", parse_sizes, "batch sizes"),
+    "--channels": ("channels", parse_sizes, "channel counts"),
+    "--resolutions": ("resolutions", parse_resolutions, "56 or 56x28 (height × width)"),
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("dynact", "dynact: the sweep of `pytest benches`")
+    add = group.addoption
+    add("--sweep", metavar="PRESET", default="quick",
+        help="smoke, quick (default), standard or full")  # fmt: skip
+    for option, (_, _, values) in AXES.items():
+        add(option, metavar="LIST", help=f"comma list in place of the preset's: {values}")
+    add("--activation-from", metavar="PKG.MOD:CLASS", action="append", default=[],
+        help="sweep your own layer beside ours; repeatable")  # fmt: skip
+    add("--device", metavar="NAME", help="default: the accelerator if there is one, else cpu")
+    add("--baseline", metavar="NAME", default="relu", help="compared with (default: relu)")
+    add("--threads", metavar="N", help="torch threads on the host (default: 1 on a CPU)")
+    add("--precision", metavar="SHARE", default="0.01",
+        help="stop a case when its interval is within ± this share (default: 0.01)")  # fmt: skip
+    add("--max-seconds", metavar="S", default="1.0",
+        help="stop timing a case after this time (default: 1.0)")  # fmt: skip
+    add("--budget", metavar="TIME", help="thin the sizes to end in, for example, 10m")
+    add("--run", metavar="NAME", help="folder in reports/ (default: the time)")
+    add("--resume", action="store_true",
+        help="measure what is missing in --run (default: the latest)")  # fmt: skip
+    add("--in-process", action="store_true", help="measure in pytest itself, for a debugger")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not _benches_asked_for(config):
+        return
+    try:
+        plugin = SweepPlugin(config)
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.pluginmanager.register(plugin)
+    if config.option.benchmark_json is None and plugin.run:
+        config.option.benchmark_json = str(plugin.run.folder / "benchmark.json")
+
+
+@pytest.fixture(scope="session")
+def sweep(pytestconfig: pytest.Config) -> Sweep:
+    """Return the session's sweep."""
+    return pytestconfig.stash[SWEEP]
+
+
+def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+    # People publish these files: the host's name stays out.
+    del machine_info["node"]
+
+
+def pytest_benchmark_update_json(output_json: dict[str, Any]) -> None:
+    for benchmark in output_json["benchmarks"]:
+        benchmark["stats"].pop("data", None)
+
+
+class SweepPlugin:
+    """One session of the sweep.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be done as asked; nothing has been measured or written then.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        option = config.option
+        self._config = config
+        self._started = datetime.fromtimestamp(psutil.Process().create_time())
+        settings = Settings(
+            device=option.device,
+            threads=parse_count(option.threads, "--threads") if option.threads else None,
+            precision=parse_share(option.precision, "--precision"),
+            max_seconds=parse_number(option.max_seconds, "--max-seconds"),
+        )
+        axes = {
+            field: parse(text, name)
+            for name, (field, parse, _) in AXES.items()
+            if (text := config.getoption(name)) is not None
+        }
+        budget_s = parse_seconds(option.budget, "--budget") if option.budget else None
+        self.name = _run_name(option.run, option.resume, self._started)
+        self._bench = _open_bench(settings, option.in_process)
+        config.add_cleanup(self._bench.close)
+        self._plan = plan(
+            option.sweep,
+            axes,
+            self._bench.welcome,
+            own_layers=tuple(option.activation_from),
+            baseline=option.baseline,
+            max_seconds=settings.max_seconds,
+            budget_s=budget_s,
+        )
+        for case in self._plan.own_layers():
+            self._bench.check(case)
+        self.run: RunFolder | None = None
+        if not option.collectonly:
+            self.run = RunFolder(
+                REPORTS / self.name,
+                resume=option.resume,
+                environment=self._environment(settings),
+            )
+            config.add_cleanup(self.run.close)
+            self._sweep = Sweep(self._bench, self.run, self._started)
+            config.stash[SWEEP] = self._sweep
+        self._to_measure = 0
+        self._first_case_at: float | None = None
+        self._last_line_at = 0.0
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "case" in metafunc.fixturenames:
+            cases = self._plan.cases
+            metafunc.parametrize("case", cases, ids=[case.id for case in cases])
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        done = self.run.done() if self.run else set()
+        measured = [item for item in items if _case_id(item) in done]
+        # The gate comes first: whoever watches learns at once whether to go on.
+        items[:] = sorted(
+            (item for item in items if _case_id(item) not in done),
+            key=lambda item: _case_id(item) is not None,
+        )
+        self._config.hook.pytest_deselected(items=measured)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._to_measure = sum(_case_id(item) is not None for item in session.items)
+        at_most = format_seconds(self._to_measure * self._plan.seconds_per_case)
+        self._write(f"dynact: {self._to_measure} cases in at most about {at_most}, run {self.name}")
+        if self._plan.too_large:
+            self._write(f"dynact: {self._plan.too_large} cases left out, too large for the device")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Iterator[None]:
+        try:
+            return (yield)
+        except (RunError, WorkerError) as error:
+            pytest.exit(str(error), returncode=1)
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        # A line of progress says more than a dot.
+        if report.when == "call" and report.passed and self._config.get_verbosity() <= 0:
+            return "passed", "", ""
+        return None
+
+    def pytest_runtest_logstart(self) -> None:
+        if self._first_case_at is None:
+            self._first_case_at = time.monotonic()
+
+    def pytest_runtest_logfinish(self) -> None:
+        done = len(self._sweep.rows)
+        now = time.monotonic()
+        in_place = self._reporter.isatty
+        if not done or not (in_place or now - self._last_line_at > SECONDS_BETWEEN_LINES):
+            return
+        self._last_line_at = now
+        elapsed_s = now - (self._first_case_at or now)
+        line = progress_line(done, self._to_measure, elapsed_s, self._sweep.rows[-1])
+        if in_place:
+            self._reporter.rewrite(line[: shutil.get_terminal_size().columns - 1], erase=True)
+        else:
+            self._write(line)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self) -> None:
+        if self.run is None:
+            return
+        self._reporter.section("dynact: time as a multiple of the baseline's")
+        for line, trustworthy in gate_lines(self._sweep.gates):
+            self._reporter.write_line(line, bold=True, green=trustworthy, red=not trustworthy)
+        for line in closing_table(self._sweep.rows):
+            self._write(line)
+        self._write(f"rows: {REPORTS.name}/{self.name}/rows.jsonl")
+        missing = self._to_measure - len(self._sweep.rows)
+        if missing:
+            self._write(f"{missing} cases are missing; go on with: {self._resume_command()}")
+
+    @property
+    def _reporter(self) -> pytest.TerminalReporter:
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        assert isinstance(reporter, pytest.TerminalReporter)
+        return reporter
+
+    def _write(self, line: str) -> None:
+        self._reporter.write_line(line)
+
+    def _environment(self, settings: Settings) -> dict[str, Any]:
+        return {
+            "started": self._started.isoformat(timespec="seconds"),
+            "command": ["pytest", *map(without_paths, self._config.invocation_params.args)],
+            "settings": {"precision": settings.precision, "max_seconds": settings.max_seconds},
+            **self._bench.welcome.environment,
+        }
+
+    def _resume_command(self) -> str:
+        arguments = shlex.join(map(str, self._config.invocation_params.args))
+        again = re.sub(r" --(run[= ]\S+|resume)\b", "", f" {arguments}")
+        return f"pytest{again} --run {self.name} --resume"
+
+
+def _benches_asked_for(config: pytest.Config) -> bool:
+    if config.option.help or config.option.version:
+        return False
+    asked = [
+        (config.invocation_params.dir / argument.split("::")[0]).resolve()
+        for argument in config.args
+    ]
+    return any(BENCHES.is_relative_to(path) or path.parent == BENCHES for path in asked)
+
+
+def _run_name(name: str | None, resume: bool, started: datetime) -> str:
+    if name is None:
+        return find_run(None, REPORTS).resolve().name if resume else f"{started:%Y-%m-%dT%H-%M-%S}"
+    if not re.fullmatch(r"\w[\w.-]*", name) or name == LATEST:
+        raise ValueError(f"--run takes a name of letters, digits, '.', '_' and '-', got {name!r}")
+    return name
+
+
+def _open_bench(settings: Settings, in_process: bool) -> Bench:
+    if in_process:
+        # Only here: it imports torch, which the parent of a worker does without.
+        from dynact.in_process import InProcess
+
+        return InProcess(settings)
+    return Worker(settings)
+
+
+def _case_id(item: pytest.Item) -> str | None:
+    callspec = getattr(item, "callspec", None)
+    case = callspec.params.get("case") if callspec else None
+    return case.id if isinstance(case, Case) else None

@@ -1,0 +1,104 @@
+"""The one seam to a device: its clock, its memory, its name."""
+
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+import torch
+
+from dynact.timing import Clock, EventClock, WallClock
+
+
+class Device(Protocol):
+    """What measuring needs of the machine that does the work."""
+
+    torch_device: torch.device
+    clock: Clock
+    name: str
+    """What its maker calls it."""
+    memory_bytes: int
+    """All the memory there is for tensors."""
+
+    def release_memory(self) -> None:
+        """Give cached, unused memory back."""
+
+
+def open_device(name: str | None) -> Device:
+    """Return the device called ``name``: ``"cpu"``, ``"cuda"``, ``"xpu:1"`` and so on.
+
+    ``None`` takes the accelerator where there is one, else the CPU.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device here; the message names those there are.
+    """
+    # current_accelerator() alone answers "cuda" on any CUDA build of torch.
+    accelerator = (
+        torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    )
+    if name is None:
+        name = accelerator.type if accelerator else "cpu"
+    if name == "cpu":
+        return Cpu()
+    present = ["cpu"]
+    if accelerator:
+        count = torch.accelerator.device_count()
+        present += [accelerator.type, *(f"{accelerator.type}:{i}" for i in range(count))]
+    if name not in present:
+        raise ValueError(f"device {name!r} is not there; this machine has: {', '.join(present)}")
+    return Accelerator(torch.device(name))
+
+
+class Cpu:
+    """The host itself."""
+
+    def __init__(self) -> None:
+        self.torch_device = torch.device("cpu")
+        self.clock: Clock = WallClock()
+        self.name = cpu_model()
+        self.memory_bytes: int = psutil.virtual_memory().total
+
+    def release_memory(self) -> None:
+        """Keep it: the worker's allocator is told to, as the accelerators' do."""
+
+
+class Accelerator:
+    """Any device that ``torch.accelerator`` speaks for: CUDA, ROCm, XPU and others."""
+
+    def __init__(self, device: torch.device) -> None:
+        torch.accelerator.set_device_index(device.index or 0)
+        self.torch_device = device
+        self.clock: Clock = EventClock(self)
+        self.name = str(torch.get_device_module(device).get_device_name(device))
+        self.memory_bytes = torch.accelerator.get_memory_info(device)[1]
+
+    def event(self) -> torch.Event:
+        """Return a new event that can be timed."""
+        return torch.Event(self.torch_device, enable_timing=True)
+
+    def synchronize(self) -> None:
+        """Wait until all queued work is done."""
+        torch.accelerator.synchronize(self.torch_device)
+
+    def release_memory(self) -> None:
+        """Give cached, unused memory back."""
+        torch.accelerator.empty_cache()
+
+    def reset_peak(self) -> None:
+        """Start a new observation of the allocator's peak."""
+        torch.accelerator.reset_peak_memory_stats(self.torch_device)
+
+    def peak_bytes(self) -> int:
+        """Return the most bytes allocated to tensors at once since `reset_peak`."""
+        return torch.accelerator.max_memory_allocated(self.torch_device)
+
+
+def cpu_model() -> str:
+    """Return the processor's brand string, or its architecture where the system hides it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return torch.backends.cpu.get_cpu_capability()

@@ -1,0 +1,80 @@
+"""The suite's own gate: whether ratios can be trusted on this machine, now."""
+
+import time
+from typing import Any
+
+import torch
+from torch import nn
+
+from dynact.device import Device
+from dynact.timing import Comparison, compare
+from dynact.timing.clock import Call
+
+TOLERANCE = 0.005
+"""The most by which ReLU against itself may differ from 1."""
+CONFIDENCE = 0.999
+"""One interval judges a whole run, so that its false alarms must be rare."""
+PRECISION = 0.002
+MAX_SECONDS = 4.0
+SHAPE = {"cpu": (1, 64, 56, 56)}
+ACCELERATOR_SHAPE = (64, 256, 56, 56)
+"""Large enough that memory traffic, not the kernel's launch, takes the time."""
+
+
+def run_gate(device: Device) -> tuple[dict[str, Any], list[float]]:
+    """Compare ReLU with itself, and with ReLU on a known few elements more.
+
+    Returns
+    -------
+    tuple
+        The verdict: ``trustworthy``; ``_ratio``, ``_lo`` and ``_hi`` for each of ``self`` and
+        ``more``; ``more_elements``, the known ratio of elements; seconds; ``message``, what is
+        wrong. And ReLU's samples in ns.
+    """
+    start_s = time.perf_counter()
+    shape = SHAPE.get(device.torch_device.type, ACCELERATOR_SHAPE)
+    wider = (*shape[:-1], shape[-1] + 1)
+    with torch.inference_mode():
+        x = torch.randn(shape, device=device.torch_device)
+        more = torch.randn(wider, device=device.torch_device)
+        first, second = nn.ReLU(), nn.ReLU()
+        timing_s = time.perf_counter()
+        with_itself = _compare(lambda: first(x), lambda: second(x), device)
+        with_more = _compare(lambda: first(more), lambda: second(x), device)
+        timing_s = time.perf_counter() - timing_s
+    faults = []
+    if not with_itself.overhead_lo <= 1 <= with_itself.overhead_hi:
+        faults.append(f"ReLU against itself excludes 1: {with_itself}")
+    if abs(with_itself.overhead - 1) > TOLERANCE:
+        faults.append(f"ReLU against itself is off by more than {TOLERANCE:.1%}: {with_itself}")
+    if not with_more.overhead_lo > 1:
+        faults.append(f"ReLU on more elements is not seen to take longer: {with_more}")
+    verdict = {
+        "trustworthy": not faults,
+        **_figures("self", with_itself),
+        **_figures("more", with_more),
+        "more_elements": more.numel() / x.numel(),
+        "timing_s": timing_s,
+        "case_s": time.perf_counter() - start_s,
+        "message": "; ".join(faults),
+    }
+    return verdict, list(with_itself.target_samples_ns)
+
+
+def _compare(target: Call, baseline: Call, device: Device) -> Comparison:
+    return compare(
+        target,
+        baseline,
+        clock=device.clock,
+        precision=PRECISION,
+        max_seconds=MAX_SECONDS,
+        confidence=CONFIDENCE,
+    )
+
+
+def _figures(name: str, comparison: Comparison) -> dict[str, float]:
+    return {
+        f"{name}_ratio": comparison.overhead,
+        f"{name}_lo": comparison.overhead_lo,
+        f"{name}_hi": comparison.overhead_hi,
+    }

@@ -1,0 +1,138 @@
+"""Measures in the process it runs in: the worker's inside, or pytest itself under a debugger."""
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from dataclasses import asdict
+from typing import IO, Any
+
+import psutil
+import torch
+
+from dynact import activations
+from dynact.cases import Case
+from dynact.device import open_device
+from dynact.environment import describe_environment
+from dynact.gate import run_gate
+from dynact.measure import check_layer, measure
+from dynact.results import Row
+from dynact.worker import Settings, Welcome
+
+
+class InProcess:
+    """Does what `dynact.worker.Worker` does, without a process of its own.
+
+    Raises
+    ------
+    ValueError
+        If the device is not there.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._device = open_device(settings.device)
+        on_cpu = self._device.torch_device.type == "cpu"
+        if settings.threads or on_cpu:
+            torch.set_num_threads(settings.threads or 1)
+        self.welcome = Welcome(
+            device=str(self._device.torch_device),
+            memory_bytes=self._device.memory_bytes,
+            activations=activations.names(),
+            environment=describe_environment(self._device),
+        )
+
+    def measure(self, case: Case) -> tuple[Row, list[float]]:
+        """Return the case's row and its samples in ns."""
+        measurement = measure(
+            case,
+            self._device,
+            precision=self._settings.precision,
+            max_seconds=self._settings.max_seconds,
+        )
+        return measurement.row, list(measurement.samples_ns)
+
+    def check(self, case: Case) -> None:
+        """Try the case's layer once; raises ValueError in one line if it cannot be compared."""
+        check_layer(case, self._device)
+
+    def run_gate(self) -> tuple[dict[str, Any], list[float]]:
+        """Return the gate's verdict and ReLU's samples in ns (`dynact.gate.run_gate`)."""
+        return run_gate(self._device)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def main() -> None:
+    """Answer the requests of a `dynact.worker.Worker`, a JSON line each, until it is gone."""
+    answers = _own_standard_output()
+    requests = _read_ahead(sys.stdin.buffer)
+    # Ctrl-C reaches the whole process group; the parent decides when a case may end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def answer(content: dict[str, Any]) -> None:
+        answers.write(json.dumps(content).encode() + b"\n")
+        answers.flush()
+
+    try:
+        bench = InProcess(Settings(**json.loads(sys.argv[1])))
+    except ValueError as error:
+        answer({"fault": str(error)})
+        return
+    if bench.welcome.device == "cpu":
+        _fail_before_the_system_does()
+    answer(asdict(bench.welcome))
+    while True:
+        answer(_serve(bench, requests.get()))
+
+
+def _serve(bench: InProcess, request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        if request["do"] == "gate":
+            verdict, samples_ns = bench.run_gate()
+            return {"verdict": verdict, "samples_ns": samples_ns}
+        case = Case(**request["case"])
+        if request["do"] == "check":
+            bench.check(case)
+            return {}
+    except ValueError as error:
+        return {"fault": str(error)}
+    row, samples_ns = bench.measure(case)
+    return {"row": row.figures(), "samples_ns": samples_ns}
+
+
+def _own_standard_output() -> IO[bytes]:
+    """Keep the pipe to the parent for answers; what a layer prints goes to standard error."""
+    pipe = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return os.fdopen(pipe, "wb")
+
+
+def _read_ahead(pipe: IO[bytes]) -> "queue.SimpleQueue[dict[str, Any]]":
+    """Read requests in a thread, which ends the process at once when the parent is gone."""
+    requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in pipe:
+            requests.put(json.loads(line))
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    return requests
+
+
+def _fail_before_the_system_does() -> None:
+    """Let an allocation beyond the free memory fail, in place of the system killing processes."""
+    if sys.platform == "linux":
+        import resource
+
+        available = psutil.Process().memory_info().data + psutil.virtual_memory().available
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (available, hard))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""Rows, and the run folder that keeps them: append, resume, load."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from dynact.cases import CASE_FIELDS, Case
+
+STATUSES = ("ok", "oom", "timeout", "crashed", "error", "unsupported")
+LATEST = "latest"
+
+
+class RunError(ValueError):
+    """A run folder cannot be used as asked; the message is one line for the user."""
+
+
+class RunNotFoundError(RunError):
+    """There is no such run."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A case and what was found; figures are ``None`` unless ``status`` is ``"ok"``."""
+
+    case: Case
+    status: str
+    """One of `STATUSES`."""
+    message: str = ""
+    """Why the status is not ``"ok"``, in one line."""
+    time_ns: float | None = None
+    """Median time of one call (a forward pass, or a training step)."""
+    time_p20_ns: float | None = None
+    time_p80_ns: float | None = None
+    baseline_time_ns: float | None = None
+    overhead: float | None = None
+    """Median of paired ratios, target time / baseline time."""
+    overhead_lo: float | None = None
+    overhead_hi: float | None = None
+    pairs: int | None = None
+    converged: bool | None = None
+    """Whether the interval became as narrow as asked for before time ran out."""
+    speed_drift: float | None = None
+    """How the device's time per call changed during the case: last third / first third."""
+    cache: str | None = None
+    """The state each timed call started from: ``"warm"`` or ``"cold"``."""
+    clock: str | None = None
+    timing_s: float | None = None
+    """Seconds spent in timed or settling calls."""
+    case_s: float | None = None
+    """Seconds from case to row, set-up and warm-up included."""
+    session: str | None = None
+    """When the session that measured it started (ISO 8601, local time)."""
+    elapsed_s: float | None = None
+    """Seconds of that session when the row was stored."""
+
+    def record(self) -> dict[str, Any]:
+        """Return the row as one flat mapping, the case's id and values first."""
+        return {"case_id": self.case.id, **asdict(self.case), **self.figures()}
+
+    def figures(self) -> dict[str, Any]:
+        """Return all but the case."""
+        return {name: getattr(self, name) for name in FIGURES}
+
+
+FIGURES = tuple(field.name for field in fields(Row) if field.name != "case")
+COLUMNS = ("case_id", *CASE_FIELDS, *FIGURES)
+
+
+def load(run_folder: Path | str) -> pd.DataFrame:
+    """Return the rows of a run, one line a row, with the columns `COLUMNS`.
+
+    Raises
+    ------
+    RunNotFoundError
+        If the folder holds no rows.jsonl.
+    """
+    path = Path(run_folder) / "rows.jsonl"
+    if not path.is_file():
+        raise RunNotFoundError(f"{Path(run_folder).name!r} is not a run: it has no rows.jsonl")
+    return pd.DataFrame(list(_records(path)), columns=list(COLUMNS))
+
+
+def load_environment(run_folder: Path | str) -> dict[str, Any]:
+    """Return what environment.json says of the device, the versions and the settings."""
+    text = (Path(run_folder) / "environment.json").read_text(encoding="utf-8")
+    environment: dict[str, Any] = json.loads(text)
+    return environment
+
+
+def load_gates(run_folder: Path | str) -> list[dict[str, Any]]:
+    """Return the gate's verdicts, one for each session that ran it."""
+    path = Path(run_folder) / "gates.jsonl"
+    return list(_records(path)) if path.is_file() else []
+
+
+def find_run(name: str | None, reports: Path) -> Path:
+    """Return the folder of a run: a name under ``reports``, a path, or by default the latest.
+
+    Raises
+    ------
+    RunNotFoundError
+        If there is no such run; the message lists those there are.
+    """
+    for folder in (reports / (name or LATEST), Path(name or LATEST)):
+        if (folder / "rows.jsonl").is_file():
+            return folder
+    runs = sorted(path.parent.name for path in reports.glob("*/rows.jsonl"))
+    there_are = f"runs in {reports.name}/: {', '.join(runs)}" if runs else "there are none yet"
+    raise RunNotFoundError(f"no run {name or LATEST!r}; {there_are}")
+
+
+class RunFolder:
+    """A run that is being written, locked against other writers.
+
+    Each row is on disk before `append` returns, so that whatever happens next costs no row.
+
+    Raises
+    ------
+    RunError
+        If the run exists and is not to be resumed, or the other way round; is in use; cannot be
+        written; or its rows were measured in another environment (names the difference).
+    """
+
+    def __init__(self, folder: Path, *, resume: bool, environment: dict[str, Any]) -> None:
+        self.folder = folder
+        self._rows = folder / "rows.jsonl"
+        if resume:
+            find_run(folder.name, folder.parent)
+        elif self._rows.exists():
+            raise RunError(
+                f"run {folder.name!r} exists; add --resume to measure what is missing, "
+                "or name another --run"
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(folder / ".lock", timeout=0)
+            self._lock.acquire()
+            self._record_environment(environment)
+            _repair(self._rows)
+            self._point_latest_here()
+        except Timeout:
+            raise RunError(f"run {folder.name!r} is in use by another process") from None
+        except OSError as error:
+            raise RunError(
+                f"cannot write to {folder.parent.name}/{folder.name}: {error.strerror}; "
+                "make it writable or free some space"
+            ) from None
+
+    def done(self) -> set[str]:
+        """Return the ids of the cases that have a row."""
+        return {record["case_id"] for record in _records(self._rows)}
+
+    def append(self, row: Row) -> None:
+        """Store a row; it is on disk when this returns.
+
+        Raises
+        ------
+        RunError
+            If it cannot be written (a full disk); the rows before it stay whole.
+        """
+        _append(self._rows, row.record())
+
+    def append_gate(self, record: dict[str, Any]) -> None:
+        """Store a verdict of the gate; same promise and error as `append`."""
+        _append(self.folder / "gates.jsonl", record)
+
+    def close(self) -> None:
+        """Let other processes use the run."""
+        self._lock.release()
+
+    def _record_environment(self, environment: dict[str, Any]) -> None:
+        path = self.folder / "environment.json"
+        if not path.exists():
+            path.write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
+            return
+        then, now = _flatten(load_environment(self.folder)), _flatten(environment)
+        differences = [
+            f"{key} was {then.get(key)!r} and is {now.get(key)!r}"
+            for key in sorted(then.keys() | now.keys())
+            if then.get(key) != now.get(key) and not key.startswith(("command", "started"))
+        ]
+        if differences:
+            raise RunError(
+                f"cannot resume run {self.folder.name!r}, its rows would not be comparable: "
+                + "; ".join(differences)
+            )
+
+    def _point_latest_here(self) -> None:
+        # Renamed into place: a reader never finds it missing.
+        fresh = self.folder.parent / f".{LATEST}.{os.getpid()}"
+        fresh.symlink_to(self.folder.name)
+        fresh.replace(self.folder.parent / LATEST)
+
+
+def _append(path: Path, record: dict[str, Any]) -> None:
+    line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+    with path.open("ab", buffering=0) as file:
+        whole = file.tell()
+        try:
+            if file.write(line) < len(line):
+                raise OSError(0, "No space left on device")
+            os.fsync(file.fileno())
+        except OSError as error:
+            if path.is_file():
+                os.truncate(path, whole)
+            raise RunError(
+                f"cannot append to {path.name}: {error.strerror}; the rows before are safe, "
+                "--resume goes on from there"
+            ) from None
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open("rb") as file:
+        for line in file:
+            # A line without its end was being written when the process died.
+            if line.endswith(b"\n"):
+                yield json.loads(line)
+
+
+def _repair(path: Path) -> None:
+    with path.open("ab+") as file:
+        file.seek(0)
+        whole = sum(len(line) for line in file if line.endswith(b"\n"))
+        file.truncate(whole)
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,167 @@
+"""A session of measuring: which cases, in what time, and every row on disk before the next."""
+
+import re
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from types import FrameType
+from typing import Any, Protocol
+
+from dynact.cases import Case, choice, fits, preset, thin, unique_cases
+from dynact.results import Row, RunFolder
+from dynact.worker import Welcome
+
+SECONDS_BESIDE_TIMING = 0.1
+"""Set-up and warm-up of a usual case."""
+
+
+class Bench(Protocol):
+    """What measures: `dynact.worker.Worker`, or `dynact.in_process.InProcess`."""
+
+    welcome: Welcome
+
+    def measure(self, case: Case) -> tuple[Row, list[float]]:
+        """Return the case's row and its samples in ns."""
+
+    def check(self, case: Case) -> None:
+        """Try the case's layer once."""
+
+    def run_gate(self) -> tuple[dict[str, Any], list[float]]:
+        """Return the gate's verdict and samples."""
+
+    def close(self) -> None:
+        """Let go of the device."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cases of a sweep."""
+
+    cases: tuple[Case, ...]
+    seconds_per_case: float
+    """At most, unless one has to be given up."""
+    too_large: int
+    """Cases left out because the device's memory could not hold their tensors."""
+
+    def own_layers(self) -> list[Case]:
+        """Return one case of each layer that is the user's own."""
+        own = {case.activation: case for case in self.cases if ":" in case.activation}
+        return list(own.values())
+
+
+def plan(
+    preset_name: str,
+    axes: Mapping[str, tuple[Any, ...]],
+    welcome: Welcome,
+    *,
+    own_layers: tuple[str, ...] = (),
+    baseline: str,
+    max_seconds: float,
+    budget_s: float | None,
+) -> Plan:
+    """Return the cases of a preset, with the user's own values for some of its axes.
+
+    Parameters
+    ----------
+    axes
+        Values for fields of `dynact.cases.Grid`.
+    own_layers
+        The user's own, ``"pkg.mod:Class"``, beside those of the grids.
+    budget_s
+        Thin the sizes so that the whole takes at most so long.
+
+    Raises
+    ------
+    ValueError
+        If a name or a value is unknown, or the budget is too small.
+    """
+    for name in (*axes.get("activations", ()), baseline):
+        choice("activation", name, welcome.activations)
+    for name in own_layers:
+        if not re.fullmatch(r"[\w.]+:\w+", name):
+            raise ValueError(f"--activation-from takes PKG.MOD:CLASS, got {name!r}")
+    asked = [
+        replace(grid, **axes)
+        for grid in preset(preset_name, welcome.activations, welcome.device != "cpu")
+    ]
+    grids = tuple(replace(grid, activations=grid.activations + own_layers) for grid in asked)
+    seconds_per_case = max_seconds + SECONDS_BESIDE_TIMING
+    if budget_s is not None:
+        grids = thin(grids, int(budget_s / seconds_per_case))
+    cases = unique_cases(grids, welcome.device, baseline)
+    fitting = tuple(case for case in cases if fits(case, welcome.memory_bytes))
+    if not fitting:
+        raise ValueError(
+            f"none of {len(cases)} cases fits into the {welcome.memory_bytes / 2**30:.1f} GiB of "
+            f"{welcome.device}; name smaller sizes"
+        )
+    return Plan(fitting, seconds_per_case, len(cases) - len(fitting))
+
+
+class Sweep:
+    """Measures cases one after the other, and stores each row before the next.
+
+    Parameters
+    ----------
+    started
+        When the session's process did: start-up counts as the sweep's time.
+    """
+
+    def __init__(self, bench: Bench, run: RunFolder, started: datetime) -> None:
+        self.run = run
+        self.rows: list[Row] = []
+        self.gates: list[dict[str, Any]] = []
+        self._bench = bench
+        self._started = started
+        self._session = started.isoformat(timespec="seconds")
+
+    def measure(self, case: Case) -> tuple[Row, list[float]]:
+        """Return the case's row, which is on disk, and its samples in ns.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            After the row is stored, if Ctrl-C came meanwhile; a second one ends it at once.
+        """
+        with _interrupt_deferred():
+            row, samples_ns = self._bench.measure(case)
+            elapsed_s = (datetime.now() - self._started).total_seconds()
+            row = replace(row, session=self._session, elapsed_s=elapsed_s)
+            self.run.append(row)
+            self.rows.append(row)
+        return row, samples_ns
+
+    def run_gate(self) -> tuple[dict[str, Any], list[float]]:
+        """Return the gate's verdict, which is on disk, and its samples in ns."""
+        with _interrupt_deferred():
+            verdict, samples_ns = self._bench.run_gate()
+            verdict = {"session": self._session, **verdict}
+            self.run.append_gate(verdict)
+            self.gates.append(verdict)
+        return verdict, samples_ns
+
+    def close(self) -> None:
+        """Let go of the device and the run folder."""
+        self._bench.close()
+        self.run.close()
+
+
+@contextmanager
+def _interrupt_deferred() -> Iterator[None]:
+    interrupted = False
+
+    def note(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal interrupted
+        if interrupted:
+            raise KeyboardInterrupt
+        interrupted = True
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if interrupted:
+        raise KeyboardInterrupt

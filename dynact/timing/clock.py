@@ -1,0 +1,115 @@
+"""Clocks: how long a block of calls takes on a device, from a stated cache state."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from itertools import repeat
+from typing import Any, Protocol
+
+Call = Callable[[], object]
+
+
+class Clock(ABC):
+    """Times blocks of calls, each block from the same cache state.
+
+    Parameters
+    ----------
+    flush
+        Empties the device's caches. Without it the clock is "warm": one untimed call of the same
+        side goes directly before each block. With it the clock is "cold": a flush goes directly
+        before each timed call.
+    """
+
+    name: str
+    """What is read, for the record: ``"wall"`` or ``"event"``."""
+    min_block_ns: float
+    """A block at least this long is not distorted by the clock's own resolution and cost."""
+
+    def __init__(self, flush: Call | None = None) -> None:
+        self._flush = flush
+
+    @property
+    def cache(self) -> str:
+        """The state every timed call starts from: ``"warm"`` or ``"cold"``."""
+        return "cold" if self._flush else "warm"
+
+    def call_ns(self, call: Call, calls: int) -> float:
+        """Return the mean duration in ns of one call, out of a block of ``calls``."""
+        if self._flush is None:
+            call()
+            return self._block_ns(call, calls) / calls
+        total_ns = 0.0
+        for _ in range(calls):
+            self._flush()
+            total_ns += self._block_ns(call, 1)
+        return total_ns / calls
+
+    def now_s(self) -> float:
+        """Return the seconds of the host's monotonic clock, for deadlines."""
+        return time.perf_counter()
+
+    @abstractmethod
+    def _block_ns(self, call: Call, calls: int) -> float:
+        """Return the duration in ns of ``calls`` calls back to back, all work done."""
+
+
+class WallClock(Clock):
+    """The host's own clock, for work that is done when the call returns (CPU)."""
+
+    name = "wall"
+    min_block_ns = 100e3  # two readings cost about 0.1 µs: 0.1 % of a block
+
+    def _block_ns(self, call: Call, calls: int) -> float:
+        block = repeat(None, calls)
+        start = time.perf_counter_ns()
+        for _ in block:
+            call()
+        return time.perf_counter_ns() - start
+
+
+class Event(Protocol):
+    """What the event clock needs of a ``torch.Event``."""
+
+    def record(self) -> None:
+        """Queue a time stamp behind the work queued so far."""
+
+    def elapsed_time(self, end_event: Any, /) -> float:
+        """Return the ms from this time stamp to that one."""
+
+
+class EventSource(Protocol):
+    """What the event clock needs of a device."""
+
+    def event(self) -> Event:
+        """Return a new event that can be timed."""
+
+    def synchronize(self) -> None:
+        """Wait until all queued work is done."""
+
+
+class EventClock(Clock):
+    """A device's own time stamps, for work that is queued (CUDA, XPU and other accelerators).
+
+    The time from the first call's start to the last one's end, gaps between kernels included
+    where the host cannot queue them fast enough: what a network in eager mode gets. The settling
+    call gives the host a head start, so that it does not count the queueing of the first kernel.
+    """
+
+    name = "event"
+    min_block_ns = 200e3  # events resolve about 0.5 µs: 0.5 % of a block is left to the median
+
+    def __init__(self, device: EventSource, flush: Call | None = None) -> None:
+        super().__init__(flush)
+        self._device = device
+
+    def _block_ns(self, call: Call, calls: int) -> float:
+        # New events for every block: their difference is a float of ms and would lose digits
+        # against an origin far in the past.
+        start, end = self._device.event(), self._device.event()
+        start.record()
+        for _ in repeat(None, calls):
+            call()
+        end.record()
+        # Without waiting, a host that runs ahead would queue work far beyond its time budget.
+        self._device.synchronize()
+        return start.elapsed_time(end) * 1e6

@@ -1,0 +1,182 @@
+"""Compare two callables by paired, order-flipped, balanced blocks."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import ceil
+from statistics import median
+
+from dynact.timing.clock import Call, Clock
+from dynact.timing.statistics import median_interval, values_needed
+
+FIRST_LOOK = 16
+"""Rounds before the interval is first looked at: fewer make stopping by luck too likely."""
+LOOK_GROWTH = 1.3
+"""Looks are this factor of rounds apart: each look is one more chance to stop by luck."""
+STOPPING_TAIL = 0.6
+"""Share of the tail that the interval keeps; the rest pays for having looked repeatedly."""
+STEADY_WITHIN = 1.1
+"""A device whose speed changed by more than this factor between first and last third is flagged."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How much longer the target takes than the baseline."""
+
+    overhead: float
+    """Median over rounds of target time / baseline time; 1 where they take the same time."""
+    overhead_lo: float
+    overhead_hi: float
+    pairs: int
+    """Pairs of blocks measured, two to a round."""
+    target_ns: float
+    """Median time of one call."""
+    baseline_ns: float
+    converged: bool
+    """Whether the interval became as narrow as asked for before time ran out."""
+    speed_drift: float
+    """Baseline time in the last third of the rounds over that in the first third."""
+    confidence: float
+    target_samples_ns: tuple[float, ...] = field(repr=False)
+    """One entry a block: the mean time of its calls, in the order measured."""
+    baseline_samples_ns: tuple[float, ...] = field(repr=False)
+
+    @property
+    def steady(self) -> bool:
+        """Whether the device kept its speed; the paired ratio holds where it did not."""
+        return 1 / STEADY_WITHIN <= self.speed_drift <= STEADY_WITHIN
+
+    def __str__(self) -> str:
+        parts = [
+            f"{self.overhead:.4g}× [{self.overhead_lo:.4g}, {self.overhead_hi:.4g}]",
+            f"{format_ns(self.target_ns)} against {format_ns(self.baseline_ns)}",
+            f"{self.pairs} pairs",
+        ]
+        if not self.converged:
+            half_width = (self.overhead_hi - self.overhead_lo) / 2 / self.overhead
+            parts.append(f"NOT CONVERGED: still ±{half_width:.1%} when time ran out")
+        if not self.steady:
+            parts.append(f"UNSTEADY: the device's time per call changed {self.speed_drift:.2f}×")
+        return " · ".join(parts)
+
+
+def compare(
+    target: Call,
+    baseline: Call,
+    *,
+    clock: Clock,
+    precision: float = 0.01,
+    max_seconds: float = 1.0,
+    confidence: float = 0.95,
+) -> Comparison:
+    """Measure how many times longer ``target`` takes than ``baseline``.
+
+    Both must do their work the same way (two modules called alike) and be warm: compiled,
+    autotuned, allocated. A round is four blocks, A B B A and B A A B in turn: its ratio is free of
+    any linear change of the machine's speed. Each block starts from the clock's cache state, and
+    the faster side's blocks hold as many calls as last about as long as the slower side's.
+
+    Parameters
+    ----------
+    target, baseline
+        Callables without arguments.
+    clock
+        Of the device that does the work.
+    precision
+        Stop when the interval's half-width is at most this share of the ratio.
+    max_seconds
+        Stop after this time in any case, but not before the interval has the rounds it needs.
+    confidence
+        Probability that the interval covers the true ratio.
+
+    Raises
+    ------
+    ValueError
+        If precision, max_seconds or confidence is out of range.
+    """
+    if not 0 < precision < 1:
+        raise ValueError(f"precision must lie between 0 and 1, got {precision}")
+    if not max_seconds > 0:
+        raise ValueError(f"max_seconds must be positive, got {max_seconds}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+
+    interval_confidence = 1 - STOPPING_TAIL * (1 - confidence)
+    least_rounds = values_needed(interval_confidence)
+    target_ns: list[float] = []
+    baseline_ns: list[float] = []
+    ratios: list[float] = []
+    next_look = max(FIRST_LOOK, least_rounds)
+
+    with _garbage_collection_paused():
+        target_calls, baseline_calls = _balanced_calls(target, baseline, clock)
+        deadline_s = clock.now_s() + max_seconds
+        while True:
+            sides = "TBBT" if len(ratios) % 2 == 0 else "BTTB"
+            for side in sides:
+                if side == "T":
+                    target_ns.append(clock.call_ns(target, target_calls))
+                else:
+                    baseline_ns.append(clock.call_ns(baseline, baseline_calls))
+            ratios.append(sum(target_ns[-2:]) / sum(baseline_ns[-2:]))
+
+            late = clock.now_s() >= deadline_s and len(ratios) >= least_rounds
+            if not late and len(ratios) < next_look:
+                continue
+            overhead, lower, upper = median_interval(ratios, interval_confidence)
+            converged = len(ratios) >= FIRST_LOOK and (upper - lower) / 2 <= precision * overhead
+            if converged or late:
+                break
+            next_look = ceil(len(ratios) * LOOK_GROWTH)
+
+    third = max(len(baseline_ns) // 3, 1)
+    return Comparison(
+        overhead=overhead,
+        overhead_lo=lower,
+        overhead_hi=upper,
+        pairs=2 * len(ratios),
+        target_ns=median(target_ns),
+        baseline_ns=median(baseline_ns),
+        converged=converged,
+        speed_drift=median(baseline_ns[-third:]) / median(baseline_ns[:third]),
+        confidence=confidence,
+        target_samples_ns=tuple(target_ns),
+        baseline_samples_ns=tuple(baseline_ns),
+    )
+
+
+def format_ns(duration_ns: float) -> str:
+    """Return a duration with a unit that fits: ``"812 µs"``."""
+    for unit, scale in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
+        # 999.7 µs would read "1e+03 µs".
+        if duration_ns >= 0.9995 * scale:
+            return f"{duration_ns / scale:.3g} {unit}"
+    return f"{duration_ns:.3g} ns"
+
+
+def _balanced_calls(target: Call, baseline: Call, clock: Clock) -> tuple[int, int]:
+    """Return the calls to a block on either side that make blocks about equally long."""
+    target_ns, baseline_ns = _estimate_ns(target, clock), _estimate_ns(baseline, clock)
+    block_ns = max(target_ns, baseline_ns, clock.min_block_ns)
+    return max(round(block_ns / target_ns), 1), max(round(block_ns / baseline_ns), 1)
+
+
+def _estimate_ns(call: Call, clock: Clock) -> float:
+    calls = 1
+    while (estimate_ns := clock.call_ns(call, calls)) * calls < clock.min_block_ns:
+        # A clock too coarse for the block may read 0: then only growing the block helps.
+        missing = clock.min_block_ns / (estimate_ns * calls) if estimate_ns > 0 else 10
+        calls = ceil(calls * min(max(missing, 1.5), 10))
+    return min(estimate_ns, clock.call_ns(call, calls), clock.call_ns(call, calls))
+
+
+@contextmanager
+def _garbage_collection_paused() -> Iterator[None]:
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,205 @@
+"""The process that measures, so that a crash costs one row.
+
+The parent never imports torch: it is up in a moment, small, and its threads disturb nothing. It
+asks over a pipe, a JSON object a line; the worker answers each line with one line.
+"""
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dynact.cases import Case
+from dynact.results import Row
+
+MEMORY_KEEPING_MALLOC = {
+    # As caching allocators on accelerators do. By default glibc returns large blocks to the
+    # system after every call, and page faults then drown the difference between two layers.
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "-1",
+    # Huge pages: with small ones each process draws another physical layout, and its cache
+    # conflicts move a ratio by up to 20 % from one process to the next.
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
+START_LIMIT_S = 120.0
+CASE_LIMIT_S = 60.0
+"""For all of a case but its timing: making, compiling and warming up both sides."""
+FATAL_STATUSES = ("oom", "timeout", "crashed", "error")
+"""After one of these the process may be damaged (a full heap, a lost device): take a fresh one."""
+
+
+class WorkerError(ValueError):
+    """The worker cannot do what was asked; the message is one line for the user."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for all cases of a session."""
+
+    device: str | None = None
+    """``None`` takes the accelerator where there is one, else the CPU."""
+    threads: int | None = None
+    """Of torch on the host; ``None`` is 1 on a CPU and torch's own choice beside an accelerator."""
+    precision: float = 0.01
+    max_seconds: float = 1.0
+
+    @property
+    def case_limit_s(self) -> float:
+        """A case that takes longer than this hangs, or is too slow to be measured."""
+        return CASE_LIMIT_S + 30 * self.max_seconds
+
+
+@dataclass(frozen=True)
+class Welcome:
+    """What a worker says of itself when it is ready."""
+
+    device: str
+    memory_bytes: int
+    activations: tuple[str, ...]
+    environment: dict[str, Any]
+
+
+class _DiedError(Exception):
+    """The worker ended without an answer; the message says how."""
+
+
+class _LateError(Exception):
+    """The worker did not answer in time."""
+
+
+class Worker:
+    """A measuring process, started at once and replaced when a case has broken it.
+
+    Raises
+    ------
+    WorkerError
+        If it cannot start: no such device, torch does not import.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._process = _Process(settings)
+        self.welcome = self._greeting()
+
+    def measure(self, case: Case) -> tuple[Row, list[float]]:
+        """Return the case's row and its samples in ns, whatever happens to the process."""
+        if self._process.ended:
+            self._process = _Process(self._settings)
+            self._greeting()
+        limit_s = self._settings.case_limit_s
+        try:
+            answer = self._process.ask({"do": "measure", "case": asdict(case)}, limit_s)
+        except _LateError:
+            row = Row(case, "timeout", f"not measured within {limit_s:.0f} s")
+        except _DiedError as death:
+            row = Row(case, "crashed", str(death))
+        else:
+            row = Row(case, **answer["row"])
+        if row.status in FATAL_STATUSES:
+            self._process.end()
+        return row, answer["samples_ns"] if row.status == "ok" else []
+
+    def check(self, case: Case) -> None:
+        """Try the case's layer once.
+
+        Raises
+        ------
+        WorkerError
+            If it cannot be made, called or compared; says why in one line.
+        """
+        self._ask_or_explain({"do": "check", "case": asdict(case)})
+
+    def run_gate(self) -> tuple[dict[str, Any], list[float]]:
+        """Return the gate's verdict and ReLU's samples in ns (`dynact.gate.run_gate`)."""
+        answer = self._ask_or_explain({"do": "gate"})
+        return answer["verdict"], answer["samples_ns"]
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.end()
+
+    def _greeting(self) -> Welcome:
+        try:
+            answer = self._process.answer(START_LIMIT_S)
+        except (_DiedError, _LateError) as failure:
+            self._process.end()
+            raise WorkerError(f"the measuring process did not start: {failure}") from None
+        if "fault" in answer:
+            raise WorkerError(answer["fault"])
+        return Welcome(**answer | {"activations": tuple(answer["activations"])})
+
+    def _ask_or_explain(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            answer = self._process.ask(request, self._settings.case_limit_s)
+        except (_DiedError, _LateError) as failure:
+            self._process.end()
+            raise WorkerError(f"{request['do']}: {failure}") from None
+        if "fault" in answer:
+            raise WorkerError(answer["fault"])
+        return answer
+
+
+class _Process:
+    def __init__(self, settings: Settings) -> None:
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the child)
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "dynact.in_process", json.dumps(asdict(settings))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._complaints,
+            env={
+                **MEMORY_KEEPING_MALLOC,
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+            },
+        )
+
+    @property
+    def ended(self) -> bool:
+        return self._child.poll() is not None
+
+    def ask(self, request: dict[str, Any], limit_s: float) -> dict[str, Any]:
+        assert self._child.stdin
+        try:
+            self._child.stdin.write(json.dumps(request).encode() + b"\n")
+            self._child.stdin.flush()
+        except BrokenPipeError:
+            raise _DiedError(self._last_words()) from None
+        return self.answer(limit_s)
+
+    def answer(self, limit_s: float) -> dict[str, Any]:
+        assert self._child.stdout
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._child.stdout, selectors.EVENT_READ)
+            if not selector.select(limit_s):
+                raise _LateError(f"no answer within {limit_s:.0f} s")
+        line = self._child.stdout.readline()
+        if not line.endswith(b"\n"):
+            raise _DiedError(self._last_words())
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def end(self) -> None:
+        self._child.kill()
+        self._child.wait()
+        for pipe in (self._child.stdin, self._child.stdout):
+            assert pipe
+            # Closing flushes, and nobody is there to read.
+            with suppress(BrokenPipeError):
+                pipe.close()
+
+    def _last_words(self) -> str:
+        code = self._child.wait()
+        if code < 0:
+            hint = "; often the kernel's out-of-memory killer" if -code == signal.SIGKILL else ""
+            return f"the process was ended by {signal.Signals(-code).name}{hint}"
+        self._complaints.seek(0)
+        lines = self._complaints.read().decode(errors="replace").strip().splitlines()
+        return f"the process ended with exit code {code}" + (f": {lines[-1]}" if lines else "")
