@@ -1,0 +1,143 @@
+"""Whether the suite itself stays fast and small: `pytest benches/scale --benchmark-only`."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from dynact.cases import Case, Grid
+from dynact.report.render import render
+from dynact.results import Row, RunFolder, load
+from dynact.worker import Settings, Worker
+
+ROOT = Path(__file__).parents[2]
+MIB = 2**20
+CHANNELS = ",".join(str(8 * i) for i in range(1, 105))
+RESOLUTIONS = ",".join(str(i) for i in range(1, 7))
+COLLECT = f"""
+import resource, sys, pytest
+code = pytest.main(["benches", "--collect-only", "-qq", "--benchmark-only", "--batches", "1",
+                    "--channels", "{CHANNELS}", "--resolutions", "{RESOLUTIONS}"])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def bench_collecting_10_000_cases(benchmark: Any) -> None:
+    """Start pytest, plan and collect; the limit is 15 s and 500 MB."""
+
+    def collect() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", COLLECT]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+
+    done = benchmark.pedantic(collect, rounds=1)
+    cases = done.stdout.count("bench_activation[")
+    peak_bytes = int(done.stderr.split()[-1])
+    benchmark.extra_info |= {"cases": cases, "peak_mib": peak_bytes / MIB}
+    assert cases == 8 * 2 * 104 * 6
+    assert benchmark.stats["max"] <= 15
+    assert peak_bytes <= 500 * 10**6
+
+
+@pytest.mark.parametrize("rows_before", [0, 10_000])
+def bench_appending_a_row(benchmark: Any, run: RunFolder, rows_before: int) -> None:
+    """Put one row on disk; the limit is 5 ms, however many there are."""
+    if rows_before:
+        _fill(run, rows_before)
+    benchmark.pedantic(run.append, (_row(next(_cases())),), rounds=200)
+    assert benchmark.stats["median"] <= 0.005
+
+
+def bench_rendering_10_000_rows(benchmark: Any, run: RunFolder) -> None:
+    """Draw all figures and tables; the limit is 30 s."""
+    _fill(run, 10_000)
+    assert len(load(run.folder)) == 10_000
+    benchmark.pedantic(render, (run.folder,), rounds=1)
+    assert benchmark.stats["max"] <= 30
+
+
+def bench_worker_memory(benchmark: Any) -> None:
+    """Measure 500 cases; after the first 50 the worker grows by 5 % at most."""
+    grid = Grid(channels=(16, 64, 256), resolutions=((28, 28), (14, 14), (7, 7)), batches=(1, 4))
+    cases = list(grid.cases("cpu", "relu"))
+    resident_bytes = []
+
+    def sweep() -> None:
+        worker = Worker(Settings(max_seconds=0.02))
+        try:
+            (process,) = psutil.Process().children()
+            for i in range(500):
+                row, _ = worker.measure(cases[i % len(cases)])
+                assert row.status == "ok", row.message
+                resident_bytes.append(process.memory_info().rss)
+        finally:
+            worker.close()
+
+    benchmark.pedantic(sweep, rounds=1)
+    growth = max(resident_bytes[50:]) / max(resident_bytes[:50]) - 1
+    benchmark.extra_info |= {"growth": growth, "resident_mib": resident_bytes[-1] / MIB}
+    assert growth <= 0.05
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[RunFolder]:
+    """Yield an empty run."""
+    folder = RunFolder(tmp_path / "reports" / "scale", resume=False, environment=_ENVIRONMENT)
+    yield folder
+    folder.close()
+
+
+_ENVIRONMENT: dict[str, Any] = {
+    "started": "2026-01-01T00:00:00",
+    "device": {"type": "cpu", "name": "a device", "memory_bytes": 2**34},
+    "host": {"cpu": "a cpu", "cores": 2},
+    "threads": 1,
+    "versions": {"python": "3.11", "torch": "2.9"},
+    "settings": {"precision": 0.01, "max_seconds": 1.0},
+    "git": None,
+    "command": ["pytest", "benches"],
+}
+
+
+def _fill(run: RunFolder, count: int) -> None:
+    # Not through append: this is not the place to wait 10,000 times for the disk.
+    with (run.folder / "rows.jsonl").open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(_row(case).record()) + "\n" for case in islice(_cases(), count))
+
+
+def _cases() -> Iterator[Case]:
+    return Grid(
+        batches=(1, 8, 32),
+        channels=tuple(range(16, 16 * 22, 16)),
+        resolutions=tuple((size, size) for size in range(7, 77, 7)),
+    ).cases("cpu", "relu")
+
+
+def _row(case: Case) -> Row:
+    overhead = 1 + case.channels % 97
+    return Row(
+        case,
+        "ok",
+        time_ns=1e4 * overhead,
+        time_p20_ns=0.9e4 * overhead,
+        time_p80_ns=1.2e4 * overhead,
+        baseline_time_ns=1e4,
+        overhead=overhead,
+        overhead_lo=0.99 * overhead,
+        overhead_hi=1.01 * overhead,
+        pairs=64,
+        converged=True,
+        speed_drift=1.0,
+        cache="warm",
+        clock="wall",
+        timing_s=0.5,
+        case_s=0.6,
+        session=_ENVIRONMENT["started"],
+        elapsed_s=1.0,
+    )

@@ -1,0 +1,1 @@
+"""From stored rows to figures, tables and text. Nothing here measures."""

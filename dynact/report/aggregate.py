@@ -1,0 +1,56 @@
+"""One line an activation: overheads of many shapes brought together."""
+
+import numpy as np
+import pandas as pd
+
+
+def geometric_means(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what each activation costs over all shapes among ``rows``, one line each.
+
+    Parameters
+    ----------
+    rows
+        One slice; with several phases the answer has a line for each phase and activation.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by (phase, activation), cheapest first in each phase, activations without an ok
+        row last. ``overhead`` is the geometric mean of the ok rows' ratios, ``overhead_lo`` and
+        ``overhead_hi`` its 95 % interval: cases are independent, so the half-width of the mean
+        log ratio is sqrt(Σ half-width²) / n. ``smallest`` and ``largest`` are single shapes'
+        ratios, ``time_ns`` the median time, ``ok`` of ``cases`` rows went in.
+    """
+    ok = rows["status"] == "ok"
+    logs = pd.DataFrame(
+        {
+            "phase": rows["phase"],
+            "activation": rows["activation"],
+            "ok": ok,
+            "log": np.log(rows["overhead"].astype(float).where(ok)),
+            "variance": (
+                np.log((rows["overhead_hi"] / rows["overhead_lo"]).astype(float).where(ok)) / 2
+            )
+            ** 2,
+            "time_ns": rows["time_ns"].astype(float).where(ok),
+        }
+    )
+    groups = logs.groupby(["phase", "activation"])
+    count = groups["ok"].sum()
+    mean = groups["log"].mean()
+    # min_count: without one ok row, or with an interval missing, there is no interval to report.
+    half = np.sqrt(groups["variance"].sum(min_count=1)) / count
+    half = half.where(groups["variance"].count() == count)
+    table = pd.DataFrame(
+        {
+            "overhead": np.exp(mean),
+            "overhead_lo": np.exp(mean - half),
+            "overhead_hi": np.exp(mean + half),
+            "smallest": np.exp(groups["log"].min()),
+            "largest": np.exp(groups["log"].max()),
+            "time_ns": groups["time_ns"].median(),
+            "ok": count,
+            "cases": groups.size(),
+        }
+    )
+    return table.sort_values(["phase", "overhead", "activation"], kind="stable")

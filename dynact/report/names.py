@@ -1,0 +1,83 @@
+"""How activations, shapes and ratios read in figures and tables."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+
+_DISPLAY = {
+    "relu": "ReLU",
+    "leaky_relu": "Leaky ReLU",
+    "prelu": "PReLU",
+    "relu6": "ReLU6",
+    "sigmoid": "Sigmoid",
+    "silu": "SiLU",
+    "gelu": "GELU",
+    "mish": "Mish",
+    "hardswish": "Hardswish",
+    "frelu": "FReLU",
+    "frelu_light": "FReLU light",
+    "dyrelu_a": "DY-ReLU-A",
+    "dyrelu_b": "DY-ReLU-B",
+    "dyrelu_c": "DY-ReLU-C",
+    "se": "SE",
+    "maxout": "Maxout",
+    "acon_c": "ACON-C",
+    "meta_acon_c": "Meta-ACON-C",
+    "identity": "Identity",
+    "dwconv_bn_relu": "DWConv-BN-ReLU",
+    "funnel_maxpool": "Funnel max-pool",
+    "funnel_avgpool": "Funnel avg-pool",
+}
+
+
+def display_name(activation: str) -> str:
+    """Return the paper's spelling of an activation, or the class name of ``pkg.mod:Class``."""
+    return _DISPLAY.get(activation, activation.rpartition(":")[2])
+
+
+def display_names(activations: Iterable[str]) -> dict[str, str]:
+    """Return activation → display name, the full path where two would read the same.
+
+    The order is the registry's, a user's own layers after it by name.
+    """
+    known = list(_DISPLAY)
+    ordered = sorted(
+        set(activations), key=lambda a: (known.index(a) if a in _DISPLAY else len(known), a)
+    )
+    uses = Counter(map(display_name, ordered))
+    return {a: display_name(a) if uses[display_name(a)] == 1 else a for a in ordered}
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return the text in at most ``limit`` characters, its middle left out where too long."""
+    if len(text) <= limit:
+        return text
+    head = limit // 2
+    return text[:head] + "…" + text[len(text) - (limit - head - 1) :]
+
+
+def resolution(height: int, width: int) -> str:
+    """Return ``56²`` or, where not square, ``56×28`` (height × width)."""
+    return f"{height}²" if height == width else f"{height}×{width}"
+
+
+def cell_ratio(ratio: float) -> str:
+    """Return a ratio as short as a heat map's cell needs: 0.97×, 2.6×, 12×, 107×."""
+    if ratio < 0.0995:
+        return np.format_float_positional(ratio, precision=2, fractional=False, trim="-") + "×"
+    if ratio < 1.995:
+        return f"{ratio:.2f}×"
+    return f"{ratio:.1f}×" if ratio < 9.95 else f"{ratio:.0f}×"
+
+
+def ratio_digits(ratio: float) -> str:
+    """Return a ratio to three significant digits, without a sign: 0.972, 2.61, 107."""
+    if ratio >= 99.95:
+        return f"{ratio:.0f}"
+    return np.format_float_positional(ratio, precision=3, unique=False, fractional=False)
+
+
+def ratio_with_interval(ratio: float, low: float, high: float) -> str:
+    """Return ``2.61× (2.58–2.64)``."""
+    return f"{ratio_digits(ratio)}× ({ratio_digits(low)}–{ratio_digits(high)})"

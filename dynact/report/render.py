@@ -1,0 +1,141 @@
+"""A run folder's rows drawn and written into that folder."""
+
+import difflib
+import functools
+import itertools
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from dynact import results
+from dynact.report.figures import FIGURES
+from dynact.report.slices import Slice, slices
+from dynact.report.style import styled
+from dynact.report.tables import gate_failed, summary_markdown, write_csv
+
+# A date in the file would make two renderings of the same rows differ.
+_CANVASES: dict[str, tuple[Callable[[Figure], Any], dict[str, None]]] = {
+    "png": (FigureCanvasAgg, {}),
+    "svg": (FigureCanvasSVG, {"Date": None}),
+    "pdf": (FigureCanvasPdf, {"CreationDate": None}),
+}
+FORMATS = tuple(_CANVASES)
+_DOTS_PER_INCH = 120
+
+
+class ChoiceError(ValueError):
+    """A figure or format that there is not; the message is one line for the user."""
+
+
+def render(
+    run_folder: Path, figures: Sequence[str] | None = None, formats: Sequence[str] = ("png", "svg")
+) -> list[Path]:
+    """Draw the figures of a run and write its table and summary, from its stored rows alone.
+
+    Parameters
+    ----------
+    run_folder
+        Holds rows.jsonl and environment.json; gets figures/, table.csv and summary.md.
+    figures
+        Names out of ``FIGURES``; all of them by default.
+    formats
+        Names out of ``FORMATS``.
+
+    Returns
+    -------
+    list of Path
+        What was written. The same rows give the same bytes.
+
+    Raises
+    ------
+    ChoiceError
+        If a figure or format is not there.
+    results.RunNotFoundError
+        If the folder is not a run, or one without rows.
+    """
+    figures = list(FIGURES) if figures is None else list(figures)
+    _check("figure", figures, FIGURES)
+    _check("format", formats, FORMATS)
+    rows = results.load(run_folder)
+    if rows.empty:
+        raise results.RunNotFoundError(f"run {run_folder.name!r} has no rows yet")
+    environment = results.load_environment(run_folder)
+    gates = results.load_gates(run_folder)
+
+    table, summary = run_folder / "table.csv", run_folder / "summary.md"
+    write_csv(rows, table)
+    summary.write_text(summary_markdown(rows, environment, gates), encoding="utf-8")
+    written = [table, summary]
+
+    folder = run_folder / "figures"
+    folder.mkdir(exist_ok=True)
+    main, *others = slices(rows)
+    # One shape makes no picture of its own; the tables have it.
+    parts = [main, *(part for part in others if part.shapes > 1)]
+    captions = [_caption(part, environment, gates) for part in parts]
+    write = functools.partial(_write_figures, folder, figures, formats)
+    if len(parts) == 1:
+        return [*written, *write(main, captions[0])]
+    with ProcessPoolExecutor(min(len(parts), os.cpu_count() or 1)) as pool:
+        return [*written, *itertools.chain(*pool.map(write, parts, captions))]
+
+
+def _check(kind: str, names: Sequence[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ChoiceError(f"no {kind} {name!r}{hint} (there are: {', '.join(known)})")
+    if not names:
+        raise ChoiceError(f"no {kind} given (there are: {', '.join(known)})")
+
+
+@styled
+def _write_figures(
+    folder: Path, figures: Sequence[str], formats: Sequence[str], part: Slice, caption: str
+) -> list[Path]:
+    """Write the figures of one slice."""
+    written = []
+    for name, figure in _draw(part, figures, caption):
+        for suffix in formats:
+            path = folder / f"{name}.{suffix}"
+            figure.set_dpi(_DOTS_PER_INCH)
+            canvas, metadata = _CANVASES[suffix]
+            # Figure.savefig would draw twice, the first time to measure what needs no measuring.
+            getattr(canvas(figure), f"print_{suffix}")(path, metadata=metadata)
+            written.append(path)
+    return written
+
+
+def _draw(part: Slice, figures: Sequence[str], caption: str) -> Iterator[tuple[str, Figure]]:
+    """Yield (file name without ending, figure)."""
+    tail = f"_{part.suffix}" if part.suffix else ""
+    for name in figures:
+        kind = FIGURES[name]
+        if kind.per_phase:
+            for phase, rows in part.rows.groupby("phase"):
+                yield f"{name}_{phase}{tail}", kind.draw(rows, caption)
+        else:
+            yield f"{name}{tail}", kind.draw(part.rows, caption)
+
+
+def _caption(part: Slice, environment: dict[str, Any], gates: list[dict[str, Any]]) -> str:
+    """Return where and when it was measured, and whether the gate had doubts."""
+    device, threads = environment["device"], environment["threads"]
+    where = part.rows["device"].iloc[0]
+    name = device["name"] if where == device["type"] else where
+    words = [
+        f"{name}, {threads} thread{'s' if threads != 1 else ''}",
+        f"torch {environment['versions']['torch']}",
+        pd.Timestamp(environment["started"]).strftime("%Y-%m-%d"),
+    ]
+    doubt = "RATIOS NOT TRUSTWORTHY (the gate failed). " if gate_failed(gates) else ""
+    return f"{doubt}Measured on {', '.join(words)}."

@@ -1,0 +1,243 @@
+"""A run as text: every row as CSV, and a summary to read."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dynact.report.aggregate import geometric_means
+from dynact.report.efficiency import efficiency
+from dynact.report.markdown import escaped, table
+from dynact.report.names import (
+    display_name,
+    display_names,
+    ratio_digits,
+    ratio_with_interval,
+    resolution,
+)
+from dynact.report.slices import SHAPE_FIELDS, SLICE_FIELDS, Slice, describe, slices
+from dynact.timing import format_ns
+
+_LONGEST_MESSAGE = 300
+_NO_FIGURE = "–"
+
+
+def write_csv(rows: pd.DataFrame, path: Path) -> None:
+    """Write all rows and columns, ordered by case whatever order they were measured in."""
+    by = ["activation", "phase", *SLICE_FIELDS, *SHAPE_FIELDS, "case_id"]
+    rows.sort_values(by, kind="stable").to_csv(path, index=False, lineterminator="\n")
+
+
+def summary_markdown(
+    rows: pd.DataFrame, environment: dict[str, Any], gates: list[dict[str, Any]]
+) -> str:
+    """Return the run's findings in Markdown.
+
+    Parameters
+    ----------
+    rows, environment, gates
+        As ``results`` loads them; at least one row.
+    """
+    main, *others = slices(rows)
+    batches = [s for s in others if _differs(s, main) == ["batch"]]
+    beyond = [s for s in others if s not in batches]
+    sections = [
+        "# What each activation costs",
+        _gate(gates),
+        *_ranking(main),
+        _beside("Other batch sizes", main, batches),
+        _beside("Other settings", main, beyond),
+        _caveats(rows),
+        _environment(environment),
+        _efficiency(rows, gates),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def gate_failed(gates: list[dict[str, Any]]) -> bool:
+    """Return whether any session's gate found its ratios not to be trusted."""
+    return not all(gate["trustworthy"] for gate in gates)
+
+
+def _gate(gates: list[dict[str, Any]]) -> str:
+    if not gates:
+        return "**Gate: not run.** Nothing was checked against a known ratio."
+    verdict = (
+        "**⚠ RATIOS NOT TRUSTWORTHY HERE AND NOW: the gate failed.** Known ratios were not "
+        "found; read every figure below with that in mind."
+        if gate_failed(gates)
+        else "**Gate: passed.** Known ratios were found."
+    )
+    lines = [
+        [
+            escaped(str(gate["session"])),
+            "trustworthy" if gate["trustworthy"] else "**not trustworthy**",
+            # The gate looks for tenths of a percent, which three digits would hide.
+            *(
+                f"{gate[f'{kind}_ratio']:.4f} ({gate[f'{kind}_lo']:.4f}–{gate[f'{kind}_hi']:.4f})"
+                for kind in ("self", "more")
+            ),
+            f"{gate['more_elements']:.4f}",
+            escaped(gate["message"] or ""),
+        ]
+        for gate in gates
+    ]
+    header = [
+        "session",
+        "verdict",
+        "ReLU / itself",
+        "ReLU on more elements / ReLU",
+        "elements",
+        "message",
+    ]
+    return verdict + "\n\n" + table(header, lines)
+
+
+def _ranking(main: Slice) -> list[str]:
+    means = geometric_means(main.rows)
+    names = display_names(means.index.get_level_values("activation"))
+    baseline = escaped(display_name(main.rows["baseline"].iloc[0]))
+    header = [
+        "activation",
+        "overhead (95 % interval)",
+        "min–max over shapes",
+        "median time",
+        "shapes measured",
+    ]
+    sections = []
+    for phase, table_of_phase in means.groupby(level="phase"):
+        lines = [
+            [
+                escaped(names[str(activation)]),
+                _interval(mean["overhead"], mean["overhead_lo"], mean["overhead_hi"]),
+                _NO_FIGURE
+                if mean["ok"] == 0
+                else f"{ratio_digits(mean['smallest'])}–{ratio_digits(mean['largest'])}×",
+                _NO_FIGURE if pd.isna(mean["time_ns"]) else format_ns(mean["time_ns"]),
+                f"{mean['ok']}/{mean['cases']}",
+            ]
+            for activation, mean in table_of_phase.droplevel("phase").to_dict("index").items()
+        ]
+        sections.append(
+            f"## {str(phase).capitalize()}\n\nTime as a multiple of {baseline}'s, geometric mean "
+            f"over shapes ({escaped(describe(main.rows))}).\n\n" + table(header, lines)
+        )
+    return sections
+
+
+def _beside(heading: str, main: Slice, others: list[Slice]) -> str:
+    """Compare slices with the main one, at the shapes that both measured."""
+    if not others:
+        return ""
+    keys = ["phase", "activation", *SHAPE_FIELDS]
+    ok_main = main.rows[main.rows["status"] == "ok"]
+    columns: dict[str, dict[Any, str]] = {}
+    for other in others:
+        ok = other.rows[other.rows["status"] == "ok"]
+        shared = ok[keys].merge(ok_main[keys])
+        here, there = (geometric_means(part.merge(shared)) for part in (ok, ok_main))
+        columns[f"{escaped(_setting(other, main))} ({other.shapes} shapes)"] = {
+            key: f"{ratio_digits(here['overhead'][key])}× ({ratio_digits(there['overhead'][key])}×)"
+            for key in here.index
+        }
+    order = geometric_means(main.rows).index
+    names = display_names(order.get_level_values("activation"))
+    lines = [
+        [f"{escaped(names[activation])}, {phase}"]
+        + [column.get((phase, activation), _NO_FIGURE) for column in columns.values()]
+        for phase, activation in order
+    ]
+    return (
+        f"## {heading}\n\nOverhead there, and in brackets in the tables above, over the shapes "
+        "that both measured.\n\n" + table(["activation", *columns], lines)
+    )
+
+
+def _differs(one: Slice, other: Slice) -> list[str]:
+    return [f for f in SLICE_FIELDS if one.rows[f].iloc[0] != other.rows[f].iloc[0]]
+
+
+def _setting(one: Slice, other: Slice) -> str:
+    return ", ".join(f"{f} {one.rows[f].iloc[0]}" for f in _differs(one, other))
+
+
+def _caveats(rows: pd.DataFrame) -> str:
+    ok = rows["status"] == "ok"
+    wide = int((~rows.loc[ok, "converged"].astype(bool)).sum())
+    failed = rows[~ok]
+    text = (
+        f"## Not converged, failed\n\n{wide} of {ok.sum()} measured cases did not converge: their "
+        f"interval was still wide when the time ran out. {len(failed)} of {len(rows)} cases failed."
+    )
+    if failed.empty:
+        return text
+    names = display_names(rows["activation"])
+    failed = failed.assign(message=failed["message"].fillna(""))
+    lines = [
+        [
+            escaped(names[str(activation)]),
+            str(phase),
+            str(status),
+            str(len(group)),
+            _where(group.iloc[0]),
+            escaped(str(message)[:_LONGEST_MESSAGE]),
+        ]
+        for (activation, phase, status, message), group in failed.groupby(
+            ["activation", "phase", "status", "message"]
+        )
+    ]
+    header = ["activation", "phase", "status", "cases", "first at", "message"]
+    return text + "\n\n" + table(header, lines)
+
+
+def _where(row: "pd.Series[Any]") -> str:
+    shape = f"{row['channels']} channels, {resolution(row['height'], row['width'])}"
+    return f"batch {row['batch']}, {shape}, {row['dtype']}, {row['mode']}"
+
+
+def _environment(environment: dict[str, Any]) -> str:
+    lines = [
+        [escaped(key), escaped(_flat(value))]
+        for key, value in environment.items()
+        if value is not None
+    ]
+    return "## Environment\n\n" + table(["what", "value"], lines)
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_flat(entry)}" for key, entry in value.items())
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _efficiency(rows: pd.DataFrame, gates: list[dict[str, Any]]) -> str:
+    spent = efficiency(rows, gates)
+    if not spent.wall_s > 0:
+        return ""
+    parts = {
+        "timed or settling calls": spent.timing_s,
+        "start-up until the first case": spent.startup_s,
+        "set-up of cases": spent.setup_s,
+        "everything else": spent.rest_s,
+        "wall time of the sweep": spent.wall_s,
+    }
+    lines = [
+        [what, f"{seconds:.1f} s", f"{seconds / spent.wall_s:.1%}"]
+        for what, seconds in parts.items()
+    ]
+    share = f"{spent.timing_s / spent.wall_s:.1%}"
+    return (
+        f"## Efficiency\n\n{share} of the sweep's wall time went into timed or settling calls.\n\n"
+        + table(["part", "time", "share"], lines)
+    )
+
+
+def _interval(ratio: float | None, low: float | None, high: float | None) -> str:
+    if ratio is None or pd.isna(ratio):
+        return _NO_FIGURE
+    if low is None or high is None or pd.isna(low) or pd.isna(high):
+        return f"{ratio_digits(ratio)}×"
+    return ratio_with_interval(ratio, low, high)

@@ -1,0 +1,55 @@
+"""Draw the overhead figures of a run and write its tables."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parent.parent
+# Works from a checkout too, where dynact is not installed.
+sys.path.insert(0, str(ROOT))
+
+from dynact import results  # noqa: E402
+from dynact.report.figures import FIGURES  # noqa: E402
+from dynact.report.render import FORMATS, ChoiceError, render  # noqa: E402
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that answers a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with the message alone; --help has the rest."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def names(text: str) -> list[str]:
+    """Split a comma list."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = Parser(description=__doc__)
+    parser.add_argument("run", nargs="?", help="a name in reports/, or a path; default: the latest")
+    parser.add_argument("--figures", type=names, help=f"some of {','.join(FIGURES)}; default: all")
+    parser.add_argument(
+        "--format",
+        type=names,
+        default="png,svg",
+        help=f"some of {','.join(FORMATS)}; default: %(default)s",
+    )
+    options = parser.parse_args()
+    try:
+        folder = results.find_run(options.run, ROOT / "reports")
+        written = render(folder, options.figures, options.format)
+    except (results.RunNotFoundError, ChoiceError) as error:
+        parser.error(str(error))
+    except OSError as error:
+        parser.error(f"{os.path.relpath(str(error.filename))}: {error.strerror}")
+    for path in written:
+        print(os.path.relpath(path))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dynact import results
+from dynact.report.render import ChoiceError, render
+
+ROOT = Path(__file__).parents[2]
+
+
+def write_run(folder, rows, environment, gates=()):
+    """Store a run as the sweep does: one JSON object a line."""
+    folder.mkdir(parents=True)
+    for name, records in (("rows", rows.to_dict("records")), ("gates", gates)):
+        lines = [
+            json.dumps({k: None if pd.isna(v) else v for k, v in record.items()}) + "\n"
+            for record in records
+        ]
+        (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    (folder / "environment.json").write_text(json.dumps(environment), encoding="utf-8")
+    return folder
+
+
+def test_render_writes_figures_table_and_summary(make_rows, environment, tmp_path):
+    rows = make_rows(batches=(8, 32))
+    rows = pd.concat([rows, make_rows(("prelu",), (32,), (7,), dtypes=("bfloat16",))])
+    run = write_run(tmp_path / "run", rows, environment)
+    written = render(run, formats=("svg",))
+    per_phase = [
+        f"{n}_{p}" for n in ("overhead_heatmap", "time_scaling") for p in ("inference", "training")
+    ]
+    stems = [f"{n}{s}" for s in ("", "_n32") for n in [*per_phase, "overhead_ranking"]]
+    assert {p.relative_to(run).as_posix() for p in written} == {
+        "table.csv",
+        "summary.md",
+        *(f"figures/{stem}.svg" for stem in stems),
+    }
+    assert all(path.stat().st_size > 0 for path in written)
+    assert len(pd.read_csv(run / "table.csv")) == len(rows)
+
+
+def test_render_draws_what_was_asked_for(make_rows, environment, tmp_path):
+    run = write_run(tmp_path / "run", make_rows(phases=("training",)), environment)
+    written = render(run, ["time_scaling"], ("png", "pdf"))
+    assert {p.name for p in written} == {
+        "table.csv", "summary.md", "time_scaling_training.png", "time_scaling_training.pdf",
+    }  # fmt: skip
+    assert (run / "figures/time_scaling_training.png").read_bytes().startswith(b"\x89PNG")
+    assert (run / "figures/time_scaling_training.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_two_processes_write_the_same_bytes(make_rows, environment, fail, tmp_path):
+    rows = fail(make_rows(batches=(8, 32)), [3], "oom", "no memory")
+    digests = []
+    for name, seed in (("one", "1"), ("two", "2")):
+        run = write_run(tmp_path / name, rows, environment)
+        subprocess.run(
+            [sys.executable, ROOT / "scripts/plot_overhead.py", run, "--format", "png,svg,pdf"],
+            check=True,
+            env={"PYTHONHASHSEED": seed, "SOURCE_DATE_EPOCH": seed + "000000000"},
+        )
+        files = [path for path in sorted(run.rglob("*")) if path.is_file()]
+        digests.append(
+            {str(p.relative_to(run)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+        )
+    assert digests[0] == digests[1]
+    assert len(digests[0]) == 2 * 5 * 3 + 2 + 3  # figures, tables, what was stored
+
+
+def test_a_run_without_an_ok_row_is_rendered(make_rows, environment, fail, tmp_path):
+    rows = make_rows(phases=("inference",))
+    run = write_run(tmp_path / "run", fail(rows, range(12), "oom", "x"), environment)
+    written = render(run, formats=("png",))
+    assert len(written) == 5
+    assert all(path.stat().st_size > 0 for path in written)
+
+
+def test_captions_say_that_the_gate_failed(make_rows, environment, tmp_path, monkeypatch):
+    captions = []
+
+    def draw(rows, caption):
+        captions.append(caption)
+        return original.draw(rows, caption)
+
+    from dynact.report import render as module
+
+    original = module.FIGURES["overhead_ranking"]
+    kind = type(original)(draw, per_phase=False)
+    monkeypatch.setitem(module.FIGURES, "overhead_ranking", kind)
+    gate = {"session": "s", "trustworthy": False, "message": "x", "timing_s": 1, "case_s": 2}
+    gate |= {f"{k}_{v}": 1.0 for k in ("self", "more") for v in ("ratio", "lo", "hi")}
+    gate |= {"more_elements": 57 / 56}
+    for name, gates in (("bad", [gate]), ("good", [])):
+        run = write_run(tmp_path / name, make_rows(), environment, gates)
+        render(run, ["overhead_ranking"], ("png",))
+    assert captions == [
+        "RATIOS NOT TRUSTWORTHY (the gate failed). Measured on Some CPU @ 2.00GHz, 1 thread, "
+        "torch 2.14.1, 2026-03-01.",
+        "Measured on Some CPU @ 2.00GHz, 1 thread, torch 2.14.1, 2026-03-01.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"figures": ["overhead_heatmp"]}, "did you mean overhead_heatmap?"),
+        ({"figures": []}, "no figure given"),
+        ({"formats": ["gif"]}, "no format 'gif'"),
+        ({"formats": []}, "no format given"),
+    ],
+)
+def test_unknown_choices_are_refused_before_anything_is_written(
+    make_rows, environment, tmp_path, choice, message
+):
+    run = write_run(tmp_path / "run", make_rows(), environment)
+    with pytest.raises(ChoiceError, match=message.replace("?", r"\?")):
+        render(run, **choice)
+    assert not (run / "table.csv").exists()
+
+
+def test_a_run_without_rows_is_refused(make_rows, environment, tmp_path):
+    run = write_run(tmp_path / "empty", make_rows().iloc[:0], environment)
+    with pytest.raises(results.RunNotFoundError, match="'empty' has no rows"):
+        render(run)
