@@ -113,7 +113,7 @@ class SweepPlugin:
         self._started = datetime.fromtimestamp(psutil.Process().create_time())
         settings = Settings(
             device=option.device,
-            threads=parse_count(option.threads, "--threads") if option.threads else None,
+            threads=None if option.threads is None else parse_count(option.threads, "--threads"),
             precision=parse_share(option.precision, "--precision"),
             max_seconds=parse_number(option.max_seconds, "--max-seconds"),
         )
@@ -122,7 +122,7 @@ class SweepPlugin:
             for name, (field, parse, _) in AXES.items()
             if (text := config.getoption(name)) is not None
         }
-        budget_s = parse_seconds(option.budget, "--budget") if option.budget else None
+        budget_s = None if option.budget is None else parse_seconds(option.budget, "--budget")
         self.name = _run_name(option.run, option.resume, self._started)
         self._bench = _open_bench(settings, option.in_process)
         config.add_cleanup(self._bench.close)
@@ -204,6 +204,15 @@ class SweepPlugin:
         else:
             self._write(line)
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
+        try:
+            return (yield)
+        except OSError as error:
+            # pytest-benchmark's file is a copy; the rows and the closing table are still to be had.
+            self._write(f"\ndynact: cannot write benchmark.json: {error.strerror}")
+            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self) -> None:
         if self.run is None:
@@ -236,9 +245,14 @@ class SweepPlugin:
         }
 
     def _resume_command(self) -> str:
-        arguments = shlex.join(map(str, self._config.invocation_params.args))
-        again = re.sub(r" --(run[= ]\S+|resume)\b", "", f" {arguments}")
-        return f"pytest{again} --run {self.name} --resume"
+        arguments = iter(map(str, self._config.invocation_params.args))
+        again = []
+        for argument in arguments:
+            if argument == "--run":
+                next(arguments)
+            elif argument != "--resume" and not argument.startswith("--run="):
+                again.append(argument)
+        return shlex.join(["pytest", *again, "--run", self.name, "--resume"])
 
 
 def _benches_asked_for(config: pytest.Config) -> bool:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from dynact.cases import CASE_FIELDS
 from dynact.replay import Replay
 from dynact.sweep import Sweep
 
@@ -14,6 +15,8 @@ replay = Replay()
 def bench_gate(sweep: Sweep, benchmark: Any) -> None:
     """Find out whether ratios can be trusted on this machine, now."""
     verdict, samples_ns = sweep.run_gate()
+    # For --benchmark-group-by param:…, which asks every benchmark.
+    benchmark.params = dict.fromkeys(CASE_FIELDS, "gate")
     benchmark.extra_info |= verdict
     replay.show(benchmark, samples_ns)
     if not verdict["trustworthy"]:

@@ -208,7 +208,8 @@ def thin(grids: Sequence[Grid], most_cases: int) -> tuple[Grid, ...]:
                 f"budget for {most_cases} cases is too small: the ends of every axis are {total};"
                 " raise --budget or name fewer activations, phases or sizes"
             )
-        fewer = _evenly(getattr(thinned[index], axis), length - 1)
+        # From all the values: thinning what is thinned would leave uneven gaps.
+        fewer = _evenly(getattr(grids[index], axis), length - 1)
         thinned[index] = replace(thinned[index], **{axis: fewer})
     return tuple(thinned)
 

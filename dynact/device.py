@@ -70,8 +70,10 @@ class Accelerator:
         torch.accelerator.set_device_index(device.index or 0)
         self.torch_device = device
         self.clock: Clock = EventClock(self)
-        self.name = str(torch.get_device_module(device).get_device_name(device))
-        self.memory_bytes = torch.accelerator.get_memory_info(device)[1]
+        # torch.accelerator itself tells neither before torch 2.10.
+        module = torch.get_device_module(device)
+        self.name = str(module.get_device_name(device))
+        self.memory_bytes = int(module.mem_get_info(device)[1])
 
     def event(self) -> torch.Event:
         """Return a new event that can be timed."""

@@ -3,7 +3,6 @@
 import json
 import os
 import queue
-import signal
 import sys
 import threading
 from dataclasses import asdict
@@ -70,8 +69,6 @@ def main() -> None:
     """Answer the requests of a `dynact.worker.Worker`, a JSON line each, until it is gone."""
     answers = _own_standard_output()
     requests = _read_ahead(sys.stdin.buffer)
-    # Ctrl-C reaches the whole process group; the parent decides when a case may end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def answer(content: dict[str, Any]) -> None:
         answers.write(json.dumps(content).encode() + b"\n")

@@ -90,7 +90,8 @@ def check_layer(case: Case, device: Device) -> None:
         layer = _prepare(build(case.activation, case.channels), case, device)
         x = draw_input(case, device)
         before = x.clone()
-        y = layer(x)
+        with torch.no_grad():  # where a leaf may be written to, so that we can see it
+            y = layer(x)
     except Exception as error:
         raise ValueError(f"activation {case.activation!r}: {_one_line(error)}") from None
     _check_output(case, x, y)

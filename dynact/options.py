@@ -1,6 +1,7 @@
 """From the words of a command line to values, with one clear line where they are wrong."""
 
 import re
+from math import inf
 
 
 def split_list(text: str, option: str) -> tuple[str, ...]:
@@ -25,7 +26,7 @@ def parse_count(text: str, option: str) -> int:
     ValueError
         If it is not one.
     """
-    if not re.fullmatch(r"[0-9]+", text) or int(text) == 0:
+    if not re.fullmatch(r"0*[1-9][0-9]{0,17}", text):
         raise ValueError(f"{option} takes positive integers, got {text!r}")
     return int(text)
 
@@ -38,7 +39,7 @@ def parse_number(text: str, option: str) -> float:
     ValueError
         If it is not one.
     """
-    if not re.fullmatch(r"[0-9]*\.?[0-9]+", text) or float(text) == 0:
+    if not re.fullmatch(r"[0-9]*\.?[0-9]+", text) or float(text) in (0, inf):
         raise ValueError(f"{option} takes a positive number, got {text!r}")
     return float(text)
 
@@ -94,6 +95,6 @@ def parse_seconds(text: str, option: str) -> float:
         If it is not a positive number with one of these units.
     """
     match = re.fullmatch(r"([0-9]*\.?[0-9]+)([smh])", text)
-    if not match or float(match[1]) == 0:
+    if not match or float(match[1]) in (0, inf):
         raise ValueError(f"{option} takes a duration such as 90s, 10m or 1.5h, got {text!r}")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]

@@ -2,7 +2,13 @@
 
 import re
 
+# At the start of a word, or glued to an option of one letter: -c/home/ada/pytest.ini
+_START = r"(?:(?<![\w.])|(?<=-[A-Za-z])(?<![\w.-]-[A-Za-z]))"
+_ROOT = r"(?:~[^/\\\s:=,]*|[A-Za-z]:)?[/\\]"
+# A blank belongs to the name unless another path follows it.
+_FOLDER = r"(?:[^/\\\s:=,]| (?![/\\~]|[A-Za-z]:))+[/\\]"
+
 
 def without_paths(text: str) -> str:
     """Return the text with the folders of every absolute path left out."""
-    return re.sub(r"(?<![\w.])(?:~|[A-Za-z]:)?[/\\](?:[^/\\\s:=,]+[/\\])*", "", text)
+    return re.sub(f"{_START}{_ROOT}(?:{_FOLDER})*", "", text)

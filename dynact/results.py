@@ -110,9 +110,7 @@ def find_run(name: str | None, reports: Path) -> Path:
     for folder in (reports / (name or LATEST), Path(name or LATEST)):
         if (folder / "rows.jsonl").is_file():
             return folder
-    runs = sorted(path.parent.name for path in reports.glob("*/rows.jsonl"))
-    there_are = f"runs in {reports.name}/: {', '.join(runs)}" if runs else "there are none yet"
-    raise RunNotFoundError(f"no run {name or LATEST!r}; {there_are}")
+    raise _no_run(name or LATEST, reports)
 
 
 class RunFolder:
@@ -130,9 +128,10 @@ class RunFolder:
     def __init__(self, folder: Path, *, resume: bool, environment: dict[str, Any]) -> None:
         self.folder = folder
         self._rows = folder / "rows.jsonl"
-        if resume:
-            find_run(folder.name, folder.parent)
-        elif self._rows.exists():
+        self._gates = folder / "gates.jsonl"
+        if resume and not self._rows.is_file():
+            raise _no_run(folder.name, folder.parent)
+        if not resume and self._rows.exists():
             raise RunError(
                 f"run {folder.name!r} exists; add --resume to measure what is missing, "
                 "or name another --run"
@@ -143,6 +142,8 @@ class RunFolder:
             self._lock.acquire()
             self._record_environment(environment)
             _repair(self._rows)
+            if self._gates.exists():
+                _repair(self._gates)
             self._point_latest_here()
         except Timeout:
             raise RunError(f"run {folder.name!r} is in use by another process") from None
@@ -168,7 +169,7 @@ class RunFolder:
 
     def append_gate(self, record: dict[str, Any]) -> None:
         """Store a verdict of the gate; same promise and error as `append`."""
-        _append(self.folder / "gates.jsonl", record)
+        _append(self._gates, record)
 
     def close(self) -> None:
         """Let other processes use the run."""
@@ -176,7 +177,8 @@ class RunFolder:
 
     def _record_environment(self, environment: dict[str, Any]) -> None:
         path = self.folder / "environment.json"
-        if not path.exists():
+        # Before the first row there is nothing to compare with, only a start that was cut short.
+        if not (path.exists() and self._rows.exists()):
             path.write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
             return
         then, now = _flatten(load_environment(self.folder)), _flatten(environment)
@@ -198,21 +200,31 @@ class RunFolder:
         fresh.replace(self.folder.parent / LATEST)
 
 
+def _no_run(name: str, reports: Path) -> RunNotFoundError:
+    folders = (path.parent for path in reports.glob("*/rows.jsonl"))
+    runs = sorted(folder.name for folder in folders if not folder.is_symlink())
+    there_are = f"runs in {reports.name}/: {', '.join(runs)}" if runs else "there are none yet"
+    return RunNotFoundError(f"no run {name!r}; {there_are}")
+
+
 def _append(path: Path, record: dict[str, Any]) -> None:
-    line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
-    with path.open("ab", buffering=0) as file:
-        whole = file.tell()
-        try:
-            if file.write(line) < len(line):
-                raise OSError(0, "No space left on device")
-            os.fsync(file.fileno())
-        except OSError as error:
-            if path.is_file():
-                os.truncate(path, whole)
-            raise RunError(
-                f"cannot append to {path.name}: {error.strerror}; the rows before are safe, "
-                "--resume goes on from there"
-            ) from None
+    # A lone surrogate, as in a strange file name, becomes the escape that JSON has for it.
+    line = json.dumps(record, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
+    try:
+        with path.open("ab", buffering=0) as file:
+            whole = file.tell()
+            try:
+                if file.write(line) < len(line):
+                    raise OSError(0, "No space left on device")
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(whole)
+                raise
+    except OSError as error:
+        raise RunError(
+            f"cannot append to {path.name}: {error.strerror}; the rows before are safe, "
+            "--resume goes on from there"
+        ) from None
 
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:

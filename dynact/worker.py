@@ -154,6 +154,8 @@ class _Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
+            # Ctrl-C goes to the terminal's group; the parent decides when a case may end.
+            process_group=0,
             env={
                 **MEMORY_KEEPING_MALLOC,
                 **os.environ,

@@ -88,7 +88,9 @@ def compare(
     max_seconds
         Stop after this time in any case, but not before the interval has the rounds it needs.
     confidence
-        Probability that the interval covers the true ratio.
+        Probability that the interval covers the true ratio, for rounds that are independent of
+        each other. What disturbs both sides alike may last; what slows only one of them for
+        many rounds narrows the interval unduly.
 
     Raises
     ------
@@ -125,7 +127,7 @@ def compare(
             if not late and len(ratios) < next_look:
                 continue
             overhead, lower, upper = median_interval(ratios, interval_confidence)
-            converged = len(ratios) >= FIRST_LOOK and (upper - lower) / 2 <= precision * overhead
+            converged = (upper - lower) / 2 <= precision * overhead
             if converged or late:
                 break
             next_look = ceil(len(ratios) * LOOK_GROWTH)

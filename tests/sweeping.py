@@ -1,0 +1,139 @@
+"""Cases and rows to test with, and a copy of the suite to sweep in from a real command line."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+
+from dynact.cases import DTYPES, MEMORY_FORMATS, MODES, PHASES, Case
+from dynact.results import STATUSES, Row, load
+
+ROOT = Path(__file__).parents[1]
+SHORT = ("--sweep", "smoke", "--resolutions", "7", "--max-seconds", "0.02")
+"""A small sweep with short cases."""
+NO_GATE = ("-k", "bench_activation")
+
+WORDS = st.from_regex(r"[a-z]\w{0,8}", fullmatch=True)
+NAMES = st.one_of(WORDS, st.builds("{}.{}:{}".format, WORDS, WORDS, WORDS))
+SIZES = st.integers(1, 2048)
+CASES = st.builds(
+    Case,
+    activation=NAMES,
+    impl=st.one_of(st.just("reference"), WORDS),
+    phase=st.sampled_from(PHASES),
+    mode=st.sampled_from(MODES),
+    dtype=st.sampled_from(DTYPES),
+    memory_format=st.sampled_from(MEMORY_FORMATS),
+    batch=SIZES,
+    channels=SIZES,
+    height=SIZES,
+    width=SIZES,
+    device=st.sampled_from(("cpu", "cuda", "cuda:1", "xpu")),
+    baseline=st.one_of(st.just("relu"), WORDS),
+)
+FIGURES = st.floats(1e-3, 1e12)
+MESSAGES = st.text(st.characters(), max_size=40)
+ROWS = st.one_of(
+    st.builds(
+        Row,
+        case=CASES,
+        status=st.just("ok"),
+        **dict.fromkeys(
+            (
+                "time_ns", "time_p20_ns", "time_p80_ns", "baseline_time_ns", "overhead",
+                "overhead_lo", "overhead_hi", "timing_s", "case_s", "elapsed_s",
+            ),
+            FIGURES,
+        ),
+        pairs=st.integers(1, 10**6),
+        converged=st.booleans(),
+        speed_drift=st.floats(-1, 1),
+        cache=st.sampled_from(("warm", "cold")),
+        clock=st.sampled_from(("wall", "events")),
+        session=st.just("2026-03-01T10:00:00"),
+    ),
+    st.builds(Row, case=CASES, status=st.sampled_from(STATUSES[1:]), message=MESSAGES),
+)  # fmt: skip
+
+
+def case_of(activation: str = "prelu", /, **changes: Any) -> Case:
+    """Return a usual, small case."""
+    values: dict[str, Any] = {
+        "impl": "reference", "phase": "inference", "mode": "eager", "dtype": "float32",
+        "memory_format": "contiguous", "batch": 2, "channels": 8, "height": 7, "width": 7,
+        "device": "cpu", "baseline": "relu",
+    }  # fmt: skip
+    return Case(activation, **values | changes)
+
+
+def ok_row(case: Case, overhead: float = 2.0, **changes: Any) -> Row:
+    """Return a measured row whose baseline takes 1 µs."""
+    figures: dict[str, Any] = {
+        "time_ns": 1e3 * overhead, "time_p20_ns": 900.0 * overhead, "time_p80_ns": 1.1e3 * overhead,
+        "baseline_time_ns": 1e3, "overhead": overhead, "overhead_lo": overhead * 0.99,
+        "overhead_hi": overhead * 1.01, "pairs": 40, "converged": True,
+    }  # fmt: skip
+    return Row(case, "ok", **figures | changes)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended and what it said."""
+
+    returncode: int
+    output: str
+    errors: str
+
+    @property
+    def said(self) -> str:
+        return self.output + self.errors
+
+
+class House:
+    """A copy of the suite, so that its reports, and changes to the original, stay apart."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.reports = folder / "reports"
+        ignored = shutil.ignore_patterns("__pycache__")
+        for name in ("dynact", "benches"):
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        for name in ("conftest.py", "pyproject.toml"):
+            shutil.copy(ROOT / name, folder)
+
+    def start(self, *options: str, **how: Any) -> subprocess.Popen[str]:
+        """Start ``pytest benches --benchmark-only`` with more options."""
+        command = (sys.executable, "-m", "pytest", "benches", "--benchmark-only", *options)
+        return self.start_command(command, **how)
+
+    def start_command(self, command: Any, **how: Any) -> subprocess.Popen[str]:
+        """Start any command, with pytest on its path."""
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("PYTEST")
+        }
+        environment.pop("PYTHONPATH", None)
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        return subprocess.Popen(
+            command, cwd=self.folder, env=environment, text=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how,
+        )  # fmt: skip
+
+    def sweep(self, *options: str, preexec_fn: Callable[[], None] | None = None) -> Outcome:
+        """Run a sweep to its end."""
+        return finish(self.start(*options, preexec_fn=preexec_fn))
+
+    def case_ids(self, run: str = "latest") -> list[str]:
+        """Return the ids of a run's rows, in their order."""
+        return list(load(self.reports / run)["case_id"])
+
+
+def finish(process: subprocess.Popen[str]) -> Outcome:
+    """Wait for a process and return what it said."""
+    output, errors = process.communicate(timeout=180)
+    return Outcome(process.returncode, output, errors)

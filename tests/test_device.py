@@ -1,0 +1,131 @@
+"""The seam to a device: the real CPU, and an accelerator that only notes what it is asked."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from dynact.device import Accelerator, Cpu, cpu_model, open_device
+from dynact.timing import EventClock, WallClock
+
+
+@pytest.fixture
+def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    # What a CUDA build of torch answers where there is no GPU.
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+
+
+class NotedEvent:
+    def __init__(self, notes: list[Any], device: torch.device, enable_timing: bool) -> None:
+        notes.append(("Event", device, enable_timing))
+
+
+@pytest.fixture
+def notes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Put two XPUs of 16 GiB each in the machine; returns what they are asked, in order."""
+    notes: list[Any] = []
+
+    def noting(name: str, answer: Any = None) -> Any:
+        def call(*args: Any) -> Any:
+            notes.append((name, *args))
+            return answer
+
+        return call
+
+    accelerator = torch.accelerator
+    monkeypatch.setattr(accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(accelerator, "current_accelerator", lambda: torch.device("xpu"))
+    monkeypatch.setattr(accelerator, "device_count", lambda: 2)
+    for name in ("set_device_index", "synchronize", "empty_cache", "reset_peak_memory_stats"):
+        monkeypatch.setattr(accelerator, name, noting(name))
+    monkeypatch.setattr(accelerator, "max_memory_allocated", noting("peak", 12_345))
+    monkeypatch.setattr(
+        torch,
+        "get_device_module",
+        lambda device: SimpleNamespace(
+            get_device_name=lambda _: f"Maker's {device.type}",
+            mem_get_info=noting("memory", (2**33, 2**34)),
+        ),
+    )
+    monkeypatch.setattr(
+        torch, "Event", lambda device, enable_timing: NotedEvent(notes, device, enable_timing)
+    )
+    return notes
+
+
+@pytest.mark.usefixtures("no_accelerator")
+@pytest.mark.parametrize("name", [None, "cpu"])
+def test_without_an_accelerator_it_is_the_cpu(name: str | None) -> None:
+    device = open_device(name)
+
+    assert isinstance(device, Cpu)
+    assert device.torch_device == torch.device("cpu")
+    assert isinstance(device.clock, WallClock)
+    assert device.memory_bytes == psutil.virtual_memory().total
+    assert device.name == cpu_model()
+
+
+@pytest.mark.usefixtures("no_accelerator")
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "xpu", "gpu", "", "cpu:0", "CPU"])
+def test_an_unknown_device_is_refused_and_those_there_are_named(name: str) -> None:
+    with pytest.raises(ValueError) as refusal:  # noqa: PT011 (the whole message is compared)
+        open_device(name)
+
+    assert str(refusal.value) == f"device {name!r} is not there; this machine has: cpu"
+
+
+def test_a_device_beyond_the_last_is_refused_and_those_there_are_named(notes: list[Any]) -> None:
+    with pytest.raises(ValueError, match=r"'xpu:2' is not there.*: cpu, xpu, xpu:0, xpu:1$"):
+        open_device("xpu:2")
+
+    assert notes == []
+
+
+def test_the_cpu_can_be_asked_for_beside_an_accelerator(notes: list[Any]) -> None:
+    assert isinstance(open_device("cpu"), Cpu)
+    assert notes == []
+
+
+@pytest.mark.parametrize(("name", "index"), [(None, 0), ("xpu", 0), ("xpu:0", 0), ("xpu:1", 1)])
+def test_an_accelerator_is_made_current_before_anything_is_asked_of_it(
+    notes: list[Any], name: str | None, index: int
+) -> None:
+    device = open_device(name)
+
+    assert isinstance(device, Accelerator)
+    assert notes[0] == ("set_device_index", index)
+    assert device.torch_device == torch.device(name or "xpu")
+    assert device.name == "Maker's xpu"
+    assert device.memory_bytes == 2**34
+    assert isinstance(device.clock, EventClock)
+
+
+def test_an_accelerator_asks_torch_for_its_own_device(notes: list[Any]) -> None:
+    device = Accelerator(torch.device("xpu:1"))
+    notes.clear()
+
+    device.event()
+    device.synchronize()
+    device.release_memory()
+    device.reset_peak()
+    peak_bytes = device.peak_bytes()
+
+    own = torch.device("xpu:1")
+    assert notes == [
+        ("Event", own, True),
+        ("synchronize", own),
+        ("empty_cache",),
+        ("reset_peak_memory_stats", own),
+        ("peak", own),
+    ]
+    assert peak_bytes == 12_345
+
+
+def test_the_processor_has_a_name_in_one_line() -> None:
+    name = cpu_model()
+
+    assert name.strip() == name != ""
+    assert "\n" not in name

@@ -1,0 +1,158 @@
+"""The gate's verdict on comparisons made up for the purpose."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from dynact import gate
+from dynact.device import Cpu
+from dynact.timing import Comparison
+
+GOOD = Comparison(
+    overhead=1.001,
+    overhead_lo=0.999,
+    overhead_hi=1.003,
+    pairs=40,
+    target_ns=5e4,
+    baseline_ns=5e4,
+    converged=True,
+    speed_drift=1.0,
+    confidence=0.999,
+    target_samples_ns=(5e4, 5.1e4, 4.9e4),
+    baseline_samples_ns=(5e4, 5e4, 5e4),
+)
+MORE = replace(GOOD, overhead=1.018, overhead_lo=1.012, overhead_hi=1.024)
+
+
+class Judge:
+    """Stands in for the comparison: it notes what it is asked and answers what it was told."""
+
+    def __init__(self, with_itself: Comparison, with_more: Comparison) -> None:
+        self.answers = [with_itself, with_more]
+        self.asked: list[dict[str, Any]] = []
+
+    def __call__(self, target: Any, baseline: Any, **settings: Any) -> Comparison:
+        assert torch.is_inference_mode_enabled()
+        target()
+        baseline()
+        self.asked.append(settings)
+        return self.answers[len(self.asked) - 1]
+
+
+def verdict_on(
+    monkeypatch: pytest.MonkeyPatch, with_itself: Comparison = GOOD, with_more: Comparison = MORE
+) -> dict[str, Any]:
+    monkeypatch.setattr(gate, "compare", Judge(with_itself, with_more))
+    return gate.run_gate(Cpu())[0]
+
+
+def test_good_comparisons_make_it_trustworthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = verdict_on(monkeypatch)
+
+    assert verdict["trustworthy"] is True
+    assert verdict["message"] == ""
+
+
+@pytest.mark.parametrize("low_and_high", [(1.0001, 1.004), (0.996, 0.9999)])
+def test_an_interval_that_excludes_one_is_a_fault(
+    monkeypatch: pytest.MonkeyPatch, low_and_high: tuple[float, float]
+) -> None:
+    low, high = low_and_high
+    off = replace(GOOD, overhead=(low + high) / 2, overhead_lo=low, overhead_hi=high)
+
+    verdict = verdict_on(monkeypatch, with_itself=off)
+
+    assert verdict["trustworthy"] is False
+    assert verdict["message"] == f"ReLU against itself excludes 1: {off}"
+
+
+@pytest.mark.parametrize("low_and_high", [(1.0, 1.004), (0.996, 1.0)])
+def test_an_interval_that_ends_at_one_includes_it(
+    monkeypatch: pytest.MonkeyPatch, low_and_high: tuple[float, float]
+) -> None:
+    low, high = low_and_high
+    touching = replace(GOOD, overhead=(low + high) / 2, overhead_lo=low, overhead_hi=high)
+
+    assert verdict_on(monkeypatch, with_itself=touching)["trustworthy"] is True
+
+
+@pytest.mark.parametrize("overhead", [1.0051, 0.9949, 1.3])
+def test_a_wide_interval_does_not_excuse_a_ratio_off_by_more_than_the_tolerance(
+    monkeypatch: pytest.MonkeyPatch, overhead: float
+) -> None:
+    vague = replace(GOOD, overhead=overhead, overhead_lo=0.5, overhead_hi=1.5)
+
+    verdict = verdict_on(monkeypatch, with_itself=vague)
+
+    assert verdict["trustworthy"] is False
+    assert verdict["message"] == f"ReLU against itself is off by more than 0.5%: {vague}"
+
+
+@pytest.mark.parametrize("lowest", [0.99, 1.0])
+def test_more_elements_that_do_not_show_are_a_fault(
+    monkeypatch: pytest.MonkeyPatch, lowest: float
+) -> None:
+    blind = replace(MORE, overhead_lo=lowest)
+
+    verdict = verdict_on(monkeypatch, with_more=blind)
+
+    assert verdict["trustworthy"] is False
+    assert verdict["message"] == f"ReLU on more elements is not seen to take longer: {blind}"
+
+
+def test_every_fault_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    off = replace(GOOD, overhead=1.2, overhead_lo=1.1, overhead_hi=1.3)
+    blind = replace(MORE, overhead_lo=0.9)
+
+    message = verdict_on(monkeypatch, off, blind)["message"]
+
+    faults = message.split("; ")
+    assert [fault.split(":")[0] for fault in faults] == [
+        "ReLU against itself excludes 1",
+        "ReLU against itself is off by more than 0.5%",
+        "ReLU on more elements is not seen to take longer",
+    ]
+
+
+def test_figures_and_samples_are_those_of_the_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "compare", Judge(GOOD, MORE))
+
+    verdict, samples_ns = gate.run_gate(Cpu())
+
+    assert (verdict["self_ratio"], verdict["self_lo"], verdict["self_hi"]) == (1.001, 0.999, 1.003)
+    assert (verdict["more_ratio"], verdict["more_lo"], verdict["more_hi"]) == (1.018, 1.012, 1.024)
+    # One column more on 56.
+    assert verdict["more_elements"] == pytest.approx(57 / 56)
+    assert samples_ns == [5e4, 5.1e4, 4.9e4]
+    assert 0 <= verdict["timing_s"] <= verdict["case_s"]
+
+
+def test_asks_for_more_than_a_usual_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = Judge(GOOD, MORE)
+    monkeypatch.setattr(gate, "compare", judge)
+    device = Cpu()
+
+    gate.run_gate(device)
+
+    assert len(judge.asked) == 2
+    for settings in judge.asked:
+        assert settings["clock"] is device.clock
+        # Half the tolerance at most, or the gate could not tell; and rarely a false alarm.
+        assert settings["precision"] <= gate.TOLERANCE / 2
+        assert settings["confidence"] >= 0.999
+
+
+def test_really_measured_it_sees_far_more_elements(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Trustworthy or not depends on the machine; the comparison's direction does not.
+    monkeypatch.setattr(gate, "MAX_SECONDS", 0.05)
+    monkeypatch.setattr(gate, "SHAPE", {"cpu": (1, 16, 56, 1)})
+
+    verdict, samples_ns = gate.run_gate(Cpu())
+
+    assert verdict["more_elements"] == 2
+    assert verdict["more_lo"] <= verdict["more_ratio"] <= verdict["more_hi"]
+    assert verdict["self_lo"] <= verdict["self_ratio"] <= verdict["self_hi"]
+    assert verdict["trustworthy"] == (verdict["message"] == "")
+    assert all(sample > 0 for sample in samples_ns)

@@ -1,0 +1,202 @@
+"""What only a real accelerator can show. Skipped where there is none (tests/conftest.py)."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dynact import results
+from dynact.cases import Case
+from dynact.device import Accelerator, open_device
+from dynact.gate import run_gate
+from dynact.measure import measure
+from dynact.timing import compare
+
+pytestmark = pytest.mark.gpu
+
+ROOT = Path(__file__).parent.parent
+BLOCK_BYTES = 512
+"""Allocators of accelerators round up to it."""
+
+
+@pytest.fixture
+def device() -> Accelerator:
+    device = open_device(None)
+    assert isinstance(device, Accelerator)
+    return device
+
+
+def case_on(device: Accelerator, activation: str = "dyrelu_b") -> Case:
+    return Case(
+        activation=activation,
+        impl="reference",
+        phase="inference",
+        mode="eager",
+        dtype="float32",
+        memory_format="contiguous",
+        batch=8,
+        channels=64,
+        height=56,
+        width=56,
+        device=device.torch_device.type,
+        baseline="relu",
+    )
+
+
+class Hoarder(nn.Module):
+    """Asks for twice the device's memory."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        total_bytes = torch.get_device_module(x.device).mem_get_info(x.device)[1]
+        return x + torch.empty(2 * total_bytes, dtype=torch.uint8, device=x.device)[0]
+
+
+def test_events_agree_with_the_wall_clock_on_long_kernels(device: Accelerator) -> None:
+    a = torch.randn(4096, 4096, device=device.torch_device)
+
+    def work() -> None:
+        torch.mm(a, a)
+
+    for _ in range(3):
+        work()
+    device.synchronize()
+    # As many as take some 200 ms by a first reading: launching and waiting are then far below 5 %.
+    calls = max(round(200e6 / device.clock.call_ns(work, 10)), 10)
+
+    ratios = []
+    for _ in range(5):
+        event_ns = device.clock.call_ns(work, calls)
+        work()
+        device.synchronize()
+        start_ns = time.perf_counter_ns()
+        for _ in range(calls):
+            work()
+        device.synchronize()
+        ratios.append(event_ns / ((time.perf_counter_ns() - start_ns) / calls))
+
+    # The middle one: the device's clock speed may move between the two.
+    assert sorted(ratios)[2] == pytest.approx(1, rel=0.05)
+
+
+def test_a_comparison_sees_twice_the_work(device: Accelerator) -> None:
+    a = torch.randn(2048, 2048, device=device.torch_device)
+
+    def once() -> None:
+        torch.mm(a, a)
+
+    def twice() -> None:
+        torch.mm(a, a)
+        torch.mm(a, a)
+
+    for call in (once, twice):
+        call()
+    device.synchronize()
+
+    result = compare(twice, once, clock=device.clock)
+
+    assert result.overhead == pytest.approx(2, rel=0.05)
+
+
+def test_nothing_is_left_queued_when_a_comparison_is_over(device: Accelerator) -> None:
+    a = torch.randn(4096, 4096, device=device.torch_device)
+
+    def work() -> None:
+        torch.mm(a, a)
+
+    one_ns = min(device.clock.call_ns(work, 1) for _ in range(5))
+
+    compare(work, work, clock=device.clock, precision=1e-6, max_seconds=0.2)
+
+    # A host that did not wait would have queued hundreds of calls by now.
+    start_ns = time.perf_counter_ns()
+    device.synchronize()
+    assert time.perf_counter_ns() - start_ns < 20 * one_ns
+
+
+def test_peak_is_the_bytes_of_the_tensors_alive_at_once(device: Accelerator) -> None:
+    # Whole multiples of what the allocator asks of the driver: the closed form is exact.
+    first_bytes, second_bytes = 64 * 2**20, 96 * 2**20
+    device.release_memory()
+    device.reset_peak()
+    before_bytes = device.peak_bytes()
+
+    first = torch.empty(first_bytes, dtype=torch.uint8, device=device.torch_device)
+    second = torch.empty(second_bytes, dtype=torch.uint8, device=device.torch_device)
+    del first
+    third = torch.empty(BLOCK_BYTES, dtype=torch.uint8, device=device.torch_device)
+
+    assert device.peak_bytes() - before_bytes == first_bytes + second_bytes
+    del second, third
+    device.reset_peak()
+    assert device.peak_bytes() == before_bytes
+
+
+def test_the_gate_passes(device: Accelerator) -> None:
+    verdict, samples_ns = run_gate(device)
+
+    assert verdict["trustworthy"], verdict["message"]
+    assert len(samples_ns) >= 16
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_a_case_is_timed_by_events(device: Accelerator, phase: str) -> None:
+    row = measure(
+        replace(case_on(device), phase=phase), device, precision=0.02, max_seconds=1.0
+    ).row
+
+    assert (row.status, row.clock) == ("ok", "event"), row.message
+    # It moves 6.5 times the bytes that ReLU moves, in a dozen kernels to one.
+    assert row.overhead_lo is not None
+    assert row.overhead_lo > 1.5
+
+
+def test_a_good_row_follows_one_out_of_memory(device: Accelerator) -> None:
+    hoarder = case_on(device, f"{__name__}:{Hoarder.__name__}")
+
+    rows = [
+        measure(case, device, precision=0.05, max_seconds=0.2).row
+        for case in (hoarder, case_on(device))
+    ]
+
+    assert [row.status for row in rows] == ["oom", "ok"], [row.message for row in rows]
+    assert rows[0].message.startswith("OutOfMemoryError: ")
+
+
+def test_a_smoke_sweep_ends_well(device: Accelerator, tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    for name in ("dynact", "benches"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("conftest.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, checkout / name)
+    (checkout / "reports").mkdir()
+
+    sweep = subprocess.run(
+        [
+            sys.executable, "-m", "pytest", "benches", "--benchmark-only", "--sweep", "smoke",
+            "--device", device.torch_device.type, "--run", "smoke",
+        ],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )  # fmt: skip
+
+    assert sweep.returncode == 0, sweep.stdout + sweep.stderr
+    run = checkout / "reports" / "smoke"
+    rows = results.load(run)
+    assert len(rows) > 0
+    assert set(rows["status"]) == {"ok"}
+    assert set(rows["device"]) == {device.torch_device.type}
+    assert set(rows["clock"]) == {"event"}
+    assert (rows["overhead_lo"] <= rows["overhead"]).all()
+    assert (rows["overhead"] <= rows["overhead_hi"]).all()
+    assert json.loads((run / "benchmark.json").read_text())["benchmarks"]

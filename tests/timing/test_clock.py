@@ -1,0 +1,221 @@
+"""The clocks: what goes before a timed call, and what an accelerator's queue does to a time."""
+
+import time
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynact.timing import EventClock, WallClock, compare
+
+from ..fake_device import FakeAccelerator, VirtualEventClock
+
+
+@given(
+    target_ns=st.floats(5e3, 5e6),
+    baseline_ns=st.floats(5e3, 5e6),
+    launch_ns=st.floats(100, 4e3),
+)
+def test_overhead_is_that_of_the_kernels_where_the_host_keeps_ahead(
+    target_ns: float, baseline_ns: float, launch_ns: float
+) -> None:
+    device = FakeAccelerator(launch_ns=launch_ns)
+
+    result = compare(
+        device.work("T", target_ns), device.work("B", baseline_ns), clock=VirtualEventClock(device)
+    )
+
+    assert result.overhead == pytest.approx(target_ns / baseline_ns, rel=1e-3)
+    assert result.target_ns == pytest.approx(target_ns, rel=1e-3)
+    assert result.baseline_ns == pytest.approx(baseline_ns, rel=1e-3)
+
+
+@pytest.mark.parametrize("max_seconds", [0.2, 0.5])
+def test_a_host_that_runs_ahead_reads_device_time_and_stays_within_its_budget(
+    max_seconds: float,
+) -> None:
+    # Unwaited for, 1 µs of the host would queue 1 ms of the device: a budget overrun 1000 times.
+    # Never narrow enough: the comparison goes on until its time is over.
+    jitter = 0.05
+    random = Random(4)
+    device = FakeAccelerator(launch_ns=1e3, slowness=lambda _now_ns: random.uniform(1, 1 + jitter))
+
+    result = compare(
+        device.work("T", 2e6),
+        device.work("B", 1e6),
+        clock=VirtualEventClock(device),
+        precision=1e-6,
+        max_seconds=max_seconds,
+    )
+
+    # A round: two blocks and two settling calls a side, 2 ms each but for one of 1 ms.
+    round_ns = (2 * (2e6 + 2e6) + 2 * (1e6 + 2e6)) * (1 + jitter)
+    estimating_ns = round_ns * 3
+    assert not result.converged
+    assert device.host_ns == device.free_ns
+    assert device.host_ns <= max_seconds * 1e9 + round_ns + estimating_ns
+    assert result.overhead == pytest.approx(2, rel=jitter)
+    assert 1e6 <= result.baseline_ns <= (1 + jitter) * 1e6
+
+
+@pytest.mark.parametrize("target_ns", [400, 800, 1000, 1200])
+def test_kernels_too_short_for_the_clock_still_give_the_ratio(target_ns: float) -> None:
+    device = FakeAccelerator(launch_ns=100, resolution_ns=1e3)
+
+    result = compare(
+        device.work("T", target_ns), device.work("B", 400), clock=VirtualEventClock(device)
+    )
+
+    # 1 µs either way on blocks of 200 µs.
+    assert result.overhead == pytest.approx(target_ns / 400, rel=0.01)
+    assert result.baseline_ns == pytest.approx(400, rel=0.01)
+
+
+def test_a_host_too_slow_for_its_device_reads_what_eager_mode_gets() -> None:
+    device = FakeAccelerator(launch_ns=5e3)
+    four_kernels = device.work("T", 500, 500, 500, 500)
+    one_kernel = device.work("B", 2e3)
+
+    result = compare(four_kernels, one_kernel, clock=VirtualEventClock(device))
+
+    # The kernels take 2 µs on either side; launching them takes 20 µs against 5.
+    assert result.overhead == pytest.approx(4, rel=0.02)
+    assert result.target_ns == pytest.approx(20e3, rel=0.02)
+    assert result.baseline_ns == pytest.approx(5e3, rel=0.02)
+
+
+def test_throttling_in_the_middle_is_flagged_and_leaves_the_ratio() -> None:
+    random = Random(5)
+
+    def slowness(now_ns: float) -> float:
+        return random.uniform(1, 1.001) * (1.0 if now_ns < 75e6 else 1.4)
+
+    device = FakeAccelerator(slowness=slowness)
+
+    result = compare(
+        device.work("T", 900e3),
+        device.work("B", 300e3),
+        clock=VirtualEventClock(device),
+        precision=1e-9,
+        max_seconds=0.15,
+    )
+
+    assert result.overhead == pytest.approx(3, rel=1e-3)
+    assert not result.steady
+    assert result.speed_drift == pytest.approx(1.4, rel=0.01)
+    assert "UNSTEADY" in str(result)
+
+
+def test_queueing_the_first_kernel_is_not_counted() -> None:
+    # The settling call keeps the device busy while the host queues the start and the kernels.
+    device = FakeAccelerator(launch_ns=5e3)
+
+    duration_ns = VirtualEventClock(device).call_ns(device.work("T", 50e3), 1)
+
+    assert duration_ns == pytest.approx(50e3)
+
+
+def test_warm_block_is_settled_once_and_waited_for() -> None:
+    device = FakeAccelerator()
+    clock = VirtualEventClock(device)
+
+    clock.call_ns(device.work("T", 1e6), 3)
+
+    assert clock.cache == "warm"
+    assert device.diary == ["T", "record", "T", "T", "T", "record", "synchronize"]
+
+
+def test_cold_block_is_flushed_before_each_call_and_never_settled() -> None:
+    device = FakeAccelerator()
+    clock = VirtualEventClock(device, flush=device.work("flush", 5e6))
+
+    duration_ns = clock.call_ns(device.work("T", 1e6), 3)
+
+    assert clock.cache == "cold"
+    assert device.diary == 3 * ["flush", "record", "T", "record", "synchronize"]
+    assert duration_ns == pytest.approx(1e6, rel=0.01)
+
+
+def test_cold_comparison_pays_for_misses_on_both_sides_alike() -> None:
+    device = FakeAccelerator()
+    cached = False
+
+    def flush() -> None:
+        nonlocal cached
+        cached = False
+
+    def kernel(name: str, warm_ns: float, cold_ns: float) -> None:
+        nonlocal cached
+        device.launch(warm_ns if cached else cold_ns, name)
+        cached = True
+
+    def ratio(clock: EventClock) -> float:
+        return compare(
+            lambda: kernel("T", 300e3, 800e3), lambda: kernel("B", 300e3, 400e3), clock=clock
+        ).overhead
+
+    assert ratio(VirtualEventClock(device)) == pytest.approx(1, rel=0.01)
+    assert ratio(VirtualEventClock(device, flush)) == pytest.approx(2, rel=0.01)
+
+
+def test_short_times_keep_their_digits_after_days_of_measuring() -> None:
+    # An event tells single-precision ms: against an origin a day back it would tell steps of 8 ms.
+    device = FakeAccelerator()
+    device.host_ns = 24 * 3600 * 1e9
+
+    result = compare(
+        device.work("T", 303e3), device.work("B", 300e3), clock=VirtualEventClock(device)
+    )
+
+    assert result.overhead == pytest.approx(1.01, rel=1e-4)
+
+
+class Sundial:
+    """A host's clock that moves only when told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_ns = 1_000
+        monkeypatch.setattr(time, "perf_counter_ns", lambda: self.now_ns)
+        monkeypatch.setattr(time, "perf_counter", lambda: self.now_ns / 1e9)
+
+
+def test_wall_clock_times_the_block_and_not_the_settling(monkeypatch: pytest.MonkeyPatch) -> None:
+    sundial = Sundial(monkeypatch)
+    calls: list[int] = []
+
+    def call() -> None:
+        calls.append(1)
+        # The first call pays for a cold cache.
+        sundial.now_ns += 70_000 if len(calls) == 1 else 2_000
+
+    clock = WallClock()
+
+    assert clock.call_ns(call, 5) == 2_000
+    assert len(calls) == 1 + 5
+    assert clock.cache == "warm"
+    assert clock.now_s() == pytest.approx((1_000 + 70_000 + 5 * 2_000) / 1e9)
+
+
+def test_cold_wall_clock_leaves_the_flush_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    sundial = Sundial(monkeypatch)
+    order: list[str] = []
+
+    def flush() -> None:
+        order.append("flush")
+        sundial.now_ns += 1_000_000
+
+    def call() -> None:
+        order.append("call")
+        sundial.now_ns += 3_000
+
+    assert WallClock(flush).call_ns(call, 4) == 3_000
+    assert order == 4 * ["flush", "call"]
+
+
+def test_wall_clock_goes_with_the_real_one() -> None:
+    # Sleeping is never shorter than asked: a lower bound holds on the busiest machine.
+    assert WallClock().call_ns(lambda: time.sleep(0.002), 2) >= 2e6
+    before = WallClock().now_s()
+    time.sleep(0.001)
+    assert WallClock().now_s() - before >= 0.001

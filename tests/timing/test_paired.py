@@ -1,0 +1,495 @@
+"""The comparison in virtual time: known ratios, known disturbances, a thousand runs of each."""
+
+import gc
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynact.timing import Comparison, compare, format_ns
+
+from .virtual import Machine, VirtualClock, Work
+
+Floats = npt.NDArray[np.float64]
+
+RATIO = 3.0
+BASELINE_NS = 200e3
+RUNS = 1000
+BLOCKS = 2000
+"""More than any of the runs below takes."""
+ROUND_S = 4 * 2 * 600e3 / 1e9
+"""Four blocks as long as a call of the target, and at most as much for settling."""
+
+
+def compared(
+    disturbances: list[float], precision: float = 0.01, max_seconds: float = 1e3
+) -> Comparison:
+    machine = Machine()
+    return compare(
+        Work(machine, "T", RATIO * BASELINE_NS),
+        Work(machine, "B", BASELINE_NS),
+        clock=VirtualClock(machine, disturbances),
+        precision=precision,
+        max_seconds=max_seconds,
+    )
+
+
+class Streams:
+    """What disturbs a machine: factors on the time of each block, one row a run.
+
+    Both sides suffer alike, so that the median of the ratios is the ratio undisturbed: exchanging
+    the sides turns the ratio's logarithm over, which makes it symmetric about the true one.
+    """
+
+    def __init__(self) -> None:
+        self._random = np.random.default_rng(20)
+        self._block = np.arange(BLOCKS)
+        self._phase = self._random.uniform(0, 2 * np.pi, (RUNS, 1))
+
+    def independent(self, sigma: float = 0.03) -> Floats:
+        return np.exp(self._random.normal(0, sigma, (RUNS, BLOCKS)))
+
+    def linear_drift(self) -> Floats:
+        """Half slower again every 400 blocks."""
+        return self.independent() * (1 + self._block / 800)
+
+    def slow_sine(self) -> Floats:
+        """±20 % with a period of 50 rounds."""
+        return self.independent() * (1 + 0.2 * np.sin(2 * np.pi * self._block / 200 + self._phase))
+
+    def fast_sine(self) -> Floats:
+        """±5 % with a period of 2.8 rounds."""
+        return self.independent() * (
+            1 + 0.05 * np.sin(2 * np.pi * self._block / 11.3 + self._phase)
+        )
+
+    def spikes(self) -> Floats:
+        """One block in twenty takes 1.5 to 5 times as long."""
+        hit = self._random.random((RUNS, BLOCKS)) < 0.05
+        return self.independent(0.02) * np.where(
+            hit, self._random.uniform(1.5, 5, (RUNS, BLOCKS)), 1
+        )
+
+    def heavy_tails(self) -> Floats:
+        """Student's t with 1.5 degrees of freedom: no variance."""
+        tails = self._random.standard_t(1.5, (RUNS, BLOCKS))
+        return np.exp(0.02 * np.clip(tails, -100, 100))
+
+    def autocorrelated(self, correlation: float) -> Floats:
+        """AR(1) from block to block."""
+        news = self._random.normal(0, 1, (RUNS, BLOCKS))
+        state = news.copy()
+        for block in range(1, BLOCKS):
+            state[:, block] = (
+                correlation * state[:, block - 1] + np.sqrt(1 - correlation**2) * news[:, block]
+            )
+        return np.exp(0.03 * state)
+
+    def bursts(self) -> Floats:
+        """A neighbour: everything takes 1.5 times as long for 8 blocks on average, then 32 free."""
+        chance = self._random.random((RUNS, BLOCKS))
+        busy = np.zeros((RUNS, BLOCKS), bool)
+        busy[:, 0] = chance[:, 0] < 0.2
+        for block in range(1, BLOCKS):
+            stays, begins = chance[:, block] > 1 / 8, chance[:, block] < 1 / 32
+            busy[:, block] = np.where(busy[:, block - 1], stays, begins)
+        return self.independent(0.02) * np.where(busy, 1.5, 1)
+
+    def order_effect(self) -> Floats:
+        """The first block of each pair takes 5 % longer, whichever side it is."""
+        return self.independent() * np.where(self._block % 2 == 0, 1.05, 1)
+
+
+STREAMS: dict[str, Callable[[Streams], Floats]] = {
+    "independent": Streams.independent,
+    "linear_drift": Streams.linear_drift,
+    "slow_sine": Streams.slow_sine,
+    "fast_sine": Streams.fast_sine,
+    "spikes": Streams.spikes,
+    "heavy_tails": Streams.heavy_tails,
+    "autocorrelated_0.5": lambda streams: streams.autocorrelated(0.5),
+    "autocorrelated_0.9": lambda streams: streams.autocorrelated(0.9),
+    "bursts": Streams.bursts,
+    "order_effect": Streams.order_effect,
+}
+
+
+@cache
+def disturbances_of(name: str) -> Floats:
+    return STREAMS[name](Streams())
+
+
+def median_deviation(disturbances: Floats) -> float:
+    """√n times the standard deviation of the median of n round ratios, relative to the ratio.
+
+    That is 1 / 2f, f being the ratios' density at their median (David & Nagaraja, section 10.2):
+    √(π/2)·σ = 1.2533 σ for normal ones. Read off all rounds of all runs, T B B T and B T T B in
+    turn, computed here and not by the code under test.
+    """
+    blocks = disturbances.reshape(RUNS, -1, 4)
+    ratios = (blocks[:, :, 0] + blocks[:, :, 3]) / (blocks[:, :, 1] + blocks[:, :, 2])
+    ratios[:, 1::2] = 1 / ratios[:, 1::2]
+    below, above = np.quantile(ratios, (0.45, 0.55))
+    return float((above - below) / (0.55 - 0.45) / 2)
+
+
+def test_ideal_width_is_the_textbook_one_for_normal_noise() -> None:
+    # log((e^a + e^d) / (e^b + e^c)) of four normal deviates has, to first order, their own σ.
+    assert median_deviation(disturbances_of("independent")) == pytest.approx(
+        1.2533 * 0.03, rel=0.02
+    )
+
+
+@pytest.mark.parametrize(
+    ("precision", "max_seconds"),
+    [
+        pytest.param(0.01, 1e3, id="until_narrow"),
+        pytest.param(1e-6, 30 * ROUND_S, id="until_late"),
+    ],
+)
+@pytest.mark.parametrize("name", STREAMS)
+def test_interval_covers_the_true_ratio_and_is_near_the_narrowest_possible(
+    name: str, precision: float, max_seconds: float
+) -> None:
+    disturbances = disturbances_of(name)
+
+    runs = [compared(run.tolist(), precision, max_seconds) for run in disturbances]
+
+    covered = sum(run.overhead_lo <= RATIO <= run.overhead_hi for run in runs)
+    # Nominal 95 %; 93 % is three standard deviations of a thousand runs below.
+    assert covered >= 0.93 * RUNS
+    deviation = median_deviation(disturbances)
+    over_ideal = [
+        (run.overhead_hi - run.overhead_lo)
+        / RATIO
+        / (2 * 1.96 * deviation / np.sqrt(run.pairs / 2))
+        for run in runs
+    ]
+    assert np.mean(over_ideal) <= 2
+    assert {run.converged for run in runs} == {precision == 0.01}
+    estimates = [run.overhead for run in runs]
+    assert np.mean(estimates) == pytest.approx(RATIO, rel=0.002)
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+def test_order_within_a_round_flips_from_round_to_round(machine: Machine) -> None:
+    clock = VirtualClock(machine)
+
+    result = compare(Work(machine, "T", 1e6), Work(machine, "B", 1e6), clock=clock)
+
+    measured = "".join(side for side, _ in clock.blocks[-2 * result.pairs :])
+    rounds = [measured[i : i + 4] for i in range(0, len(measured), 4)]
+    assert rounds[::2] == ["TBBT"] * len(rounds[::2])
+    assert rounds[1::2] == ["BTTB"] * len(rounds[1::2])
+    assert len(rounds) >= 16
+
+
+def test_one_call_of_the_same_side_settles_each_block(machine: Machine) -> None:
+    clock = VirtualClock(machine)
+    target, baseline = Work(machine, "T", 3e6), Work(machine, "B", 1e6)
+
+    compare(target, baseline, clock=clock)
+
+    # The virtual clock's blocks do not call: all calls there are settle, one before each block.
+    for name in "TB":
+        settled = [
+            n for (side, _), n in zip(clock.blocks, clock.settled, strict=True) if side == name
+        ]
+        assert settled == list(range(1, len(settled) + 1))
+    assert target.calls + baseline.calls == len(clock.blocks)
+
+
+@pytest.mark.parametrize(("target_ns", "baseline_ns"), [(20e6, 200e3), (200e3, 20e6)])
+def test_faster_side_is_called_as_often_as_fits_into_the_slower_ones_block(
+    machine: Machine, target_ns: float, baseline_ns: float
+) -> None:
+    clock = VirtualClock(machine)
+
+    result = compare(Work(machine, "T", target_ns), Work(machine, "B", baseline_ns), clock=clock)
+
+    sizes = dict(clock.blocks[-2 * result.pairs :])
+    slow, fast = ("T", "B") if target_ns > baseline_ns else ("B", "T")
+    assert sizes[slow] == 1
+    assert 90 <= sizes[fast] <= 110
+    assert result.overhead == pytest.approx(target_ns / baseline_ns)
+
+
+@given(
+    target_ns=st.floats(1, 1e8),
+    baseline_ns=st.floats(1, 1e8),
+)
+def test_blocks_are_never_too_short_for_the_clock_nor_lopsided(
+    target_ns: float, baseline_ns: float
+) -> None:
+    machine = Machine()
+    clock = VirtualClock(machine)
+
+    result = compare(
+        Work(machine, "T", target_ns), Work(machine, "B", baseline_ns), clock=clock, max_seconds=1e3
+    )
+
+    sizes = dict(clock.blocks[-2 * result.pairs :])
+    blocks_ns = sizes["T"] * target_ns, sizes["B"] * baseline_ns
+    # A block is a whole number of calls: rounding costs at most a third of one that holds 1.5.
+    assert min(blocks_ns) >= 2 / 3 * clock.min_block_ns
+    assert max(blocks_ns) / min(blocks_ns) <= 1.5
+    assert result.overhead == pytest.approx(target_ns / baseline_ns)
+    assert result.converged
+
+
+def test_balance_survives_a_spike_while_estimating(machine: Machine) -> None:
+    def spikes() -> Iterator[float]:
+        yield 50.0
+        while True:
+            yield 1.0
+
+    clock = VirtualClock(machine, spikes())
+
+    result = compare(Work(machine, "T", 1e6), Work(machine, "B", 1e6), clock=clock)
+
+    assert set(clock.blocks[-2 * result.pairs :]) == {("T", 1), ("B", 1)}
+
+
+def test_a_quiet_machine_is_left_after_the_first_look(machine: Machine) -> None:
+    result = compare(Work(machine, "T", 2e6), Work(machine, "B", 1e6), clock=VirtualClock(machine))
+
+    assert (result.overhead, result.overhead_lo, result.overhead_hi) == (2, 2, 2)
+    assert result.pairs == 2 * 16
+    assert result.converged
+    assert (result.target_ns, result.baseline_ns) == (2e6, 1e6)
+    assert str(result) == "2× [2, 2] · 2 ms against 1 ms · 32 pairs"
+
+
+def test_stops_as_soon_as_the_interval_is_as_narrow_as_asked() -> None:
+    runs = [
+        compared(run.tolist(), precision)
+        for run in disturbances_of("independent")[:20]
+        for precision in (0.05, 0.02, 0.01)
+    ]
+
+    for coarse, medium, fine in zip(runs[::3], runs[1::3], runs[2::3], strict=True):
+        assert coarse.pairs <= medium.pairs <= fine.pairs
+    for run, precision in zip(runs, 20 * (0.05, 0.02, 0.01), strict=True):
+        assert run.converged
+        assert (run.overhead_hi - run.overhead_lo) / 2 <= precision * run.overhead
+
+
+def test_says_so_when_time_runs_out() -> None:
+    disturbances = disturbances_of("spikes")[0].tolist()
+
+    result = compared(disturbances, precision=0.0001, max_seconds=20 * ROUND_S)
+
+    half_width = (result.overhead_hi - result.overhead_lo) / 2 / result.overhead
+    assert not result.converged
+    assert f"NOT CONVERGED: still ±{half_width:.1%} when time ran out" in str(result)
+
+
+@pytest.mark.parametrize("rounds", [20, 50, 100])
+def test_overruns_its_time_by_less_than_a_round(machine: Machine, rounds: int) -> None:
+    clock = VirtualClock(machine, disturbances_of("independent")[0].tolist())
+
+    result = compare(
+        Work(machine, "T", 600e3),
+        Work(machine, "B", 200e3),
+        clock=clock,
+        precision=1e-6,
+        max_seconds=rounds * ROUND_S,
+    )
+
+    estimating_ns = 2 * 3 * 2 * 600e3
+    assert machine.now_ns <= (rounds + 1) * ROUND_S * 1e9 + estimating_ns
+    assert machine.now_ns >= rounds * ROUND_S * 1e9
+    assert not result.converged
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.999])
+def test_never_fewer_rounds_than_the_interval_needs(machine: Machine, confidence: float) -> None:
+    result = compare(
+        Work(machine, "T", 1e9),
+        Work(machine, "B", 1e9),
+        clock=VirtualClock(machine),
+        max_seconds=1e-9,
+        confidence=confidence,
+    )
+
+    # The range of n values misses the median with probability 2 · 2^-n.
+    rounds = result.pairs // 2
+    assert 2 / 2**rounds <= 1 - confidence
+    assert rounds <= np.ceil(np.log2(2 / (1 - confidence))) + 1
+    assert result.converged == (rounds >= 16)
+
+
+def test_higher_confidence_gives_a_wider_interval_that_covers_more_often() -> None:
+    machine_runs = disturbances_of("independent")[:200]
+
+    def covered(confidence: float) -> tuple[int, float]:
+        hits, width = 0, 0.0
+        for run in machine_runs:
+            machine = Machine()
+            result = compare(
+                Work(machine, "T", 600e3),
+                Work(machine, "B", 200e3),
+                clock=VirtualClock(machine, run.tolist()),
+                precision=1e-6,
+                max_seconds=30 * ROUND_S,
+                confidence=confidence,
+            )
+            hits += result.overhead_lo <= RATIO <= result.overhead_hi
+            width += result.overhead_hi - result.overhead_lo
+        return hits, width
+
+    outcomes = [covered(confidence) for confidence in (0.5, 0.9, 0.999)]
+
+    assert all(few < many and narrow < wide for (few, narrow), (many, wide) in pairwise(outcomes))
+    assert outcomes[-1][0] >= 198
+
+
+@pytest.mark.parametrize("factor", [1.5, 0.5])
+def test_a_change_of_speed_is_flagged_and_leaves_the_ratio(machine: Machine, factor: float) -> None:
+    noise = disturbances_of("independent")[0]
+
+    # All of it takes 30 virtual rounds at the first speed; the change comes in the middle.
+    def spell(_name: str, now_ns: float) -> float:
+        return 1.0 if now_ns < 15 * ROUND_S * 1e9 else factor
+
+    result = compare(
+        Work(machine, "T", 600e3),
+        Work(machine, "B", 200e3),
+        clock=VirtualClock(machine, noise.tolist(), spell),
+        precision=1e-6,
+        max_seconds=30 * ROUND_S,
+    )
+
+    assert result.speed_drift == pytest.approx(factor, rel=0.05)
+    assert not result.steady
+    assert f"UNSTEADY: the device's time per call changed {result.speed_drift:.2f}×" in str(result)
+    assert result.overhead_lo <= RATIO <= result.overhead_hi
+    assert result.overhead == pytest.approx(RATIO, rel=0.02)
+
+
+def test_a_steady_machine_is_not_flagged() -> None:
+    result = compared(disturbances_of("independent")[1].tolist())
+
+    assert result.steady
+    assert "UNSTEADY" not in str(result)
+
+
+def test_samples_are_one_a_block_in_the_order_measured(machine: Machine) -> None:
+    # 2^-10 a block: exactly representable, and each block's factor tells its place.
+    factors = [1 + block / 1024 for block in range(200)]
+    clock = VirtualClock(machine, factors)
+
+    result = compare(
+        Work(machine, "T", 600e3), Work(machine, "B", 600e3), clock=clock, max_seconds=1e-9
+    )
+
+    first = len(clock.blocks) - 2 * result.pairs
+    for name, samples in (("T", result.target_samples_ns), ("B", result.baseline_samples_ns)):
+        places = [i for i, (side, _) in enumerate(clock.blocks) if side == name and i >= first]
+        assert list(samples) == pytest.approx([600e3 * factors[i] for i in places])
+    assert result.target_ns == pytest.approx(float(np.median(result.target_samples_ns)))
+    assert result.baseline_ns == pytest.approx(float(np.median(result.baseline_samples_ns)))
+
+
+@pytest.mark.parametrize("precision", [0, -0.1, 1, 2, float("nan")])
+def test_a_precision_that_is_no_share_is_refused(machine: Machine, precision: float) -> None:
+    with pytest.raises(ValueError, match="precision must lie between 0 and 1, got"):
+        compare(
+            Work(machine, "T", 1), Work(machine, "B", 1),
+            clock=VirtualClock(machine), precision=precision,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("max_seconds", [0, -1, float("nan")])
+def test_no_time_at_all_is_refused(machine: Machine, max_seconds: float) -> None:
+    with pytest.raises(ValueError, match="max_seconds must be positive, got"):
+        compare(
+            Work(machine, "T", 1), Work(machine, "B", 1),
+            clock=VirtualClock(machine), max_seconds=max_seconds,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 95, float("nan")])
+def test_a_confidence_that_is_no_probability_is_refused(
+    machine: Machine, confidence: float
+) -> None:
+    with pytest.raises(ValueError, match="confidence must lie between 0 and 1, got"):
+        compare(
+            Work(machine, "T", 1), Work(machine, "B", 1),
+            clock=VirtualClock(machine), confidence=confidence,
+        )  # fmt: skip
+
+
+@pytest.fixture(params=[True, False], ids=["gc_on", "gc_off"])
+def collecting(request: pytest.FixtureRequest) -> Iterator[bool]:
+    before = gc.isenabled()
+    (gc.enable if request.param else gc.disable)()
+    yield request.param
+    (gc.enable if before else gc.disable)()
+
+
+def test_garbage_collection_rests_while_timing_and_is_as_before_after(
+    machine: Machine, collecting: bool
+) -> None:
+    seen = []
+
+    class Watching(Work):
+        def __call__(self) -> None:
+            seen.append(gc.isenabled())
+            super().__call__()
+
+    compare(Watching(machine, "T", 1e6), Watching(machine, "B", 1e6), clock=VirtualClock(machine))
+
+    assert set(seen) == {False}
+    assert gc.isenabled() == collecting
+
+
+@pytest.mark.parametrize("calls_before", [0, 10])
+def test_garbage_collection_is_as_before_after_an_exception_too(
+    machine: Machine, collecting: bool, calls_before: int
+) -> None:
+    class Failing(Work):
+        def __call__(self) -> None:
+            super().__call__()
+            if self.calls > calls_before:
+                raise OverflowError("it broke")
+
+    with pytest.raises(OverflowError, match="it broke"):
+        compare(Failing(machine, "T", 1e6), Work(machine, "B", 1e6), clock=VirtualClock(machine))
+    assert gc.isenabled() == collecting
+
+
+@pytest.mark.parametrize(
+    ("duration_ns", "text"),
+    [
+        (0.4, "0.4 ns"),
+        (999, "999 ns"),
+        (999.7, "1 µs"),
+        (1e3, "1 µs"),
+        (812_345, "812 µs"),
+        (999_700, "1 ms"),
+        (2.5e6, "2.5 ms"),
+        (999.7e6, "1 s"),
+        (61e9, "61 s"),
+    ],
+)
+def test_format_ns(duration_ns: float, text: str) -> None:
+    assert format_ns(duration_ns) == text
+
+
+@given(st.floats(1e-3, 9e11))
+def test_format_ns_is_right_to_three_digits_and_never_scientific(duration_ns: float) -> None:
+    number, unit = format_ns(duration_ns).split()
+
+    scale = {"ns": 1, "µs": 1e3, "ms": 1e6, "s": 1e9}[unit]
+    assert float(number) * scale == pytest.approx(duration_ns, rel=0.0051)
+    assert "e" not in number
