@@ -14,9 +14,11 @@ TOLERANCE = 0.005
 """The most by which ReLU against itself may differ from 1."""
 CONFIDENCE = 0.999
 """One interval judges a whole run, so that its false alarms must be rare."""
-PRECISION = 0.002
+PRECISION = 0.004
+"""As fine as the tolerance: two equal layers at different addresses differ by up to 0.3 %."""
 MAX_SECONDS = 4.0
-SHAPE = {"cpu": (1, 64, 56, 56)}
+CPU_SHAPE = (1, 32, 56, 56)
+"""Small enough for the caches to hold input, output and interpreter together."""
 ACCELERATOR_SHAPE = (64, 256, 56, 56)
 """Large enough that memory traffic, not the kernel's launch, takes the time."""
 
@@ -32,7 +34,7 @@ def run_gate(device: Device) -> tuple[dict[str, Any], list[float]]:
         wrong. And ReLU's samples in ns.
     """
     start_s = time.perf_counter()
-    shape = SHAPE.get(device.torch_device.type, ACCELERATOR_SHAPE)
+    shape = CPU_SHAPE if device.torch_device.type == "cpu" else ACCELERATOR_SHAPE
     wider = (*shape[:-1], shape[-1] + 1)
     with torch.inference_mode():
         x = torch.randn(shape, device=device.torch_device)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dynact import activations
 from dynact.cases import Case
 from dynact.device import Device
+from dynact.placement import MovingInput
 from dynact.results import Row
 from dynact.timing import Comparison, compare
 
@@ -142,21 +143,26 @@ def _compare(
         raise UnsupportedError(f"{case.activation} has no implementation {case.impl!r}")
     if case.mode == "compile":
         _forget_compiled_graphs()
-    x = draw_input(case, device)
+    inputs = MovingInput(draw_input(case, device))
     gradient = _draw(case, device, SEED + 1) if case.phase == "training" else None
     mode: AbstractContextManager[object] = (
         nullcontext() if gradient is not None else torch.inference_mode()
     )
     with mode:
         target, baseline = (
-            _ready_call(name, case, device, x, gradient)
+            _ready_call(name, case, device, inputs, gradient)
             for name in (case.activation, case.baseline)
         )
         if case.mode == "compile" and _graphs_compiled() == 0:
             raise RuntimeError("torch.compile captured no graph: this would time eager code")
         start_s = time.perf_counter()
         comparison = compare(
-            target, baseline, clock=device.clock, precision=precision, max_seconds=max_seconds
+            target,
+            baseline,
+            clock=device.clock,
+            precision=precision,
+            max_seconds=max_seconds,
+            before_round=inputs.move,
         )
         return comparison, time.perf_counter() - start_s
 
@@ -176,32 +182,34 @@ def _graphs_compiled() -> int:
 
 
 def _ready_call(
-    name: str, case: Case, device: Device, x: Tensor, gradient: Tensor | None
+    name: str, case: Case, device: Device, inputs: MovingInput, gradient: Tensor | None
 ) -> Callable[[], None]:
     layer = _prepare(build(name, case.channels), case, device)
     if case.mode == "compile":
         layer.compile(fullgraph=True)
-    _check_output(case, x, layer(x))
-    call = _call(layer, x, gradient)
+    _check_output(case, inputs.current, layer(inputs.current))
+    call = _call(layer, inputs, gradient)
     for _ in range(WARM_UP_CALLS):
         call()
     return call
 
 
-def _call(layer: nn.Module, x: Tensor, gradient: Tensor | None) -> Callable[[], None]:
+def _call(layer: nn.Module, inputs: MovingInput, gradient: Tensor | None) -> Callable[[], None]:
     if gradient is None:
 
         def infer() -> None:
-            layer(x)
+            layer(inputs.current)
 
         return infer
 
-    receivers = [x, *layer.parameters()]
+    parameters = list(layer.parameters())
 
     def train() -> None:
+        x = inputs.current
         layer(x).backward(gradient)
-        for receiver in receivers:
-            receiver.grad = None
+        x.grad = None
+        for parameter in parameters:
+            parameter.grad = None
 
     return train
 

@@ -270,7 +270,7 @@ def test_find_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (reports / "no run").mkdir()
     with pytest.raises(RunNotFoundError) as error:
         find_run("c", reports)
-    assert str(error.value) == "no run 'c'; runs in reports/: a, b, latest"
+    assert str(error.value) == "no run 'c'; runs in reports/: a, b"
 
 
 def test_a_folder_without_rows_is_no_run(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def time_scaling(rows: pd.DataFrame, caption: str = "") -> Figure:
     page = Page(
         title,
         [
-            "Line: median; band: 20th to 80th percentile of the calls; gap: the case failed.",
+            "Line: median; band: 20th to 80th percentile over blocks; gap: the case failed.",
             caption,
         ],
         width=_LEFT + panels_width + 0.75 + 0.075 * longest,

@@ -137,7 +137,8 @@ def _beside(heading: str, main: Slice, others: list[Slice]) -> str:
         ok = other.rows[other.rows["status"] == "ok"]
         shared = ok[keys].merge(ok_main[keys])
         here, there = (geometric_means(part.merge(shared)) for part in (ok, ok_main))
-        columns[f"{escaped(_setting(other, main))} ({other.shapes} shapes)"] = {
+        plural = "s" if other.shapes > 1 else ""
+        columns[f"{escaped(_setting(other, main))} ({other.shapes} shape{plural})"] = {
             key: f"{ratio_digits(here['overhead'][key])}× ({ratio_digits(there['overhead'][key])}×)"
             for key in here.index
         }

@@ -1,7 +1,7 @@
 """Compare two callables by paired, order-flipped, balanced blocks."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
@@ -69,6 +69,7 @@ def compare(
     precision: float = 0.01,
     max_seconds: float = 1.0,
     confidence: float = 0.95,
+    before_round: Callable[[int], object] | None = None,
 ) -> Comparison:
     """Measure how many times longer ``target`` takes than ``baseline``.
 
@@ -91,6 +92,9 @@ def compare(
         Probability that the interval covers the true ratio, for rounds that are independent of
         each other. What disturbs both sides alike may last; what slows only one of them for
         many rounds narrows the interval unduly.
+    before_round
+        Called untimed with the number of each round. May vary what the ratio should not hang
+        on, the same for both sides.
 
     Raises
     ------
@@ -115,6 +119,11 @@ def compare(
         target_calls, baseline_calls = _balanced_calls(target, baseline, clock)
         deadline_s = clock.now_s() + max_seconds
         while True:
+            if before_round:
+                before_round(len(ratios))
+                # Or the first block would pay for what the caller changed.
+                target()
+                baseline()
             sides = "TBBT" if len(ratios) % 2 == 0 else "BTTB"
             for side in sides:
                 if side == "T":

@@ -20,11 +20,15 @@ class Work:
         self.machine = machine
         self.name = name
         self.cost_ns = cost_ns
+        self.later_costs_ns: list[float] = []
+        """What a call costs after each of the next ones."""
         self.calls = 0
 
     def __call__(self) -> None:
         self.calls += 1
         self.machine.now_ns += self.cost_ns
+        if self.later_costs_ns:
+            self.cost_ns = self.later_costs_ns.pop(0)
 
 
 class VirtualClock(Clock):

@@ -1,0 +1,38 @@
+"""An input whose place in memory changes, so that no ratio hangs on one lucky place."""
+
+from collections import deque
+
+import torch
+from torch import Tensor
+
+MOST_PLACES = 7
+"""Odd, so that each place meets both orders of the sides."""
+MOST_BYTES = 64 * 2**20
+"""Larger inputs stream past every cache, wherever they lie."""
+
+
+class MovingInput:
+    """Equal inputs at several places, of which one at a time is current.
+
+    Where an input and an output lie decides how they share a cache: by that alone a ReLU that
+    just fits was seen to take twice as long in one process as in the next.
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        places = min(max(MOST_BYTES // max(x.nbytes, 1), 1), MOST_PLACES)
+        self.current = x
+        """The input to use now."""
+        self._inputs = [x, *(_another(x) for _ in range(places - 1))]
+        self._spares = deque(torch.empty_like(x) for _ in range(places - 1))
+
+    def move(self, turn: int) -> None:
+        """Make the input of a turn current, and let outputs of its size lie elsewhere too."""
+        self.current = self._inputs[turn % len(self._inputs)]
+        if self._spares:
+            # Takes the place where outputs lay; what is given up is where they will lie.
+            self._spares.append(torch.empty_like(self.current))
+            self._spares.popleft()
+
+
+def _another(x: Tensor) -> Tensor:
+    return x.detach().clone(memory_format=torch.preserve_format).requires_grad_(x.requires_grad)
