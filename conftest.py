@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -167,9 +168,10 @@ class SweepPlugin:
         self._config.hook.pytest_deselected(items=measured)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self._to_measure = sum(_case_id(item) is not None for item in session.items)
-        at_most = format_seconds(self._to_measure * self._plan.seconds_per_case)
-        self._write(f"dynact: {self._to_measure} cases in at most about {at_most}, run {self.name}")
+        cases = [case for case in map(_case, session.items) if case]
+        self._to_measure = len(cases)
+        about = format_seconds(self._plan.seconds(cases))
+        self._write(f"dynact: {self._to_measure} cases in about {about}, run {self.name}")
         if self._plan.too_large:
             self._write(f"dynact: {self._plan.too_large} cases left out, too large for the device")
 
@@ -186,8 +188,8 @@ class SweepPlugin:
             return "passed", "", ""
         return None
 
-    def pytest_runtest_logstart(self) -> None:
-        if self._first_case_at is None:
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        if self._first_case_at is None and _case_id(item):
             self._first_case_at = time.monotonic()
 
     def pytest_runtest_logfinish(self) -> None:
@@ -252,11 +254,15 @@ class SweepPlugin:
                 next(arguments)
             elif argument != "--resume" and not argument.startswith("--run="):
                 again.append(argument)
-        return shlex.join(["pytest", *again, "--run", self.name, "--resume"])
+        python = Path(sys.executable)
+        if python.is_relative_to(ROOT):
+            python = python.relative_to(ROOT)
+        command = [str(python), "-m", "pytest", *again, "--run", self.name, "--resume"]
+        return shlex.join(command)
 
 
 def _benches_asked_for(config: pytest.Config) -> bool:
-    if config.option.help or config.option.version:
+    if any(config.getoption(name) for name in ("help", "version", "markers", "showfixtures")):
         return False
     asked = [
         (config.invocation_params.dir / argument.split("::")[0]).resolve()
@@ -282,7 +288,12 @@ def _open_bench(settings: Settings, in_process: bool) -> Bench:
     return Worker(settings)
 
 
-def _case_id(item: pytest.Item) -> str | None:
+def _case(item: pytest.Item) -> Case | None:
     callspec = getattr(item, "callspec", None)
     case = callspec.params.get("case") if callspec else None
-    return case.id if isinstance(case, Case) else None
+    return case if isinstance(case, Case) else None
+
+
+def _case_id(item: pytest.Item) -> str | None:
+    case = _case(item)
+    return case.id if case else None

@@ -18,7 +18,8 @@ def bench_gate(sweep: Sweep, benchmark: Any) -> None:
     # For --benchmark-group-by param:…, which asks every benchmark.
     benchmark.params = dict.fromkeys(CASE_FIELDS, "gate")
     benchmark.extra_info |= verdict
-    replay.show(benchmark, samples_ns)
+    if samples_ns:
+        replay.show(benchmark, samples_ns)
     if not verdict["trustworthy"]:
         # The rows are kept and marked, so this is a finding and not a failure.
         pytest.xfail(f"ratios not trustworthy here and now: {verdict['message']}")

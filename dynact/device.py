@@ -1,5 +1,6 @@
 """The one seam to a device: its clock, its memory, its name."""
 
+import platform
 from pathlib import Path
 from typing import Protocol
 
@@ -72,8 +73,12 @@ class Accelerator:
         self.clock: Clock = EventClock(self)
         # torch.accelerator itself tells neither before torch 2.10.
         module = torch.get_device_module(device)
-        self.name = str(module.get_device_name(device))
-        self.memory_bytes = int(module.mem_get_info(device)[1])
+        self.name = str(getattr(module, "get_device_name", str)(device))
+        self.memory_bytes: int = (
+            module.mem_get_info(device)[1]
+            if hasattr(module, "mem_get_info")
+            else psutil.virtual_memory().total  # a device that shares the host's, as Apple's do
+        )
 
     def event(self) -> torch.Event:
         """Return a new event that can be timed."""
@@ -103,4 +108,4 @@ def cpu_model() -> str:
         for line in cpuinfo.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
-    return torch.backends.cpu.get_cpu_capability()
+    return platform.machine()

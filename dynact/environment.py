@@ -2,12 +2,13 @@
 
 import os
 import platform
+import re
 import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from dynact.device import Device, cpu_model
@@ -21,7 +22,7 @@ ALLOCATOR_VARIABLES = (
     "PYTORCH_ALLOC_CONF",
     "PYTORCH_CUDA_ALLOC_CONF",
 )
-PACKAGES = ("torch", "numpy", "pytest", "pytest-benchmark")
+PACKAGES = ("numpy", "pytest", "pytest-benchmark")
 
 
 def describe_environment(device: Device) -> dict[str, Any]:
@@ -30,14 +31,15 @@ def describe_environment(device: Device) -> dict[str, Any]:
         "device": {
             "type": str(device.torch_device),
             "name": device.name,
-            "memory_bytes": device.memory_bytes,
-            "runtime": torch.version.cuda or torch.version.hip or torch.version.xpu,
-            "driver": _driver(),
+            # Rounded: a kernel update moves it by some kB, and a run could not be resumed.
+            "memory_gib": round(device.memory_bytes / 2**30),
+            **_accelerator(device.torch_device),
         },
         "host": {
             "cpu": cpu_model(),
             "capability": torch.backends.cpu.get_cpu_capability(),
             "cores": os.cpu_count(),
+            "max_mhz": getattr(psutil.cpu_freq(), "max", None) or None,
             "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         },
         "clock": {
@@ -53,17 +55,31 @@ def describe_environment(device: Device) -> dict[str, Any]:
         },
         "versions": {
             "python": platform.python_version(),
+            "torch": str(torch.__version__),
             **{package: version(package) for package in PACKAGES},
         },
         "git": _git(),
     }
 
 
-def _driver() -> str | None:
-    nvidia = Path("/proc/driver/nvidia/version")
-    if sys.platform != "linux" or not nvidia.exists():
+def _accelerator(device: torch.device) -> dict[str, Any]:
+    if device.type == "cpu":
+        return {}
+    properties = torch.get_device_module(device).get_device_properties(device)
+    return {
+        "max_khz": getattr(properties, "clock_rate", None),
+        "runtime": torch.version.cuda or torch.version.hip or torch.version.xpu,
+        "driver": getattr(properties, "driver_version", None) or nvidia_driver(),
+    }
+
+
+def nvidia_driver(path: Path = Path("/proc/driver/nvidia/version")) -> str | None:
+    """Return the version of the NVIDIA kernel module, or None where there is none."""
+    if not path.exists():
         return None
-    return nvidia.read_text(encoding="utf-8").splitlines()[0].split(":", 1)[-1].strip()
+    # The number alone: the line also names who built the module, on which host.
+    version_number = re.search(r"\d+\.\d+(\.\d+)?", path.read_text(encoding="utf-8"))
+    return version_number[0] if version_number else None
 
 
 def _git() -> dict[str, Any] | None:

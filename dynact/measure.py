@@ -15,6 +15,7 @@ from dynact import activations
 from dynact.cases import Case
 from dynact.device import Device
 from dynact.placement import MovingInput
+from dynact.redact import one_line
 from dynact.results import Row
 from dynact.timing import Comparison, compare
 
@@ -24,6 +25,8 @@ MEMORY_FORMATS = {
 }
 SEED = 0
 WARM_UP_CALLS = 3
+OUT_OF_MEMORY = ("allocate memory", "out of memory", "alloc_failed", "out_of_device_memory")
+"""How torch's CPU allocator and the libraries of accelerators say it, in a plain RuntimeError."""
 
 
 class UnsupportedError(Exception):
@@ -50,7 +53,7 @@ def measure(case: Case, device: Device, *, precision: float, max_seconds: float)
     start_s = time.perf_counter()
     samples_ns: tuple[float, ...] = ()
     try:
-        comparison, timing_s = _compare(case, device, precision, max_seconds)
+        comparison = _compare(case, device, precision, max_seconds)
     except Exception as error:
         status, message = _diagnose(error)
         row = Row(case, status, message)
@@ -72,9 +75,14 @@ def measure(case: Case, device: Device, *, precision: float, max_seconds: float)
             speed_drift=comparison.speed_drift,
             cache=device.clock.cache,
             clock=device.clock.name,
-            timing_s=timing_s,
+            timing_s=comparison.calling_s,
         )
-    device.release_memory()
+    try:
+        device.release_memory()
+    except RuntimeError as error:
+        # A device that is lost says so at whatever comes next.
+        if row.status == "ok":
+            row = Row(case, "error", _one_line(error))
     return Measurement(replace(row, case_s=time.perf_counter() - start_s), samples_ns)
 
 
@@ -85,7 +93,8 @@ def check_layer(case: Case, device: Device) -> None:
     ------
     ValueError
         If it cannot be imported, made or called, changes the shape, or writes into its input,
-        which both sides of a comparison share.
+        which both sides of a comparison share. What a row can say (no memory, no such kernel)
+        is left to the row.
     """
     try:
         layer = _prepare(build(case.activation, case.channels), case, device)
@@ -94,7 +103,10 @@ def check_layer(case: Case, device: Device) -> None:
         with torch.no_grad():  # where a leaf may be written to, so that we can see it
             y = layer(x)
     except Exception as error:
-        raise ValueError(f"activation {case.activation!r}: {_one_line(error)}") from None
+        status, message = _diagnose(error)
+        if status != "error":
+            return
+        raise ValueError(f"activation {case.activation!r}: {message}") from None
     _check_output(case, x, y)
     if not torch.equal(x, before):
         raise ValueError(
@@ -136,9 +148,7 @@ def draw_input(case: Case, device: Device) -> Tensor:
     return _draw(case, device, SEED).requires_grad_(case.phase == "training")
 
 
-def _compare(
-    case: Case, device: Device, precision: float, max_seconds: float
-) -> tuple[Comparison, float]:
+def _compare(case: Case, device: Device, precision: float, max_seconds: float) -> Comparison:
     if case.impl != "reference":
         raise UnsupportedError(f"{case.activation} has no implementation {case.impl!r}")
     if case.mode == "compile":
@@ -155,8 +165,7 @@ def _compare(
         )
         if case.mode == "compile" and _graphs_compiled() == 0:
             raise RuntimeError("torch.compile captured no graph: this would time eager code")
-        start_s = time.perf_counter()
-        comparison = compare(
+        return compare(
             target,
             baseline,
             clock=device.clock,
@@ -164,7 +173,6 @@ def _compare(
             max_seconds=max_seconds,
             before_round=inputs.move,
         )
-        return comparison, time.perf_counter() - start_s
 
 
 def _forget_compiled_graphs() -> None:
@@ -184,6 +192,7 @@ def _graphs_compiled() -> int:
 def _ready_call(
     name: str, case: Case, device: Device, inputs: MovingInput, gradient: Tensor | None
 ) -> Callable[[], None]:
+    torch.manual_seed(SEED)
     layer = _prepare(build(name, case.channels), case, device)
     if case.mode == "compile":
         layer.compile(fullgraph=True)
@@ -248,8 +257,9 @@ def _is_required(parameter: inspect.Parameter) -> bool:
 
 def _diagnose(error: Exception) -> tuple[str, str]:
     text = str(error).lower()
-    # torch's CPU allocator raises a plain RuntimeError.
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in text:
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
+        words in text for words in OUT_OF_MEMORY
+    ):
         return "oom", _one_line(error)
     if isinstance(error, (UnsupportedError, NotImplementedError)) or "not implemented for" in text:
         return "unsupported", _one_line(error)
@@ -257,5 +267,4 @@ def _diagnose(error: Exception) -> tuple[str, str]:
 
 
 def _one_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:300]}"
+    return f"{type(error).__name__}: {one_line(str(error))}"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 MOST_PLACES = 7
-"""Odd, so that each place meets both orders of the sides."""
+"""Their number is always odd, so that each place meets both orders of the sides."""
 MOST_BYTES = 64 * 2**20
 """Larger inputs stream past every cache, wherever they lie."""
 
@@ -20,6 +20,7 @@ class MovingInput:
 
     def __init__(self, x: Tensor) -> None:
         places = min(max(MOST_BYTES // max(x.nbytes, 1), 1), MOST_PLACES)
+        places -= 1 - places % 2
         self.current = x
         """The input to use now."""
         self._inputs = [x, *(_another(x) for _ in range(places - 1))]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dynact.results import Row
-from dynact.timing import format_ns
+from dynact.timing import format_ns, is_steady
 
 MOST_LINES = 200
 UNTRUSTWORTHY = "RATIOS NOT TRUSTWORTHY HERE AND NOW"
@@ -58,9 +58,13 @@ def _finding(row: Row) -> str:
     if row.status != "ok":
         return f"{row.status.upper()}: {row.message}"
     interval = _interval(row.figures(), "overhead", "")
-    not_converged = "" if row.converged else "  (not converged)"
     assert row.time_ns
-    return f"{interval}  {format_ns(row.time_ns)}{not_converged}"
+    remarks = [] if row.converged else ["not converged"]
+    if row.speed_drift is not None and not is_steady(row.speed_drift):
+        remarks.append(f"device's speed changed {row.speed_drift:.2f}×")
+    return f"{interval}  {format_ns(row.time_ns)}" + (
+        f"  ({', '.join(remarks)})" if remarks else ""
+    )
 
 
 def _interval(figures: dict[str, Any], name: str, suffix: str = "_ratio") -> str:

@@ -9,6 +9,13 @@ _ROOT = r"(?:~[^/\\\s:=,]*|[A-Za-z]:)?[/\\]"
 _FOLDER = r"(?:[^/\\\s:=,]| (?![/\\~]|[A-Za-z]:))+[/\\]"
 
 
+def one_line(text: str) -> str:
+    """Return a message fit for a table: its first line, printable, without folders."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    printable = "".join(character if character.isprintable() else " " for character in first)
+    return without_paths(printable).strip()[:300]
+
+
 def without_paths(text: str) -> str:
     """Return the text with the folders of every absolute path left out."""
     return re.sub(f"{_START}{_ROOT}(?:{_FOLDER})*", "", text)

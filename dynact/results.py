@@ -129,6 +129,7 @@ class RunFolder:
         self.folder = folder
         self._rows = folder / "rows.jsonl"
         self._gates = folder / "gates.jsonl"
+        self._is_latest = False
         if resume and not self._rows.is_file():
             raise _no_run(folder.name, folder.parent)
         if not resume and self._rows.exists():
@@ -144,7 +145,8 @@ class RunFolder:
             _repair(self._rows)
             if self._gates.exists():
                 _repair(self._gates)
-            self._point_latest_here()
+            if resume:
+                self._point_latest_here()
         except Timeout:
             raise RunError(f"run {folder.name!r} is in use by another process") from None
         except OSError as error:
@@ -166,6 +168,8 @@ class RunFolder:
             If it cannot be written (a full disk); the rows before it stay whole.
         """
         _append(self._rows, row.record())
+        if not self._is_latest:
+            self._point_latest_here()
 
     def append_gate(self, record: dict[str, Any]) -> None:
         """Store a verdict of the gate; same promise and error as `append`."""
@@ -179,7 +183,9 @@ class RunFolder:
         path = self.folder / "environment.json"
         # Before the first row there is nothing to compare with, only a start that was cut short.
         if not (path.exists() and self._rows.exists()):
-            path.write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
+            fresh = path.with_suffix(".new")
+            fresh.write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
+            fresh.replace(path)
             return
         then, now = _flatten(load_environment(self.folder)), _flatten(environment)
         differences = [
@@ -198,6 +204,7 @@ class RunFolder:
         fresh = self.folder.parent / f".{LATEST}.{os.getpid()}"
         fresh.symlink_to(self.folder.name)
         fresh.replace(self.folder.parent / LATEST)
+        self._is_latest = True
 
 
 def _no_run(name: str, reports: Path) -> RunNotFoundError:

@@ -2,7 +2,7 @@
 
 import re
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,8 +13,8 @@ from dynact.cases import Case, choice, fits, preset, thin, unique_cases
 from dynact.results import Row, RunFolder
 from dynact.worker import Welcome
 
-SECONDS_BESIDE_TIMING = 0.1
-"""Set-up and warm-up of a usual case."""
+SECONDS_BESIDE_TIMING = {"eager": 0.1, "compile": 20.0}
+"""Set-up and warm-up of a usual case; compiling both sides, forward and backward."""
 
 
 class Bench(Protocol):
@@ -40,14 +40,20 @@ class Plan:
     """The cases of a sweep."""
 
     cases: tuple[Case, ...]
-    seconds_per_case: float
-    """At most, unless one has to be given up."""
+    max_seconds: float
     too_large: int
     """Cases left out because the device's memory could not hold their tensors."""
 
+    def seconds(self, cases: Iterable[Case]) -> float:
+        """Return about how long some cases take, if none converges early."""
+        return sum(self.max_seconds + SECONDS_BESIDE_TIMING[case.mode] for case in cases)
+
     def own_layers(self) -> list[Case]:
-        """Return one case of each layer that is the user's own."""
-        own = {case.activation: case for case in self.cases if ":" in case.activation}
+        """Return the smallest case of each layer that is the user's own."""
+        own: dict[str, Case] = {}
+        for case in sorted(self.cases, key=lambda case: case.input_bytes):
+            if ":" in case.activation:
+                own.setdefault(case.activation, case)
         return list(own.values())
 
 
@@ -87,9 +93,10 @@ def plan(
         for grid in preset(preset_name, welcome.activations, welcome.device != "cpu")
     ]
     grids = tuple(replace(grid, activations=grid.activations + own_layers) for grid in asked)
-    seconds_per_case = max_seconds + SECONDS_BESIDE_TIMING
     if budget_s is not None:
-        grids = thin(grids, int(budget_s / seconds_per_case))
+        beside = (SECONDS_BESIDE_TIMING[mode] for grid in grids for mode in grid.modes)
+        modes = sum(len(grid.modes) for grid in grids)
+        grids = thin(grids, int(budget_s / (max_seconds + sum(beside) / modes)))
     cases = unique_cases(grids, welcome.device, baseline)
     fitting = tuple(case for case in cases if fits(case, welcome.memory_bytes))
     if not fitting:
@@ -97,7 +104,7 @@ def plan(
             f"none of {len(cases)} cases fits into the {welcome.memory_bytes / 2**30:.1f} GiB of "
             f"{welcome.device}; name smaller sizes"
         )
-    return Plan(fitting, seconds_per_case, len(cases) - len(fitting))
+    return Plan(fitting, max_seconds, len(cases) - len(fitting))
 
 
 class Sweep:

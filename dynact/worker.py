@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dynact.cases import Case
+from dynact.redact import one_line
 from dynact.results import Row
 
 MEMORY_KEEPING_MALLOC = {
@@ -91,8 +92,11 @@ class Worker:
     def measure(self, case: Case) -> tuple[Row, list[float]]:
         """Return the case's row and its samples in ns, whatever happens to the process."""
         if self._process.ended:
-            self._process = _Process(self._settings)
-            self._greeting()
+            try:
+                self._restart()
+            except WorkerError:
+                # Once more: whatever took the last one may have been passing.
+                self._restart()
         limit_s = self._settings.case_limit_s
         try:
             answer = self._process.ask({"do": "measure", "case": asdict(case)}, limit_s)
@@ -124,6 +128,10 @@ class Worker:
     def close(self) -> None:
         """End the process."""
         self._process.end()
+
+    def _restart(self) -> None:
+        self._process = _Process(self._settings)
+        self._greeting()
 
     def _greeting(self) -> Welcome:
         try:
@@ -204,4 +212,5 @@ class _Process:
             return f"the process was ended by {signal.Signals(-code).name}{hint}"
         self._complaints.seek(0)
         lines = self._complaints.read().decode(errors="replace").strip().splitlines()
-        return f"the process ended with exit code {code}" + (f": {lines[-1]}" if lines else "")
+        reason = f": {one_line(lines[-1])}" if lines else ""
+        return f"the process ended with exit code {code}{reason}"

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dynact.device import open_device
-from dynact.environment import ALLOCATOR_VARIABLES, describe_environment
+from dynact.environment import ALLOCATOR_VARIABLES, describe_environment, nvidia_driver
 from dynact.redact import without_paths
 from dynact.results import RunFolder, load_environment
 
@@ -56,7 +56,7 @@ def test_names_no_folder_host_or_user(stored: dict[str, Any]) -> None:
 
 
 def test_says_what_a_measurement_depends_on(stored: dict[str, Any]) -> None:
-    assert stored["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert stored["versions"]["torch"] == torch.__version__
     assert stored["threads"] == torch.get_num_threads()
     assert stored["host"]["cores"] == os.cpu_count()
     assert stored["device"]["type"] == "cpu"
@@ -65,6 +65,30 @@ def test_says_what_a_measurement_depends_on(stored: dict[str, Any]) -> None:
     assert stored["allocator"]["LD_PRELOAD"] == "libjemalloc.so"
     assert "MALLOC_MMAP_MAX_" not in stored["allocator"]
     assert set(stored["allocator"]) <= set(ALLOCATOR_VARIABLES)
+
+
+@pytest.mark.parametrize(
+    ("line", "driver"),
+    [
+        (
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 2023",
+            "535.104.05",
+        ),
+        (
+            "NVIDIA UNIX Open Kernel Module for x86_64  570.86  Release Build  (ada@box)",
+            "570.86",
+        ),
+        ("something else", None),
+    ],
+)
+def test_the_driver_is_its_number_alone(tmp_path: Path, line: str, driver: str | None) -> None:
+    version = tmp_path / "version"
+    version.write_text(f"{line}\nGCC version:  gcc version 12.2.0\n" if driver else line)
+    assert nvidia_driver(version) == driver
+
+
+def test_no_driver_where_there_is_none(tmp_path: Path) -> None:
+    assert nvidia_driver(tmp_path / "version") is None
 
 
 def test_is_the_same_twice() -> None:

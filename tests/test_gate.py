@@ -20,6 +20,7 @@ GOOD = Comparison(
     converged=True,
     speed_drift=1.0,
     confidence=0.999,
+    calling_s=0.0,
     target_samples_ns=(5e4, 5.1e4, 4.9e4),
     baseline_samples_ns=(5e4, 5e4, 5e4),
 )
@@ -129,6 +130,22 @@ def test_figures_and_samples_are_those_of_the_comparisons(monkeypatch: pytest.Mo
     assert 0 <= verdict["timing_s"] <= verdict["case_s"]
 
 
+def test_a_device_too_small_for_it_is_not_trustworthy_but_no_obstacle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_room(*_: object, **__: object) -> Comparison:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 196.00 MiB")
+
+    monkeypatch.setattr(gate, "compare", no_room)
+
+    verdict, samples_ns = gate.run_gate(Cpu())
+
+    assert verdict["trustworthy"] is False
+    assert "could not run: CUDA out of memory" in verdict["message"]
+    assert verdict["self_ratio"] is None
+    assert samples_ns == []
+
+
 def test_asks_for_more_than_a_usual_case(monkeypatch: pytest.MonkeyPatch) -> None:
     judge = Judge(GOOD, MORE)
     monkeypatch.setattr(gate, "compare", judge)
@@ -144,7 +161,7 @@ def test_asks_for_more_than_a_usual_case(monkeypatch: pytest.MonkeyPatch) -> Non
         assert settings["confidence"] >= 0.999
 
 
-def test_really_measured_it_sees_far_more_elements(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_really_measured_its_figures_and_verdict_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     # Trustworthy or not depends on the machine; the comparison's direction does not.
     monkeypatch.setattr(gate, "MAX_SECONDS", 0.05)
     monkeypatch.setattr(gate, "CPU_SHAPE", (1, 16, 56, 1))

@@ -30,7 +30,9 @@ def test_each_place_meets_both_orders_of_the_sides() -> None:
     assert len(met) == 2 * placement.MOST_PLACES
 
 
-@pytest.mark.parametrize(("limit", "places"), [(0, 1), (32, 1), (96, 3), (10_000, 7)])
+@pytest.mark.parametrize(
+    ("limit", "places"), [(0, 1), (32, 1), (64, 1), (96, 3), (128, 3), (10_000, 7)]
+)
 def test_copies_stay_within_the_limit(
     monkeypatch: pytest.MonkeyPatch, limit: int, places: int
 ) -> None:

@@ -6,17 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynact.redact import without_paths
+from dynact.redact import one_line, without_paths
 
 # Distinct from anything else in a command, so that a survivor is seen.
 FOLDER = st.from_regex(r"Q[\w.@+-]{0,6}(?: [\w.-]{1,4})?Q", fullmatch=True)
-FILE = st.from_regex(r"[a-z]\w{0,5}\.py", fullmatch=True)
+FILE = st.from_regex(r"[a-z][a-z0-9_]{0,5}\.py", fullmatch=True)
 ROOT = st.sampled_from(("/", "//", "~/", "~Qname/", "C:\\", "d:/", "\\\\", "file:///"))
 BEFORE = st.sampled_from(("", "--rootdir=", "--out ", "a:", "'", '"', "(", "-I", "x,"))
 RELATIVE = st.from_regex(
     r"(?:\.{1,2}/)?[a-z]\w{0,5}(?:/[\w.-]*\w){0,3}(?:::\w+\[[\w-]+\])?", fullmatch=True
 )
 OPTION = st.from_regex(r"--?[a-z]+(?:-[a-z]+)*(?:[= ][\w.:,%-]+)?", fullmatch=True)
+
+
+def test_a_message_becomes_one_printable_line_without_folders() -> None:
+    message = "\n cannot open /home/ada/x.so:\x1b[31m no\tsuch file\nmore"
+    assert one_line(message) == "cannot open x.so: [31m no such file"
+    assert len(one_line("x" * 10_000)) == 300
 
 
 @st.composite

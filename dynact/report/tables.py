@@ -17,7 +17,8 @@ from dynact.report.names import (
     resolution,
 )
 from dynact.report.slices import SHAPE_FIELDS, SLICE_FIELDS, Slice, describe, slices
-from dynact.timing import format_ns
+from dynact.timing import format_ns, is_steady
+from dynact.timing.paired import STEADY_WITHIN
 
 _LONGEST_MESSAGE = 300
 _NO_FIGURE = "–"
@@ -75,7 +76,10 @@ def _gate(gates: list[dict[str, Any]]) -> str:
             "trustworthy" if gate["trustworthy"] else "**not trustworthy**",
             # The gate looks for tenths of a percent, which three digits would hide.
             *(
-                f"{gate[f'{kind}_ratio']:.4f} ({gate[f'{kind}_lo']:.4f}–{gate[f'{kind}_hi']:.4f})"
+                _NO_FIGURE
+                if gate[f"{kind}_ratio"] is None
+                else f"{gate[f'{kind}_ratio']:.4f} "
+                f"({gate[f'{kind}_lo']:.4f}–{gate[f'{kind}_hi']:.4f})"
                 for kind in ("self", "more")
             ),
             f"{gate['more_elements']:.4f}",
@@ -167,9 +171,13 @@ def _caveats(rows: pd.DataFrame) -> str:
     ok = rows["status"] == "ok"
     wide = int((~rows.loc[ok, "converged"].astype(bool)).sum())
     failed = rows[~ok]
+    unsteady = sum(not is_steady(drift) for drift in rows.loc[ok, "speed_drift"].dropna())
     text = (
-        f"## Not converged, failed\n\n{wide} of {ok.sum()} measured cases did not converge: their "
-        f"interval was still wide when the time ran out. {len(failed)} of {len(rows)} cases failed."
+        f"## Not converged, unsteady, failed\n\n{wide} of {ok.sum()} measured cases did not "
+        "converge: their interval was still wide when the time ran out. During "
+        f"{unsteady} the device changed its speed by more than {STEADY_WITHIN - 1:.0%}: their "
+        "ratios are paired and stand, their times do not. "
+        f"{len(failed)} of {len(rows)} cases failed."
     )
     if failed.empty:
         return text

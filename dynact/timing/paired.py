@@ -38,6 +38,8 @@ class Comparison:
     speed_drift: float
     """Baseline time in the last third of the rounds over that in the first third."""
     confidence: float
+    calling_s: float
+    """Seconds spent in timed or settling calls."""
     target_samples_ns: tuple[float, ...] = field(repr=False)
     """One entry a block: the mean time of its calls, in the order measured."""
     baseline_samples_ns: tuple[float, ...] = field(repr=False)
@@ -45,7 +47,7 @@ class Comparison:
     @property
     def steady(self) -> bool:
         """Whether the device kept its speed; the paired ratio holds where it did not."""
-        return 1 / STEADY_WITHIN <= self.speed_drift <= STEADY_WITHIN
+        return is_steady(self.speed_drift)
 
     def __str__(self) -> str:
         parts = [
@@ -118,6 +120,7 @@ def compare(
     with _garbage_collection_paused():
         target_calls, baseline_calls = _balanced_calls(target, baseline, clock)
         deadline_s = clock.now_s() + max_seconds
+        calling_s = 0.0
         while True:
             if before_round:
                 before_round(len(ratios))
@@ -125,11 +128,13 @@ def compare(
                 target()
                 baseline()
             sides = "TBBT" if len(ratios) % 2 == 0 else "BTTB"
+            start_s = clock.now_s()
             for side in sides:
                 if side == "T":
                     target_ns.append(clock.call_ns(target, target_calls))
                 else:
                     baseline_ns.append(clock.call_ns(baseline, baseline_calls))
+            calling_s += clock.now_s() - start_s
             ratios.append(sum(target_ns[-2:]) / sum(baseline_ns[-2:]))
 
             late = clock.now_s() >= deadline_s and len(ratios) >= least_rounds
@@ -152,9 +157,15 @@ def compare(
         converged=converged,
         speed_drift=median(baseline_ns[-third:]) / median(baseline_ns[:third]),
         confidence=confidence,
+        calling_s=calling_s,
         target_samples_ns=tuple(target_ns),
         baseline_samples_ns=tuple(baseline_ns),
     )
+
+
+def is_steady(speed_drift: float) -> bool:
+    """Return whether a `Comparison.speed_drift` is one of a device that kept its speed."""
+    return 1 / STEADY_WITHIN <= speed_drift <= STEADY_WITHIN
 
 
 def format_ns(duration_ns: float) -> str:

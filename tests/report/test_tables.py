@@ -79,7 +79,7 @@ def test_summary_sets_other_slices_beside_the_main_one_at_shared_shapes(make_row
     summary = summary_markdown(pd.concat([rows, other]), environment, [])
     (line,) = cells_of(summary, "## Other batch sizes")
     assert line[1].strip() == "3.00× (2.00×)"
-    assert "batch 32 (1 shapes)" in summary
+    assert "batch 32 (1 shape)" in summary
     (line,) = cells_of(summary, "## Other settings")
     assert line[1].strip() == "7.00× (2.00×)"
 
