@@ -172,6 +172,8 @@ class SweepPlugin:
         self._to_measure = len(cases)
         about = format_seconds(self._plan.seconds(cases))
         self._write(f"dynact: {self._to_measure} cases in about {about}, run {self.name}")
+        # Or pytest would name the file anew after each line of progress.
+        self._reporter.showfspath = False
         if self._plan.too_large:
             self._write(f"dynact: {self._plan.too_large} cases left out, too large for the device")
 

@@ -53,7 +53,7 @@ BAD = [
     (("--activation-from", "own_layers:NoModule"), "not a torch.nn.Module"),
     (("--activation-from", "own_layers:Flattens"), "changes the shape from (2, "),
     (
-        ("--activation-from", "own_layers:InPlace", "--phases", "inference"),
+        ("--activation-from", "own_layers:InPlace"),
         "activation 'own_layers:InPlace' writes into its input; make it in-place=False",
     ),
     (("--resume",), "no run 'latest'; there are none yet"),

@@ -541,7 +541,6 @@ class TestCheckLayer:
         [
             (Pooling, r"changes the shape from \(2, 3, 4, 5\) to \(2, 3, 2, 2\)"),
             (Pair, "returns a tuple, not a tensor"),
-            (Broken, "ValueError: a wrong value$"),
             (NotALayer, "not a torch.nn.Module$"),
         ],
     )
@@ -550,6 +549,14 @@ class TestCheckLayer:
     ) -> None:
         with pytest.raises(ValueError, match=f"^activation '{own(layer_class)}'.*{message}"):
             check_layer(replace(CASE, activation=own(layer_class)), Cpu())
+
+    def test_a_layer_that_fails_when_called_is_left_to_its_rows(self) -> None:
+        case = replace(CASE, activation=own(Broken))
+
+        check_layer(case, Cpu())
+
+        row = measured(case).row
+        assert (row.status, row.message) == ("error", "ValueError: a wrong value")
 
     @pytest.mark.parametrize("name", ["no_such_module:Layer", "torch.nn:NoSuchLayer"])
     def test_a_layer_that_is_not_there_is_refused_by_name(self, name: str) -> None:

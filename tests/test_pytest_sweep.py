@@ -243,7 +243,9 @@ def test_ctrl_c_keeps_the_row_in_progress_and_says_how_to_go_on(house: House) ->
     rows = load(run)
     assert list(rows["activation"]) == ["prelu", "own_layers:Slow"]
     assert set(rows["status"]) == {"ok"}
-    command = re.search(r"2 cases are missing; go on with: (pytest .*)", outcome.output)
+    command = re.search(
+        r"2 cases are missing; go on with: (\S*python\S* -m pytest .*)", outcome.output
+    )
     assert command, outcome.said
     again = finish(house.start_command(command[1], shell=True))
     assert again.returncode == 0, again.said
