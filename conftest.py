@@ -270,7 +270,10 @@ def _benches_asked_for(config: pytest.Config) -> bool:
         (config.invocation_params.dir / argument.split("::")[0]).resolve()
         for argument in config.args
     ]
-    return any(BENCHES.is_relative_to(path) or path.parent == BENCHES for path in asked)
+    return any(
+        BENCHES.is_relative_to(path) or (path.parent == BENCHES and path.is_file())
+        for path in asked
+    )
 
 
 def _run_name(name: str | None, resume: bool, started: datetime) -> str:
