@@ -122,13 +122,14 @@ def compare(
         deadline_s = clock.now_s() + max_seconds
         calling_s = 0.0
         while True:
+            start_s = clock.now_s()
             if before_round:
                 before_round(len(ratios))
+                start_s = clock.now_s()
                 # Or the first block would pay for what the caller changed.
                 target()
                 baseline()
             sides = "TBBT" if len(ratios) % 2 == 0 else "BTTB"
-            start_s = clock.now_s()
             for side in sides:
                 if side == "T":
                     target_ns.append(clock.call_ns(target, target_calls))
