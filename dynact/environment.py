@@ -78,7 +78,8 @@ def nvidia_driver(path: Path = Path("/proc/driver/nvidia/version")) -> str | Non
     if not path.exists():
         return None
     # The number alone: the line also names who built the module, on which host.
-    version_number = re.search(r"\d+\.\d+(\.\d+)?", path.read_text(encoding="utf-8"))
+    first_line = path.read_text(encoding="utf-8").split("\n", 1)[0]
+    version_number = re.search(r"\d+\.\d+(\.\d+)?", first_line)
     return version_number[0] if version_number else None
 
 

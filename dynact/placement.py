@@ -14,8 +14,8 @@ MOST_BYTES = 64 * 2**20
 class MovingInput:
     """Equal inputs at several places, of which one at a time is current.
 
-    Where an input and an output lie decides how they share a cache: by that alone a ReLU that
-    just fits was seen to take twice as long in one process as in the next.
+    Where an input and its output lie decides how they share a cache: within one process a ReLU
+    of the second-level cache's size was seen to take 30 µs at one place and 57 µs at another.
     """
 
     def __init__(self, x: Tensor) -> None:

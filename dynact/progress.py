@@ -34,12 +34,13 @@ def gate_lines(gates: Sequence[dict[str, Any]]) -> list[tuple[str, bool]]:
         return [("gate not run: nothing says whether ratios can be trusted here", False)]
     lines = []
     for gate in gates:
+        if not gate["trustworthy"]:
+            # The message has the figures, where there are any.
+            lines.append((f"{UNTRUSTWORTHY}: {gate['message']}", False))
+            continue
         itself = f"ReLU against itself {_interval(gate, 'self')}"
         more = f"on {gate['more_elements'] - 1:.1%} more elements {_interval(gate, 'more')}"
-        if gate["trustworthy"]:
-            lines.append((f"gate passed: {itself}; {more}", True))
-        else:
-            lines.append((f"{UNTRUSTWORTHY}: {gate['message']}", False))
+        lines.append((f"gate passed: {itself}; {more}", True))
     return lines
 
 

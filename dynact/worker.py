@@ -25,8 +25,8 @@ MEMORY_KEEPING_MALLOC = {
     # system after every call, and page faults then drown the difference between two layers.
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "-1",
-    # Huge pages: with small ones each process draws another physical layout, and its cache
-    # conflicts move a ratio by up to 20 % from one process to the next.
+    # Huge pages, so that a process draws its physical layout, and with it its cache conflicts,
+    # from fewer possible ones.
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
 START_LIMIT_S = 120.0

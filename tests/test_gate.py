@@ -8,6 +8,7 @@ import torch
 
 from dynact import gate
 from dynact.device import Cpu
+from dynact.progress import gate_lines
 from dynact.timing import Comparison
 
 GOOD = Comparison(
@@ -143,6 +144,9 @@ def test_a_device_too_small_for_it_is_not_trustworthy_but_no_obstacle(
     assert verdict["trustworthy"] is False
     assert "could not run: CUDA out of memory" in verdict["message"]
     assert verdict["self_ratio"] is None
+    ((line, trustworthy),) = gate_lines([verdict])
+    assert not trustworthy
+    assert "could not run" in line
     assert samples_ns == []
 
 
