@@ -17,9 +17,10 @@ def geometric_means(rows: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         Indexed by (phase, activation), cheapest first in each phase, activations without an ok
         row last. ``overhead`` is the geometric mean of the ok rows' ratios, ``overhead_lo`` and
-        ``overhead_hi`` its 95 % interval: cases are independent, so the half-width of the mean
-        log ratio is sqrt(Σ half-width²) / n. ``smallest`` and ``largest`` are single shapes'
-        ratios, ``time_ns`` the median time, ``ok`` of ``cases`` rows went in.
+        ``overhead_hi`` its 95 % interval within the run: taking cases as independent, the
+        half-width of the mean log ratio is sqrt(Σ half-width²) / n. ``smallest`` and
+        ``largest`` are single shapes' ratios, ``time_ns`` the median time, ``ok`` of ``cases``
+        rows went in.
     """
     ok = rows["status"] == "ok"
     logs = pd.DataFrame(

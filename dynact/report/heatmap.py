@@ -241,7 +241,7 @@ def _label(axes: Axes, grid: _Grid, *, left: bool, bottom: bool) -> None:
     if left:
         marks = [resolution(*pair) for pair in grid.resolutions]
         axes.set_yticks(np.arange(len(marks)) + 0.5, marks)
-        axes.set_ylabel("resolution H × W")
+        axes.set_ylabel("resolution H × W (pixels)")
     axes.tick_params(length=0, labelsize=8.5)
 
 

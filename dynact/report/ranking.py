@@ -61,8 +61,9 @@ def overhead_ranking(rows: pd.DataFrame, caption: str = "") -> Figure:
         title,
         [
             "How to read: diamond and number are the geometric mean over the shapes with its 95 % "
-            "interval, dots are single shapes, the thin line is their range; 2× takes twice as "
-            f"long as {baseline}, left of 1× is faster.",
+            "interval within this run (another run can lie outside it), dots are single shapes, "
+            f"the thin line is their range; 2× takes twice as long as {baseline}, left of 1× is "
+            "faster.",
             partly,
             caption,
         ],

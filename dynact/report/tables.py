@@ -104,7 +104,7 @@ def _ranking(main: Slice) -> list[str]:
     baseline = escaped(display_name(main.rows["baseline"].iloc[0]))
     header = [
         "activation",
-        "overhead (95 % interval)",
+        "overhead (95 % interval within this run)",
         "min–max over shapes",
         "median time",
         "shapes measured",
@@ -125,7 +125,8 @@ def _ranking(main: Slice) -> list[str]:
         ]
         sections.append(
             f"## {str(phase).capitalize()}\n\nTime as a multiple of {baseline}'s, geometric mean "
-            f"over shapes ({escaped(describe(main.rows))}).\n\n" + table(header, lines)
+            f"over shapes ({escaped(describe(main.rows))}). Another run, at another time, can lie "
+            "outside the interval.\n\n" + table(header, lines)
         )
     return sections
 
@@ -176,7 +177,7 @@ def _caveats(rows: pd.DataFrame) -> str:
         f"## Not converged, unsteady, failed\n\n{wide} of {ok.sum()} measured cases did not "
         "converge: their interval was still wide when the time ran out. During "
         f"{unsteady} the device changed its speed by more than {STEADY_WITHIN - 1:.0%}: their "
-        "ratios are paired and stand, their times do not. "
+        "times changed with it, and their ratios too where it slowed one side more. "
         f"{len(failed)} of {len(rows)} cases failed."
     )
     if failed.empty:
@@ -216,7 +217,8 @@ def _environment(environment: dict[str, Any]) -> str:
 
 def _flat(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_flat(entry)}" for key, entry in value.items())
+        known = {key: entry for key, entry in value.items() if entry is not None}
+        return ", ".join(f"{key} {_flat(entry)}" for key, entry in known.items())
     if isinstance(value, list):
         return " ".join(map(str, value))
     return value if isinstance(value, str) else json.dumps(value)

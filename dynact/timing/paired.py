@@ -46,7 +46,7 @@ class Comparison:
 
     @property
     def steady(self) -> bool:
-        """Whether the device kept its speed; the paired ratio holds where it did not."""
+        """Whether the device kept its speed; a change of both sides alike leaves the ratio."""
         return is_steady(self.speed_drift)
 
     def __str__(self) -> str:
