@@ -13,6 +13,7 @@ class DWConvBNReLU(nn.Module):
     """FReLU's ingredients without its funnel, y = relu(BN(depthwise 3×3 conv of x)), no bias.
 
     (N, C, H, W) → the same. Parameters: 9C + 2C.
+    Least traffic: 2 passes in inference, 8 in training.
 
     Parameters
     ----------
@@ -41,6 +42,7 @@ class FunnelMaxPool(nn.Module):
     """A funnel without parameters, y = max(x, 3×3 max pooling of x), stride 1, padding 1.
 
     (N, C, H, W) → the same. No parameters.
+    Least traffic: 2 passes in inference, 5 in training.
     Source: an ablation of arXiv 2007.11824.
 
     Parameters
@@ -68,6 +70,7 @@ class FunnelAvgPool(nn.Module):
     """As FunnelMaxPool with average pooling; a window at the border averages its padding's zeros.
 
     (N, C, H, W) → the same. No parameters.
+    Least traffic: 2 passes in inference, 5 in training.
     Source: an ablation of arXiv 2007.11824.
 
     Parameters

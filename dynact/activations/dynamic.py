@@ -16,6 +16,7 @@ class DyReLUA(DyReLU):
     y = max_k (a^k·x + b^k), with [Δa, Δb] = 2σ(fc2(relu(fc1(GAP x)))) − 1, a^k = α^k + λa·Δa^k,
     b^k = λb·Δb^k and α = (1, 0, …). Row j of fc2 is a_1 … a_K, b_1 … b_K.
     (N, C), (N, C, L) or (N, C, H, W) → the same. Parameters: Ch + h + 2Kh + 2K, h = max(1, C//R).
+    Least traffic: 3 passes in inference, 8 in training.
     Source: Chen et al., "Dynamic ReLU", arXiv 2003.10027, variant A.
 
     Parameters
@@ -46,6 +47,7 @@ class DyReLUB(DyReLU):
     As DyReLUA, with lines of its own for each channel: y_c = max_k (a_c^k·x_c + b_c^k). Row
     c·2K + j of fc2 is channel c's a_1 … a_K, b_1 … b_K.
     Parameters: Ch + h + 2KCh + 2KC, h = max(1, C//R).
+    Least traffic: 3 passes in inference, 8 in training.
     Source: arXiv 2003.10027, variant B. Shapes, options and errors are DyReLUA's.
     """
 
@@ -59,6 +61,7 @@ class DyReLUC(DyReLU):
     and z a 1×1 convolution of x to one channel. As π ≥ 0, that is the paper's maximum over
     weighed lines.
     (N, C, H, W) → the same. Parameters: DyReLUB's + C + 1.
+    Least traffic: 3 passes in inference, as pooling and 1×1 convolution share one; 8 in training.
     Source: arXiv 2003.10027, variant C. Options and errors are DyReLUA's, and:
 
     Parameters

@@ -5,7 +5,9 @@ import re
 import pytest
 from torch import nn
 
-from dynact.activations import create, names
+from dynact.activations import create, least_passes, names
+
+from .samples import OWN
 
 NAMES = [
     *("relu", "leaky_relu", "prelu", "relu6", "sigmoid", "silu", "gelu", "mish", "hardswish"),
@@ -104,3 +106,34 @@ def test_option_out_of_range_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         create(name, 4, **options)
+
+
+# Tensors of the input's size that any implementation reads or writes. Forward: read x, write y.
+# Backward: read the gradient and x or y, write x's gradient.
+LEAST_PASSES = {
+    **dict.fromkeys(NAMES, (2, 2 + 3)),
+    # Batch statistics come before the output, and their gradients before the input's.
+    **dict.fromkeys(("frelu", "frelu_light", "dwconv_bn_relu"), (2, 3 + 5)),
+    # So do the pooled input and its gradient.
+    **dict.fromkeys(("dyrelu_a", "dyrelu_b", "dyrelu_c", "meta_acon_c"), (3, 3 + 5)),
+    # The gradient of a plain scaling needs x for the pooled part alone.
+    "se": (3, 3 + 4),
+    "identity": (0, 0),
+}
+
+
+@pytest.mark.parametrize("name", names())
+def test_least_passes(name: str) -> None:
+    assert tuple(least_passes(name, training) for training in (False, True)) == LEAST_PASSES[name]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_docstrings_of_own_layers_state_the_least_passes(name: str) -> None:
+    inference, training = LEAST_PASSES[name]
+    stated = rf"Least traffic: {inference} passes in inference\b.*[ ,]{training} in training\."
+    assert re.search(stated, type(create(name, 4)).__doc__ or "")
+
+
+@pytest.mark.parametrize("name", ["mine.layers:Swish", "unknown"])
+def test_of_an_unknown_layer_only_the_least_is_known(name: str) -> None:
+    assert (least_passes(name, training=False), least_passes(name, training=True)) == (2, 4)

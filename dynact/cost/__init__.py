@@ -1,0 +1,1 @@
+"""What a layer costs without a clock: parameters, arithmetic, memory traffic, memory."""

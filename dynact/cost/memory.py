@@ -1,0 +1,126 @@
+"""What a layer needs of memory beside its input and its parameters, on any device."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, UntypedStorage, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dynact.cost._tensors import tensors_in
+
+
+class MemoryTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Tracks, while active, the storages that operators return, as long as they live.
+
+    It counts whole storages, on any device, meta included. Unlike an allocator it does not round,
+    and does not see the workspace that an operator frees before it returns.
+
+    Parameters
+    ----------
+    existing
+        Tensors that are there anyway and not counted: input, parameters, buffers, the gradient
+        of the output.
+    """
+
+    peak_bytes: int
+    """The most bytes that were alive at once."""
+
+    def __init__(self, existing: Iterable[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak_bytes = 0
+        self._existing = WeakSet(tensor.untyped_storage() for tensor in existing)
+        # Storages themselves, for an address may soon be another's and a size may change.
+        self._live = WeakSet[UntypedStorage]()
+
+    def __torch_dispatch__(
+        self,
+        func: torch._ops.OpOverload,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call the operator and note what it returns."""
+        self._note_peak()
+        result = func(*args, **(kwargs or {}))
+        for tensor in tensors_in(result):
+            if tensor.untyped_storage() not in self._existing:
+                self._live.add(tensor.untyped_storage())
+        in_backward = torch._C._current_graph_task_id() != -1
+        if not (in_backward and func in _IN_PLACE_WITHOUT_A_MODE):
+            self._note_peak()
+        return result
+
+    def _note_peak(self) -> None:
+        self.peak_bytes = max(self.peak_bytes, _bytes(self._live))
+
+
+# While a dispatch mode is active, autograd sums gradients into new tensors, and fills and
+# scatters into new ones; without it, it does so in place. What then dies with the call would
+# not have been there.
+_IN_PLACE_WITHOUT_A_MODE = frozenset(
+    (
+        torch.ops.aten.add.Tensor,
+        torch.ops.aten.masked_fill.Scalar,
+        torch.ops.aten.scatter.src,
+    )
+)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Bytes of the distinct storages that autograd keeps from forward to backward."""
+
+    input: int
+    """The layer's input."""
+    output: int
+    """The layer's output."""
+    rest: int
+    """All other, parameters and buffers excepted: they are there anyway."""
+
+    @property
+    def total(self) -> int:
+        """All together."""
+        return self.input + self.output + self.rest
+
+
+def saved_for_backward(module: nn.Module, x: Tensor) -> Saved:
+    """Run the forward pass once and return what autograd keeps of it.
+
+    The module itself stays as it is: BatchNorm's statistics are updated in a copy.
+
+    Parameters
+    ----------
+    module
+        In the mode to ask about, usually train.
+    x
+        Its input, which requires a gradient.
+    """
+    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    there_anyway = {t.untyped_storage() for t in (*module.parameters(), *buffers.values())}
+    # A graph that does not lead to the output is gone by the end, and what it held with it.
+    held = WeakSet[_Held]()
+
+    def pack(tensor: Tensor) -> _Held:
+        saved = _Held(tensor)
+        held.add(saved)
+        return saved
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved.tensor):
+        y = torch.func.functional_call(module, buffers, (x,))
+    kept = {t.untyped_storage() for t in tensors_in([saved.tensor for saved in held])}
+    kept -= there_anyway
+    of_input = kept & {x.untyped_storage()}
+    of_output = kept & {y.untyped_storage()} - of_input
+    return Saved(_bytes(of_input), _bytes(of_output), _bytes(kept - of_input - of_output))
+
+
+@dataclass(eq=False)
+class _Held:
+    tensor: Tensor
+
+
+def _bytes(storages: Iterable[UntypedStorage]) -> int:
+    return sum(storage.nbytes() for storage in storages)

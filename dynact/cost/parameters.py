@@ -1,0 +1,55 @@
+"""How many numbers a module holds."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from dynact.cost._fvcore import parameter_count
+
+_NORMALISATION = (
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.SyncBatchNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.InstanceNorm3d,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.RMSNorm,
+)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Elements of a module's parameters and buffers."""
+
+    weights: int
+    """Parameters of all but normalisation layers."""
+    normalisation: int
+    """Scales and shifts of normalisation layers, which papers leave out."""
+    buffers: int
+    """Running statistics and constants."""
+
+    @property
+    def learnable(self) -> int:
+        """All parameters."""
+        return self.weights + self.normalisation
+
+
+def count_parameters(module: nn.Module) -> Parameters:
+    """Count a module's parameters and buffers; what is shared counts once, what is frozen too.
+
+    Normalisation layers are torch.nn's and what derives from them.
+    """
+    elements = parameter_count(module)
+    normalisation = sum(
+        elements.get(name, 0)
+        for name, layer in module.named_modules()
+        if isinstance(layer, _NORMALISATION)
+    )
+    return Parameters(
+        weights=elements.get("", 0) - normalisation,
+        normalisation=normalisation,
+        buffers=sum(buffer.numel() for buffer in module.buffers()),
+    )

@@ -1,0 +1,148 @@
+"""What operators read from memory and write to it, each on its own, and the least it could be."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dynact.cost._tensors import tensors_in
+
+
+class TrafficCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts, while active, what each operator reads and writes.
+
+    An operator reads each distinct element of its inputs once and writes each of its outputs
+    once, as if nothing stayed in a cache from one operator to the next. A view moves nothing,
+    and neither does an allocation. It counts on any device, meta included, and through backward.
+    Run inference under ``torch.no_grad``: under ``torch.inference_mode`` composite operators
+    such as linear arrive whole.
+
+    What an operator does and does not declare is not seen: a workspace of its own, a second pass
+    over its input, and BatchNorm's update of its running statistics.
+    """
+
+    bytes: int
+    """Read and written by all operators."""
+    operators: Counter[str]
+    """Calls of each operator that reads or writes, by a name such as ``"aten::add"``."""
+    reads_values: bool
+    """Whether the host asked for a tensor's values: the work then depends on the data."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes = 0
+        self.operators = Counter()
+        self.reads_values = False
+
+    @property
+    def kernels(self) -> int:
+        """Calls of operators that read or write; an accelerator launches a kernel for each."""
+        return self.operators.total()
+
+    def __torch_dispatch__(
+        self,
+        func: torch._ops.OpOverload,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call the operator and count it."""
+        kwargs = kwargs or {}
+        given = tensors_in((args, kwargs))
+        storages = {tensor.untyped_storage() for tensor in given}
+        result = func(*args, **kwargs)
+
+        written = _written_over(func, args, kwargs)
+        written += [t for t in tensors_in(result) if t.untyped_storage() not in storages]
+        asks = _asks_for_values(func, args)
+        self.reads_values |= asks
+        if (written or asks) and not _only_allocates(func):
+            moved = _distinct_bytes(_read(func, args, kwargs)) + _distinct_bytes(written)
+            if moved:
+                self.bytes += moved
+                self.operators[func._schema.name] += 1
+        return result
+
+
+def floor_bytes(input_bytes: int, parameter_bytes: int, passes: int, training: bool) -> int:
+    """Return the least traffic of a call, parameters read once and their gradients written once.
+
+    Parameters
+    ----------
+    input_bytes
+        Of the input, which has the output's size.
+    parameter_bytes
+        Of all parameters.
+    passes
+        Tensors of the input's size that any implementation reads or writes.
+    training
+        Whether the call is forward and backward, or forward alone.
+    """
+    return passes * input_bytes + (2 if training else 1) * parameter_bytes
+
+
+_OVERWRITING = frozenset(
+    f"aten::{name}_"
+    for name in ("copy", "fill", "zero", "normal", "uniform", "bernoulli", "random", "exponential")
+)
+"""In-place operators that do not look at what they write over."""
+
+
+def _read(
+    func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> list[Tensor]:
+    name = func._schema.name
+    if name.startswith("aten::new_") or (name.startswith("aten::") and name.endswith("_like")):
+        return []  # they take a shape from their input, and no values
+    unread = {argument.name for argument in func._schema.arguments if argument.is_out}
+    return tensors_in(
+        (
+            args[1:] if name in _OVERWRITING else args,
+            [value for key, value in kwargs.items() if key not in unread],
+        )
+    )
+
+
+def _written_over(
+    func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> list[Tensor]:
+    given = {**dict(zip((a.name for a in func._schema.arguments), args, strict=False)), **kwargs}
+    return tensors_in(
+        [
+            given.get(argument.name)
+            for argument in func._schema.arguments
+            if argument.alias_info is not None and argument.alias_info.is_write
+        ]
+    )
+
+
+def _asks_for_values(func: torch._ops.OpOverload, args: tuple[Any, ...]) -> bool:
+    if func is torch.ops.aten.index.Tensor:  # only a mask's values decide about its shape
+        return any(index.dtype in (torch.bool, torch.uint8) for index in tensors_in(args[1:]))
+    return bool({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(func.tags))
+
+
+def _only_allocates(func: torch._ops.OpOverload) -> bool:
+    return "empty" in func._schema.name or torch.Tag.inplace_view in func.tags
+
+
+def _distinct_bytes(tensors: Iterable[Tensor]) -> int:
+    """Sum what different tensors hold, an expanded or a transposed one being its original."""
+    distinct = {
+        (tensor.untyped_storage(), tensor.storage_offset(), _steps(tensor)): tensor.element_size()
+        for tensor in tensors
+    }
+    return sum(
+        math.prod(size for _, size in steps) * element_size
+        for (_, _, steps), element_size in distinct.items()
+    )
+
+
+def _steps(tensor: Tensor) -> tuple[tuple[int, int], ...]:
+    """Return stride and size of each dimension along which the elements differ."""
+    pairs = zip(tensor.stride(), tensor.shape, strict=True)
+    return tuple(sorted((stride, size) for stride, size in pairs if stride != 0 and size != 1))

@@ -1,0 +1,69 @@
+"""Calls of activations to count."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dynact.activations import create
+
+_OF_DYRELU: list[dict[str, object]] = [
+    {"k": 1},
+    {"k": 3, "reduction": 2},
+    {"gate": "hardsigmoid"},
+]
+OPTIONS: dict[str, list[dict[str, object]]] = {
+    "leaky_relu": [{"negative_slope": 0.3}],
+    "prelu": [{"shared": True}],
+    "gelu": [{"approximate": "tanh"}],
+    "frelu": [{"kernel_size": 5}, {"bias": False}],
+    "dyrelu_a": _OF_DYRELU,
+    "dyrelu_b": _OF_DYRELU,
+    "dyrelu_c": _OF_DYRELU,
+    "se": [{"reduction": 2}],
+    "maxout": [{"k": 1}, {"k": 3}],
+    "meta_acon_c": [{"reduction": 2}, {"batch_norm": True}],
+}
+"""What else a name's layer may be made with."""
+
+
+@dataclass(frozen=True)
+class Call:
+    module: nn.Module
+    x: Tensor
+    gradient: Tensor
+    run: Callable[[], None]
+
+    @property
+    def there_anyway(self) -> list[Tensor]:
+        return [self.x, self.gradient, *self.module.parameters(), *self.module.buffers()]
+
+
+def call_of(
+    name: str,
+    shape: tuple[int, ...],
+    training: bool,
+    device: str = "cpu",
+    layout: torch.memory_format = torch.contiguous_format,
+    **options: object,
+) -> Call:
+    """Return a call of an activation, forward alone under no_grad or forward and backward."""
+    torch.manual_seed(0)
+    module = create(name, shape[1], **options).to(device).train(training)
+    x = torch.randn(shape, device=device).to(memory_format=layout).requires_grad_(training)
+    gradient = torch.randn_like(x, requires_grad=False)
+
+    def infer() -> None:
+        with torch.no_grad():
+            module(x)
+
+    def train() -> None:
+        module(x).backward(gradient)
+        x.grad = None
+        module.zero_grad()
+
+    run = train if training else infer
+    # The first call sets up what stays, such as a library's handles.
+    run()
+    return Call(module, x, gradient, run)

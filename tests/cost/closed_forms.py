@@ -1,0 +1,160 @@
+"""What each activation's formula asks of arithmetic and parameters, by hand.
+
+From the published formulas for an input (n, c, h, w) and default options: R = 8 for DY-ReLU, 16
+for SE and Meta-ACON, K = 2. FLOPs are those of one forward pass in eval mode.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+K = 2
+
+
+class Costs(NamedTuple):
+    flops: int
+    weights: int = 0
+    normalisation: int = 0
+    buffers: int = 0
+
+
+def per_element(flops: int) -> Callable[[int, int, int, int], Costs]:
+    return lambda n, c, h, w: Costs(flops * n * c * h * w)
+
+
+def batch_norm_buffers(c: int) -> int:
+    """Mean and variance a channel, and the number of batches."""
+    return 2 * c + 1
+
+
+def prelu(n: int, c: int, h: int, w: int) -> Costs:
+    compare = slope = n * c * h * w
+    return Costs(compare + slope, weights=c)
+
+
+def frelu(n: int, c: int, h: int, w: int) -> Costs:
+    elements = n * c * h * w
+    conv, bn, largest = 2 * 9 * elements, 2 * elements, elements
+    return Costs(
+        conv + bn + largest,
+        weights=9 * c + c,
+        normalisation=2 * c,
+        buffers=batch_norm_buffers(c),
+    )
+
+
+def frelu_light(n: int, c: int, h: int, w: int) -> Costs:
+    elements = n * c * h * w
+    convs, bns, add, largest = 2 * (2 * 3 * elements), 2 * (2 * elements), elements, elements
+    return Costs(
+        convs + bns + add + largest,
+        weights=6 * c,
+        normalisation=4 * c,
+        buffers=2 * batch_norm_buffers(c),
+    )
+
+
+def dwconv_bn_relu(n: int, c: int, h: int, w: int) -> Costs:
+    elements = n * c * h * w
+    return Costs(
+        (18 + 2 + 1) * elements,
+        weights=9 * c,
+        normalisation=2 * c,
+        buffers=batch_norm_buffers(c),
+    )
+
+
+def dyrelu(n: int, c: int, h: int, w: int, groups: int) -> Costs:
+    """Lines for each of `groups` channels: 1 for A, c for B."""
+    elements, hidden, outputs = n * c * h * w, max(1, c // 8), 2 * K * groups
+    pooling = elements
+    fc1, relu, fc2 = 2 * n * c * hidden, n * hidden, 2 * n * hidden * outputs
+    # σ, 2·, −1, λ· and α +.
+    coefficients = 5 * n * outputs
+    lines = 2 * K * elements
+    largest = (K - 1) * elements
+    return Costs(
+        pooling + fc1 + relu + fc2 + coefficients + lines + largest,
+        weights=c * hidden + hidden + hidden * outputs + outputs,
+        # α and β, λa and λb.
+        buffers=2 * K + 2 * K,
+    )
+
+
+def dyrelu_a(n: int, c: int, h: int, w: int) -> Costs:
+    return dyrelu(n, c, h, w, groups=1)
+
+
+def dyrelu_b(n: int, c: int, h: int, w: int) -> Costs:
+    return dyrelu(n, c, h, w, groups=c)
+
+
+def dyrelu_c(n: int, c: int, h: int, w: int) -> Costs:
+    b, positions = dyrelu_b(n, c, h, w), n * h * w
+    conv, temperature, softmax = 2 * c * positions, positions, 5 * positions
+    # γ·H·W is one number, known beforehand.
+    scale, clip = positions, positions
+    weighing = c * positions
+    return Costs(
+        b.flops + conv + temperature + softmax + scale + clip + weighing,
+        weights=b.weights + c + 1,
+        buffers=b.buffers,
+    )
+
+
+def se(n: int, c: int, h: int, w: int) -> Costs:
+    elements, hidden = n * c * h * w, max(1, c // 16)
+    pooling, gating = elements, elements
+    fcs = 2 * n * c * hidden + n * hidden + 2 * n * hidden * c + n * c
+    return Costs(pooling + fcs + gating, weights=2 * c * hidden + hidden + c)
+
+
+def maxout(n: int, c: int, h: int, w: int) -> Costs:
+    pieces = n * K * c * h * w
+    return Costs(2 * c * pieces + pieces - pieces // K, weights=K * c * c + K * c)
+
+
+def acon(elements: int, channels: int) -> int:
+    """d = (p1 − p2)·x and d·σ(β·d) + p2·x."""
+    difference, d, inner, sigmoid, outer, line, add = channels, *(elements,) * 6
+    return difference + d + inner + sigmoid + outer + line + add
+
+
+def acon_c(n: int, c: int, h: int, w: int) -> Costs:
+    return Costs(acon(n * c * h * w, c), weights=3 * c)
+
+
+def meta_acon_c(n: int, c: int, h: int, w: int) -> Costs:
+    elements, hidden = n * c * h * w, max(16, c // 16)
+    pooling, fcs, sigmoid = elements, 2 * (2 * n * c * hidden), n * c
+    return Costs(
+        pooling + fcs + sigmoid + acon(elements, c),
+        weights=2 * c + 2 * c * hidden + hidden + c,
+    )
+
+
+CLOSED_FORMS: dict[str, Callable[[int, int, int, int], Costs]] = {
+    "relu": per_element(1),
+    "leaky_relu": per_element(2),
+    "prelu": prelu,
+    "relu6": per_element(2),
+    "sigmoid": per_element(1),
+    "silu": per_element(2),
+    "gelu": per_element(5),
+    "mish": per_element(3),
+    "hardswish": per_element(5),
+    "frelu": frelu,
+    "frelu_light": frelu_light,
+    "dyrelu_a": dyrelu_a,
+    "dyrelu_b": dyrelu_b,
+    "dyrelu_c": dyrelu_c,
+    "se": se,
+    "maxout": maxout,
+    "acon_c": acon_c,
+    "meta_acon_c": meta_acon_c,
+    "identity": per_element(0),
+    "dwconv_bn_relu": dwconv_bn_relu,
+    # A window of 9 has 8 comparisons, and one more with x itself.
+    "funnel_maxpool": per_element(8 + 1),
+    # 8 additions and a division, and the comparison.
+    "funnel_avgpool": per_element(9 + 1),
+}

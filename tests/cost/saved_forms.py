@@ -1,0 +1,118 @@
+"""Closed forms of what autograd keeps of a forward pass, in bytes, for float32 and defaults.
+
+Written from the formulas of the derivatives alone: a product keeps each factor whose partner
+needs a gradient, a maximum of two tensors keeps both, a maximum along a dimension keeps int64
+indices, relu, sigmoid and softmax keep their result, batch normalisation keeps its input and two
+statistics a channel, a linear layer keeps its input. Sums, means and products with a number
+keep nothing; parameters and buffers are there anyway.
+"""
+
+from collections.abc import Callable
+
+FLOAT, INDEX = 4, 8
+
+# Of n, c, h, w to the bytes of input, output and rest.
+Form = Callable[[int, int, int, int], tuple[int, int, int]]
+
+
+def keeps_input(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    return FLOAT * n * c * h * w, 0, 0
+
+
+def keeps_output(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    return 0, FLOAT * n * c * h * w, 0
+
+
+def identity(_n: int, _c: int, _h: int, _w: int) -> tuple[int, int, int]:
+    return 0, 0, 0
+
+
+def frelu(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    x = FLOAT * n * c * h * w
+    convolved, condition, statistics = x, x, FLOAT * 2 * c
+    return x, 0, convolved + condition + statistics
+
+
+def frelu_light(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    x = FLOAT * n * c * h * w
+    convolved, condition, statistics = 2 * x, x, FLOAT * 4 * c
+    return x, 0, convolved + condition + statistics
+
+
+def dwconv_bn_relu(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    x = FLOAT * n * c * h * w
+    convolved, statistics = x, FLOAT * 2 * c
+    return x, x, convolved + statistics
+
+
+def funnel_maxpool(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    x = FLOAT * n * c * h * w
+    pooled, indices = x, INDEX * n * c * h * w
+    return x, 0, pooled + indices
+
+
+def funnel_avgpool(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    x = FLOAT * n * c * h * w
+    pooled = x
+    return x, 0, pooled
+
+
+def squeezed(n: int, c: int, hidden: int) -> int:
+    """Two linear layers after global average pooling."""
+    return FLOAT * (n * c + n * hidden)
+
+
+def se(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    gate = FLOAT * n * c
+    return FLOAT * n * c * h * w, 0, squeezed(n, c, max(1, c // 16)) + gate
+
+
+def acon_c(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    x = FLOAT * n * c * h * w
+    d, sigmoid, p1_minus_p2 = x, x, FLOAT * c
+    return x, 0, d + sigmoid + p1_minus_p2
+
+
+def meta_acon_c(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    x, _, acon = acon_c(n, c, h, w)
+    beta = FLOAT * n * c
+    return x, 0, acon + squeezed(n, c, max(16, c // 16)) + beta
+
+
+def dyrelu(n: int, c: int, h: int, w: int, groups: int) -> tuple[int, int, int]:
+    coefficients = FLOAT * n * groups * 2 * 2
+    sigmoid, lines = coefficients, coefficients
+    indices = INDEX * n * c * h * w
+    return FLOAT * n * c * h * w, 0, squeezed(n, c, max(1, c // 8)) + sigmoid + lines + indices
+
+
+def dyrelu_c(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    x, _, rest = dyrelu(n, c, h, w, groups=c)
+    largest = x
+    softmax = unclamped = pi = FLOAT * n * h * w
+    return x, 0, rest + largest + softmax + unclamped + pi
+
+
+def maxout(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    return FLOAT * n * c * h * w, 0, INDEX * n * c * h * w
+
+
+SAVED_FORMS: dict[str, Form] = {
+    **dict.fromkeys(("relu", "sigmoid"), keeps_output),
+    **dict.fromkeys(
+        ("leaky_relu", "prelu", "relu6", "silu", "gelu", "mish", "hardswish"), keeps_input
+    ),
+    "identity": identity,
+    "frelu": frelu,
+    "frelu_light": frelu_light,
+    "dwconv_bn_relu": dwconv_bn_relu,
+    "funnel_maxpool": funnel_maxpool,
+    "funnel_avgpool": funnel_avgpool,
+    "se": se,
+    "acon_c": acon_c,
+    "meta_acon_c": meta_acon_c,
+    "dyrelu_a": lambda n, c, h, w: dyrelu(n, c, h, w, groups=1),
+    "dyrelu_b": lambda n, c, h, w: dyrelu(n, c, h, w, groups=c),
+    "dyrelu_c": dyrelu_c,
+    "maxout": maxout,
+}
