@@ -8,6 +8,7 @@ import psutil
 import torch
 
 from dynact.timing import Clock, EventClock, WallClock
+from dynact.timing.clock import Call
 
 
 class Device(Protocol):
@@ -22,6 +23,15 @@ class Device(Protocol):
 
     def release_memory(self) -> None:
         """Give cached, unused memory back."""
+
+    def peak_bytes(self, call: Call) -> int | None:
+        """Return the most bytes that a call allocates at once, by the allocator's own statistics.
+
+        ``None`` where it keeps none.
+        """
+
+    def __hash__(self) -> int:
+        """Tell this device from others, as what was counted on it is kept."""
 
 
 def open_device(name: str | None) -> Device:
@@ -63,6 +73,10 @@ class Cpu:
     def release_memory(self) -> None:
         """Keep it: the worker's allocator is told to, as the accelerators' do."""
 
+    def peak_bytes(self, _call: Call) -> int | None:
+        """Return None: malloc does not say."""
+        return None
+
 
 class Accelerator:
     """Any device that ``torch.accelerator`` speaks for: CUDA, ROCm, XPU and others."""
@@ -92,13 +106,17 @@ class Accelerator:
         """Give cached, unused memory back."""
         torch.accelerator.empty_cache()
 
-    def reset_peak(self) -> None:
-        """Start a new observation of the allocator's peak."""
-        torch.accelerator.reset_peak_memory_stats(self.torch_device)
+    def peak_bytes(self, call: Call) -> int | None:
+        """Return the most bytes that a call allocates at once, by the allocator's own statistics.
 
-    def peak_bytes(self) -> int:
-        """Return the most bytes allocated to tensors at once since `reset_peak`."""
-        return torch.accelerator.max_memory_allocated(self.torch_device)
+        Blocks are rounded up (to 512 B on CUDA), and what a library needs to work is included.
+        """
+        self.synchronize()
+        torch.accelerator.reset_peak_memory_stats(self.torch_device)
+        before = torch.accelerator.max_memory_allocated(self.torch_device)
+        call()
+        self.synchronize()
+        return torch.accelerator.max_memory_allocated(self.torch_device) - before
 
 
 def cpu_model() -> str:

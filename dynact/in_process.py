@@ -13,10 +13,12 @@ import torch
 
 from dynact import activations
 from dynact.cases import Case
+from dynact.ceilings import measure_ceilings
 from dynact.device import open_device
 from dynact.environment import describe_environment
 from dynact.gate import run_gate
-from dynact.measure import check_layer, measure
+from dynact.layers import check_layer
+from dynact.measure import measure
 from dynact.results import Row
 from dynact.worker import Settings, Welcome
 
@@ -61,6 +63,10 @@ class InProcess:
         """Return the gate's verdict and ReLU's samples in ns (`dynact.gate.run_gate`)."""
         return run_gate(self._device)
 
+    def measure_ceilings(self) -> dict[str, Any]:
+        """Return the device's rates (`dynact.ceilings.measure_ceilings`)."""
+        return measure_ceilings(self._device)
+
     def close(self) -> None:
         """Nothing to end."""
 
@@ -91,6 +97,8 @@ def _serve(bench: InProcess, request: dict[str, Any]) -> dict[str, Any]:
         if request["do"] == "gate":
             verdict, samples_ns = bench.run_gate()
             return {"verdict": verdict, "samples_ns": samples_ns}
+        if request["do"] == "ceilings":
+            return {"ceilings": bench.measure_ceilings()}
         case = Case(**request["case"])
         if request["do"] == "check":
             bench.check(case)

@@ -19,3 +19,8 @@ def one_line(text: str) -> str:
 def without_paths(text: str) -> str:
     """Return the text with the folders of every absolute path left out."""
     return re.sub(f"{_START}{_ROOT}(?:{_FOLDER})*", "", text)
+
+
+def error_line(error: Exception) -> str:
+    """Return what went wrong, fit for a row's message."""
+    return f"{type(error).__name__}: {one_line(str(error))}"

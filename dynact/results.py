@@ -14,6 +14,7 @@ from dynact.cases import CASE_FIELDS, Case
 
 STATUSES = ("ok", "oom", "timeout", "crashed", "error", "unsupported")
 LATEST = "latest"
+CEILINGS = "ceilings.json"
 
 
 class RunError(ValueError):
@@ -32,7 +33,7 @@ class Row:
     status: str
     """One of `STATUSES`."""
     message: str = ""
-    """Why the status is not ``"ok"``, in one line."""
+    """Why the status is not ``"ok"``, or what could not be counted, in one line."""
     time_ns: float | None = None
     """Median time of one call (a forward pass, or a training step)."""
     time_p20_ns: float | None = None
@@ -50,6 +51,50 @@ class Row:
     cache: str | None = None
     """The state each timed call started from: ``"warm"`` or ``"cold"``."""
     clock: str | None = None
+    parameters: int | None = None
+    """Elements that learn, those of normalisation included."""
+    parameters_normalisation: int | None = None
+    """Scales and shifts of normalisation layers, which papers leave out."""
+    buffers: int | None = None
+    """Elements that do not learn: running statistics, constants."""
+    flops: int | None = None
+    """Of one forward pass in eval mode, in both phases, as papers count."""
+    flops_fvcore_default: int | None = None
+    """What fvcore says of the same pass, unaided."""
+    flops_by_operator: str | None = None
+    """Parts of ``flops``, the largest first: ``"conv:3612672 batch_norm:401408"``."""
+    uncounted_ops: str | None = None
+    """Operators that ``flops`` lacks, ``", "`` between them; empty if it has them all."""
+    baseline_flops: int | None = None
+    traffic_floor_bytes: int | None = None
+    """The least that any implementation of what is timed must read and write."""
+    traffic_eager_bytes: int | None = None
+    """What the operators of the eager formulation read and write, each on its own."""
+    kernels: int | None = None
+    """Operators of the eager formulation that read or write: launches on an accelerator."""
+    baseline_traffic_eager_bytes: int | None = None
+    data_dependent: bool | None = None
+    """Whether the host reads values off tensors: such work is counted as for this input."""
+    saved_for_backward_bytes: int | None = None
+    """Kept from forward to backward, parameters aside; 0 in inference."""
+    saved_input_bytes: int | None = None
+    """The part of it that is the input itself."""
+    saved_output_bytes: int | None = None
+    """The part of it that is the output itself."""
+    baseline_saved_for_backward_bytes: int | None = None
+    peak_bytes: int | None = None
+    """The most allocated at once above input, parameters and, in training, output gradient."""
+    peak_source: str | None = None
+    """``"allocator"``: the device's own statistics; ``"tracker"``: the tensors' storages."""
+    baseline_peak_bytes: int | None = None
+    bandwidth_bytes_per_s: float | None = None
+    """The rate at which this device copies a tensor of the input's size."""
+    peak_flops_per_s: float | None = None
+    """The rate of this device's matrix product in the case's dtype."""
+    floor_time_ns: float | None = None
+    """The longer of moving ``traffic_floor_bytes`` and doing ``flops`` at those rates."""
+    counting_s: float | None = None
+    """Seconds spent in counting all this, apart from any timing."""
     timing_s: float | None = None
     """Seconds spent in timed or settling calls."""
     case_s: float | None = None
@@ -97,6 +142,15 @@ def load_gates(run_folder: Path | str) -> list[dict[str, Any]]:
     """Return the gate's verdicts, one for each session that ran it."""
     path = Path(run_folder) / "gates.jsonl"
     return list(_records(path)) if path.is_file() else []
+
+
+def load_ceilings(run_folder: Path | str) -> dict[str, Any] | None:
+    """Return the rates of the device, or None where the run has not measured them."""
+    path = Path(run_folder) / CEILINGS
+    if not path.is_file():
+        return None
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record
 
 
 def find_run(name: str | None, reports: Path) -> Path:
@@ -175,6 +229,23 @@ class RunFolder:
         """Store a verdict of the gate; same promise and error as `append`."""
         _append(self._gates, record)
 
+    def ceilings(self) -> dict[str, Any] | None:
+        """Return the device's rates, or None where this run has not measured them yet."""
+        return load_ceilings(self.folder)
+
+    def store_ceilings(self, record: dict[str, Any]) -> None:
+        """Store the device's rates, once for the run.
+
+        Raises
+        ------
+        RunError
+            If they cannot be written (a full disk).
+        """
+        try:
+            _write_whole(self.folder / CEILINGS, record)
+        except OSError as error:
+            raise RunError(f"cannot write {CEILINGS}: {error.strerror}; free some space") from None
+
     def close(self) -> None:
         """Let other processes use the run."""
         self._lock.release()
@@ -183,9 +254,7 @@ class RunFolder:
         path = self.folder / "environment.json"
         # Before the first row there is nothing to compare with, only a start that was cut short.
         if not (path.exists() and self._rows.exists()):
-            fresh = path.with_suffix(".new")
-            fresh.write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
-            fresh.replace(path)
+            _write_whole(path, environment)
             return
         then, now = _flatten(load_environment(self.folder)), _flatten(environment)
         differences = [
@@ -212,6 +281,13 @@ def _no_run(name: str, reports: Path) -> RunNotFoundError:
     runs = sorted(folder.name for folder in folders if not folder.is_symlink())
     there_are = f"runs in {reports.name}/: {', '.join(runs)}" if runs else "there are none yet"
     return RunNotFoundError(f"no run {name!r}; {there_are}")
+
+
+def _write_whole(path: Path, record: dict[str, Any]) -> None:
+    # Renamed into place: a reader never finds half of it.
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    fresh.replace(path)
 
 
 def _append(path: Path, record: dict[str, Any]) -> None:

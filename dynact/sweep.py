@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from dynact.cases import Case, choice, fits, preset, thin, unique_cases
 from dynact.results import Row, RunFolder
+from dynact.roofline import Ceilings
 from dynact.worker import Welcome
 
 SECONDS_BESIDE_TIMING = {"eager": 0.1, "compile": 20.0}
@@ -30,6 +31,9 @@ class Bench(Protocol):
 
     def run_gate(self) -> tuple[dict[str, Any], list[float]]:
         """Return the gate's verdict and samples."""
+
+    def measure_ceilings(self) -> dict[str, Any]:
+        """Return what `dynact.roofline.Ceilings` is made of."""
 
     def close(self) -> None:
         """Let go of the device."""
@@ -123,6 +127,7 @@ class Sweep:
         self._bench = bench
         self._started = started
         self._session = started.isoformat(timespec="seconds")
+        self._ceilings: Ceilings | None = None
 
     def measure(self, case: Case) -> tuple[Row, list[float]]:
         """Return the case's row, which is on disk, and its samples in ns.
@@ -133,7 +138,13 @@ class Sweep:
             After the row is stored, if Ctrl-C came meanwhile; a second one ends it at once.
         """
         with _interrupt_deferred():
+            ceilings = self._ceilings = self._ceilings or self._known_ceilings()
             row, samples_ns = self._bench.measure(case)
+            if row.status == "ok":
+                floor = ceilings.figures(
+                    case.input_bytes, case.dtype, row.traffic_floor_bytes, row.flops
+                )
+                row = replace(row, **floor)
             elapsed_s = (datetime.now() - self._started).total_seconds()
             row = replace(row, session=self._session, elapsed_s=elapsed_s)
             self.run.append(row)
@@ -148,6 +159,13 @@ class Sweep:
             self.run.append_gate(verdict)
             self.gates.append(verdict)
         return verdict, samples_ns
+
+    def _known_ceilings(self) -> Ceilings:
+        record = self.run.ceilings()
+        if record is None:
+            record = {"session": self._session, **self._bench.measure_ceilings()}
+            self.run.store_ceilings(record)
+        return Ceilings.of(record)
 
     def close(self) -> None:
         """Let go of the device and the run folder."""

@@ -125,6 +125,11 @@ class Worker:
         answer = self._ask_or_explain({"do": "gate"})
         return answer["verdict"], answer["samples_ns"]
 
+    def measure_ceilings(self) -> dict[str, Any]:
+        """Return the device's rates (`dynact.ceilings.measure_ceilings`)."""
+        ceilings: dict[str, Any] = self._ask_or_explain({"do": "ceilings"})["ceilings"]
+        return ceilings
+
     def close(self) -> None:
         """End the process."""
         self._process.end()

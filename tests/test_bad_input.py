@@ -117,7 +117,7 @@ def test_reports_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_full_disk_keeps_what_was_measured(tmp_path: Path) -> None:
     house = House(tmp_path / "dynact")
     options = (*SHORT, *NO_GATE, "--activations", "prelu", "--channels", "4,8,16,32,64")
-    size = 3000
+    size = 6000
 
     def limit_file_size() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))

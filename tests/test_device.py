@@ -28,10 +28,12 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Put two XPUs of 16 GiB each in the machine; returns what they are asked, in order."""
     notes: list[Any] = []
 
-    def noting(name: str, answer: Any = None) -> Any:
+    def noting(name: str, *answers: Any) -> Any:
+        in_turn = iter(answers)
+
         def call(*args: Any) -> Any:
             notes.append((name, *args))
-            return answer
+            return next(in_turn, None)
 
         return call
 
@@ -41,7 +43,7 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(accelerator, "device_count", lambda: 2)
     for name in ("set_device_index", "synchronize", "empty_cache", "reset_peak_memory_stats"):
         monkeypatch.setattr(accelerator, name, noting(name))
-    monkeypatch.setattr(accelerator, "max_memory_allocated", noting("peak", 12_345))
+    monkeypatch.setattr(accelerator, "max_memory_allocated", noting("peak", *(1_000, 8_000)))
     monkeypatch.setattr(
         torch,
         "get_device_module",
@@ -110,18 +112,27 @@ def test_an_accelerator_asks_torch_for_its_own_device(notes: list[Any]) -> None:
     device.event()
     device.synchronize()
     device.release_memory()
-    device.reset_peak()
-    peak_bytes = device.peak_bytes()
+    notes.append("now")
+    peak_bytes = device.peak_bytes(lambda: notes.append("call"))
 
     own = torch.device("xpu:1")
     assert notes == [
         ("Event", own, True),
         ("synchronize", own),
         ("empty_cache",),
+        "now",
+        ("synchronize", own),
         ("reset_peak_memory_stats", own),
         ("peak", own),
+        "call",
+        ("synchronize", own),
+        ("peak", own),
     ]
-    assert peak_bytes == 12_345
+    assert peak_bytes == 7_000
+
+
+def test_the_cpu_s_allocator_keeps_no_peak() -> None:
+    assert Cpu().peak_bytes(lambda: None) is None
 
 
 def test_the_processor_has_a_name_in_one_line() -> None:

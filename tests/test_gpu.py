@@ -14,9 +14,12 @@ from torch import Tensor, nn
 
 from dynact import results
 from dynact.cases import Case
-from dynact.device import Accelerator, open_device
+from dynact.ceilings import measure_ceilings
+from dynact.count import count
+from dynact.device import Accelerator, Cpu, open_device
 from dynact.gate import run_gate
 from dynact.measure import measure
+from dynact.roofline import Ceilings
 from dynact.timing import compare
 
 pytestmark = pytest.mark.gpu
@@ -124,18 +127,52 @@ def test_peak_is_the_bytes_of_the_tensors_alive_at_once(device: Accelerator) -> 
     # Whole multiples of what the allocator asks of the driver: the closed form is exact.
     first_bytes, second_bytes = 64 * 2**20, 96 * 2**20
     device.release_memory()
-    device.reset_peak()
-    before_bytes = device.peak_bytes()
+    there_before = torch.empty(first_bytes, dtype=torch.uint8, device=device.torch_device)
 
-    first = torch.empty(first_bytes, dtype=torch.uint8, device=device.torch_device)
-    second = torch.empty(second_bytes, dtype=torch.uint8, device=device.torch_device)
-    del first
-    third = torch.empty(BLOCK_BYTES, dtype=torch.uint8, device=device.torch_device)
+    def work() -> None:
+        first = torch.empty(first_bytes, dtype=torch.uint8, device=device.torch_device)
+        second = torch.empty(second_bytes, dtype=torch.uint8, device=device.torch_device)
+        del first
+        third = torch.empty(BLOCK_BYTES, dtype=torch.uint8, device=device.torch_device)
+        del second, third
 
-    assert device.peak_bytes() - before_bytes == first_bytes + second_bytes
-    del second, third
-    device.reset_peak()
-    assert device.peak_bytes() == before_bytes
+    assert device.peak_bytes(work) == first_bytes + second_bytes
+    assert device.peak_bytes(lambda: None) == 0
+    del there_before
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+@pytest.mark.parametrize("activation", ["relu", "silu", "acon_c", "dyrelu_b"])
+def test_the_allocator_s_peak_is_the_storages_of_the_tensors(
+    device: Accelerator, activation: str, phase: str
+) -> None:
+    case = replace(case_on(device, activation), phase=phase)
+
+    by_allocator, faults = count(case, device)
+    by_tracker, _ = count(replace(case, device="cpu"), Cpu())
+
+    assert faults == ""
+    assert (by_allocator["peak_source"], by_tracker["peak_source"]) == ("allocator", "tracker")
+    # A library's workspace for the linear layers comes on top.
+    assert by_allocator["peak_bytes"] == pytest.approx(
+        by_tracker["peak_bytes"], rel=0.02, abs=40 * BLOCK_BYTES
+    )
+    for name in ("parameters", "flops", "traffic_floor_bytes", "saved_for_backward_bytes"):
+        assert by_allocator[name] == by_tracker[name]
+
+
+def test_no_layer_is_faster_than_the_ceilings_allow(device: Accelerator) -> None:
+    ceilings = Ceilings.of(measure_ceilings(device))
+    case = replace(case_on(device, "relu"), batch=64, baseline="relu")
+    row = measure(case, device, precision=0.01, max_seconds=0.5).row
+
+    floor_ns = ceilings.figures(case.input_bytes, case.dtype, row.traffic_floor_bytes, row.flops)[
+        "floor_time_ns"
+    ]
+
+    assert row.time_ns is not None
+    assert floor_ns is not None
+    assert 0.9 < row.time_ns / floor_ns < 3
 
 
 def test_the_gate_passes(device: Accelerator) -> None:

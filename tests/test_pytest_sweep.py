@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import math
 import os
 import random
 import re
@@ -18,7 +19,8 @@ from typing import Any
 import psutil
 import pytest
 
-from dynact.results import RunFolder, load, load_environment, load_gates
+from dynact.results import RunFolder, load, load_ceilings, load_environment, load_gates
+from dynact.roofline import Ceilings
 
 from .sweeping import NO_GATE, SHORT, House, Outcome, finish
 
@@ -97,7 +99,7 @@ def has_more_rows(folder: Path, than: int) -> bool:
 
 def test_leaves_its_files(house: House, first: Path) -> None:
     assert {path.name for path in first.iterdir()} - {".lock"} == {
-        "rows.jsonl", "environment.json", "benchmark.json", "gates.jsonl",
+        "rows.jsonl", "environment.json", "benchmark.json", "gates.jsonl", "ceilings.json",
     }  # fmt: skip
     assert (house.reports / "latest").resolve() == first.resolve()
     # Beside the reports, only what pytest and pytest-benchmark make for themselves.
@@ -119,6 +121,27 @@ def test_every_case_is_a_row_with_figures(first: Path) -> None:
     assert (rows["time_ns"] > 0).all()
     assert rows["elapsed_s"].is_monotonic_increasing
     assert rows["session"].nunique() == 1
+
+
+def test_every_row_has_every_figure(first: Path) -> None:
+    rows = load(first)
+
+    assert list(rows.columns[rows.isna().any()]) == []
+
+
+def test_each_row_s_floor_follows_from_the_device_s_ceilings(first: Path) -> None:
+    record = load_ceilings(first)
+    assert record is not None
+    ceilings = Ceilings.of(record)
+
+    for row in load(first).to_dict("records"):
+        shape = (row["batch"], row["channels"], row["height"], row["width"])
+        bandwidth = ceilings.bandwidth_bytes_per_s(4 * math.prod(shape))
+        rate = record["flops_per_s"]["float32"]
+        assert row["bandwidth_bytes_per_s"] == bandwidth
+        assert row["peak_flops_per_s"] == rate
+        floor_s = max(row["traffic_floor_bytes"] / bandwidth, row["flops"] / rate)
+        assert row["floor_time_ns"] == pytest.approx(floor_s * 1e9)
 
 
 def test_the_gate_ran_and_speaks(first: Path, finished: Outcome) -> None:
@@ -154,7 +177,7 @@ def test_benchmark_json_is_small(first: Path, benchmarks: dict[str, dict[str, An
 
 
 @pytest.mark.parametrize(
-    "name", ["benchmark.json", "environment.json", "rows.jsonl", "gates.jsonl"]
+    "name", ["benchmark.json", "environment.json", "rows.jsonl", "gates.jsonl", "ceilings.json"]
 )
 def test_names_no_folder_host_or_user(house: House, first: Path, name: str) -> None:
     text = (first / name).read_text()

@@ -27,6 +27,7 @@ from dynact.results import (
     RunNotFoundError,
     find_run,
     load,
+    load_ceilings,
     load_environment,
     load_gates,
 )
@@ -277,6 +278,30 @@ def test_a_folder_without_rows_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(RunNotFoundError, match=r"is not a run: it has no rows\.jsonl"):
         load(tmp_path)
     assert load_gates(tmp_path) == []
+
+
+def test_ceilings_are_kept_for_all_sessions_of_a_run(run_folder: Path) -> None:
+    record = {"copies": [{"bytes": 16, "bytes_per_s": 1.5e9}], "flops_per_s": {"float32": 2e9}}
+    run = open_run(run_folder)
+    before = run.ceilings()
+    run.store_ceilings(record)
+    run.append(some_rows(1)[0])
+    run.close()
+
+    again = open_run(run_folder, resume=True)
+
+    assert before is None
+    assert again.ceilings() == load_ceilings(run_folder) == record
+    again.close()
+
+
+def test_ceilings_that_do_not_fit_on_the_disk_leave_nothing_behind(run_folder: Path) -> None:
+    run = open_run(run_folder)
+    with file_size_limit(10), pytest.raises(RunError, match=r"^cannot write ceilings\.json: "):
+        run.store_ceilings({"copies": []})
+    run.close()
+
+    assert load_ceilings(run_folder) is None
 
 
 def test_no_rows_make_an_empty_table(run_folder: Path) -> None:

@@ -1,6 +1,16 @@
 """How to compare any two callables: paired, settled, balanced, with an interval."""
 
 from dynact.timing.clock import Clock, EventClock, WallClock
+from dynact.timing.fastest import fastest_ns
 from dynact.timing.paired import Comparison, compare, format_ns, is_steady
 
-__all__ = ["Clock", "Comparison", "EventClock", "WallClock", "compare", "format_ns", "is_steady"]
+__all__ = [
+    "Clock",
+    "Comparison",
+    "EventClock",
+    "WallClock",
+    "compare",
+    "fastest_ns",
+    "format_ns",
+    "is_steady",
+]

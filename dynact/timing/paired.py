@@ -8,6 +8,7 @@ from math import ceil
 from statistics import median
 
 from dynact.timing.clock import Call, Clock
+from dynact.timing.fastest import fastest_ns
 from dynact.timing.statistics import median_interval, values_needed
 
 FIRST_LOOK = 16
@@ -180,18 +181,9 @@ def format_ns(duration_ns: float) -> str:
 
 def _balanced_calls(target: Call, baseline: Call, clock: Clock) -> tuple[int, int]:
     """Return the calls to a block on either side that make blocks about equally long."""
-    target_ns, baseline_ns = _estimate_ns(target, clock), _estimate_ns(baseline, clock)
+    target_ns, baseline_ns = fastest_ns(target, clock), fastest_ns(baseline, clock)
     block_ns = max(target_ns, baseline_ns, clock.min_block_ns)
     return max(round(block_ns / target_ns), 1), max(round(block_ns / baseline_ns), 1)
-
-
-def _estimate_ns(call: Call, clock: Clock) -> float:
-    calls = 1
-    while (estimate_ns := clock.call_ns(call, calls)) * calls < clock.min_block_ns:
-        # A clock too coarse for the block may read 0: then only growing the block helps.
-        missing = clock.min_block_ns / (estimate_ns * calls) if estimate_ns > 0 else 10
-        calls = ceil(calls * min(max(missing, 1.5), 10))
-    return min(estimate_ns, clock.call_ns(call, calls), clock.call_ns(call, calls))
 
 
 @contextmanager

@@ -1,0 +1,151 @@
+"""A case's layer: made, prepared and called as the case says."""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from dynact import activations
+from dynact.cases import Case
+from dynact.device import Device
+from dynact.redact import error_line
+
+MEMORY_FORMATS = {
+    "contiguous": torch.contiguous_format,
+    "channels_last": torch.channels_last,
+}
+SEED = 0
+
+
+class Source(Protocol):
+    """Where each call finds its input."""
+
+    current: Tensor
+
+
+def build(name: str, channels: int) -> nn.Module:
+    """Return a new layer: of the registry, or of the user's class ``"pkg.mod:Class"``.
+
+    A user's class is called with the channels if it has a parameter of that name or a first
+    parameter without a default, and with nothing otherwise.
+
+    Raises
+    ------
+    ValueError
+        If the registry has no such name, or the class is not an ``nn.Module``.
+    ImportError, AttributeError
+        If there is no such module or class.
+    """
+    if ":" not in name:
+        return activations.create(name, channels)
+    module_name, _, class_name = name.partition(":")
+    layer_class = getattr(importlib.import_module(module_name), class_name)
+    parameters = list(inspect.signature(layer_class).parameters.values())
+    if any(parameter.name == "channels" for parameter in parameters):
+        layer = layer_class(channels=channels)
+    elif parameters and _is_required(parameters[0]):
+        layer = layer_class(channels)
+    else:
+        layer = layer_class()
+    if not isinstance(layer, nn.Module):
+        raise ValueError(f"{name} makes a {type(layer).__name__}, not a torch.nn.Module")
+    return layer
+
+
+def prepared(name: str, case: Case, device: Device) -> nn.Module:
+    """Return a new layer on the device, in the case's dtype, memory format and mode."""
+    torch.manual_seed(SEED)
+    layer = build(name, case.channels)
+    layer.to(device.torch_device, getattr(torch, case.dtype))
+    layer.to(memory_format=MEMORY_FORMATS[case.memory_format])
+    return layer.train(case.phase == "training")
+
+
+def draw_input(case: Case, device: Device) -> Tensor:
+    """Return the case's input, N(0, 1), the same for every activation of the same shape."""
+    return _draw(case, device, SEED).requires_grad_(case.phase == "training")
+
+
+def draw_gradient(case: Case, device: Device) -> Tensor | None:
+    """Return the gradient that a training step starts from, N(0, 1); ``None`` for inference."""
+    return _draw(case, device, SEED + 1) if case.phase == "training" else None
+
+
+def call_of(layer: nn.Module, source: Source, gradient: Tensor | None) -> Callable[[], None]:
+    """Return what is timed: a forward pass or, given a gradient, a training step."""
+    if gradient is None:
+
+        def infer() -> None:
+            layer(source.current)
+
+        return infer
+
+    parameters = list(layer.parameters())
+
+    def train() -> None:
+        x = source.current
+        layer(x).backward(gradient)
+        x.grad = None
+        for parameter in parameters:
+            parameter.grad = None
+
+    return train
+
+
+def check_output(case: Case, x: Tensor, y: object) -> None:
+    """Raise ValueError if a layer's output is not one that an activation may have."""
+    if not isinstance(y, Tensor):
+        raise ValueError(
+            f"activation {case.activation!r} returns a {type(y).__name__}, not a tensor"
+        )
+    if y.shape != x.shape:
+        raise ValueError(
+            f"activation {case.activation!r} changes the shape from {tuple(x.shape)} to "
+            f"{tuple(y.shape)}; an activation keeps it"
+        )
+
+
+def check_layer(case: Case, device: Device) -> None:
+    """Try a user's layer once, before a sweep spends its time on it.
+
+    A layer that fails when called may do so at this shape alone: that is left to the rows.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be imported or made, changes the shape, or writes into its input, which both
+        sides of a comparison share.
+    """
+    try:
+        layer = prepared(case.activation, case, device)
+    except Exception as error:
+        raise ValueError(f"activation {case.activation!r}: {error_line(error)}") from None
+    try:
+        x = draw_input(case, device)
+        before = x.clone()
+        with torch.no_grad():  # where a leaf may be written to, so that we can see it
+            y = layer(x)
+    except Exception:
+        return
+    check_output(case, x, y)
+    if not torch.equal(x, before):
+        raise ValueError(
+            f"activation {case.activation!r} writes into its input; make it in-place=False"
+        )
+
+
+def _draw(case: Case, device: Device, seed: int) -> Tensor:
+    generator = torch.Generator(device.torch_device).manual_seed(seed)
+    return torch.randn(
+        (case.batch, case.channels, case.height, case.width),
+        generator=generator,
+        device=device.torch_device,
+    ).to(dtype=getattr(torch, case.dtype), memory_format=MEMORY_FORMATS[case.memory_format])
+
+
+def _is_required(parameter: inspect.Parameter) -> bool:
+    positional = (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    return parameter.default is parameter.empty and parameter.kind in positional
