@@ -7,12 +7,12 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor, UntypedStorage, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from dynact.cost._tensors import tensors_in
+from dynact.cost._watch import OperatorWatch
 
 
-class MemoryTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class MemoryTracker(OperatorWatch):
     """Tracks, while active, the storages that operators return, as long as they live.
 
     It counts whole storages, on any device, meta included. Unlike an allocator it does not round,

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from dynact.cost._tensors import tensors_in
+from dynact.cost._watch import OperatorWatch
 
 
-class TrafficCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class TrafficCounter(OperatorWatch):
     """Counts, while active, what each operator reads and writes.
 
     An operator reads each distinct element of its inputs once and writes each of its outputs
