@@ -55,6 +55,10 @@ def test_it_draws_the_latest_run_and_prints_what_it_wrote(checkout):
         "reports/latest/figures/overhead_heatmap_inference.svg",
         "reports/latest/figures/time_scaling_inference.svg",
         "reports/latest/figures/overhead_ranking.svg",
+        "reports/latest/figures/roofline_inference.svg",
+        "reports/latest/figures/memory.svg",
+        "reports/latest/figures/promise.svg",
+        "reports/latest/figures/arithmetic.svg",
     ]
     assert all((checkout / line).stat().st_size > 0 for line in done.stdout.splitlines())
     assert not (checkout / "reports/monday/figures").exists()

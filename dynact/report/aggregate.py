@@ -1,7 +1,15 @@
-"""One line an activation: overheads of many shapes brought together."""
+"""One line an activation: the figures of many shapes brought together."""
 
 import numpy as np
 import pandas as pd
+
+_BASELINES = {
+    "flops": "baseline_flops",
+    "flops_fvcore_default": "baseline_flops",
+    "traffic_eager_bytes": "baseline_traffic_eager_bytes",
+    "saved_for_backward_bytes": "baseline_saved_for_backward_bytes",
+    "peak_bytes": "baseline_peak_bytes",
+}
 
 
 def geometric_means(rows: pd.DataFrame) -> pd.DataFrame:
@@ -55,3 +63,30 @@ def geometric_means(rows: pd.DataFrame) -> pd.DataFrame:
         }
     )
     return table.sort_values(["phase", "overhead", "activation"], kind="stable")
+
+
+def cost_ratios(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what each activation counts, as a multiple of what the baseline counts.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by (phase, activation): geometric means over the ok rows of ``flops``,
+        ``flops_fvcore_default`` (over the baseline's ``flops``), ``traffic_eager_bytes``,
+        ``saved_for_backward_bytes`` and ``peak_bytes``. Zero where a count is 0 at any shape,
+        NaN where nothing was counted or the baseline's count is 0.
+    """
+    ok = rows[rows["status"] == "ok"]
+    logs = ok[["phase", "activation"]].copy()
+    for cost, baseline in _BASELINES.items():
+        ratio = ok[cost].astype(float) / ok[baseline].astype(float).replace(0.0, np.nan)
+        with np.errstate(divide="ignore"):
+            logs[cost] = np.log(ratio)
+    return logs.groupby(["phase", "activation"]).mean().apply(np.exp)
+
+
+def times_over_floor(rows: pd.DataFrame) -> "pd.Series[float]":
+    """Return by (phase, activation) the median of time / least time this device needs."""
+    ok = rows[rows["status"] == "ok"]
+    floor = ok["floor_time_ns"].astype(float).replace(0.0, np.nan)
+    return (ok["time_ns"].astype(float) / floor).groupby([ok["phase"], ok["activation"]]).median()

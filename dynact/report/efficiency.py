@@ -16,24 +16,36 @@ class Efficiency:
     """Spent in timed or settling calls."""
 
     startup_s: float
-    """From a session's start to its first case, the gate's own cases aside."""
+    """From a session's start to its first case, gate and ceilings aside."""
 
     setup_s: float
-    """Spent in cases but not in their timed calls: building, warm-up, compilation, counting."""
+    """Spent in cases but not in timed calls or counting: building, warm-up, compilation."""
+
+    counting_s: float
+    """Spent in counting what a case costs without a clock."""
+
+    ceilings_s: float
+    """Spent in measuring how fast the device copies and multiplies, once in a run."""
 
     @property
     def rest_s(self) -> float:
         """Seconds between cases: starting workers, storing rows, cases that were cut off."""
-        return self.wall_s - self.timing_s - self.startup_s - self.setup_s
+        known_s = (
+            self.timing_s, self.startup_s, self.setup_s, self.counting_s, self.ceilings_s
+        )  # fmt: skip
+        return self.wall_s - sum(known_s)
 
 
-def efficiency(rows: pd.DataFrame, gates: list[dict[str, Any]]) -> Efficiency:
+def efficiency(
+    rows: pd.DataFrame, gates: list[dict[str, Any]], rates: dict[str, Any] | None
+) -> Efficiency:
     """Add up the wall time of a run.
 
-    A session lasts until its last row is stored. The gate runs before the session's first case.
+    A session lasts until its last row is stored. Before its first case come the gate and, in one
+    of the sessions, the ceilings.
     """
-    seconds = rows[["session", "elapsed_s", "case_s", "timing_s"]].copy()
-    figures = ["elapsed_s", "case_s", "timing_s"]
+    seconds = rows[["session", "elapsed_s", "case_s", "timing_s", "counting_s"]].copy()
+    figures = ["elapsed_s", "case_s", "timing_s", "counting_s"]
     seconds[figures] = seconds[figures].astype(float).fillna(0.0)
     gate = pd.DataFrame(gates, columns=["session", "case_s", "timing_s"])
     gate[["case_s", "timing_s"]] = gate[["case_s", "timing_s"]].astype(float).fillna(0.0)
@@ -41,10 +53,18 @@ def efficiency(rows: pd.DataFrame, gates: list[dict[str, Any]]) -> Efficiency:
     first = seconds.sort_values("elapsed_s").groupby("session").first()
     before = first["elapsed_s"] - first["case_s"]
     startup = before.sub(gate.groupby("session")["case_s"].sum(), fill_value=0.0)
+    ceilings = 0.0
+    # A session that was cut off before its first row has no wall time either.
+    if rates is not None and rates["session"] in startup:
+        ceilings = rates["case_s"]
+        startup[rates["session"]] -= ceilings
     timing = seconds["timing_s"].sum() + gate["timing_s"].sum()
+    counting = seconds["counting_s"].sum()
     return Efficiency(
         wall_s=float(seconds.groupby("session")["elapsed_s"].max().sum()),
         timing_s=float(timing),
         startup_s=float(np.maximum(startup, 0.0).sum()),
-        setup_s=float(seconds["case_s"].sum() + gate["case_s"].sum() - timing),
+        setup_s=float(seconds["case_s"].sum() + gate["case_s"].sum() - timing - counting),
+        counting_s=float(counting),
+        ceilings_s=ceilings,
     )

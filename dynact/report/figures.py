@@ -6,11 +6,25 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
+from dynact.report.arithmetic import arithmetic
 from dynact.report.heatmap import overhead_heatmap
+from dynact.report.memory import memory
+from dynact.report.promise import promise
 from dynact.report.ranking import overhead_ranking
+from dynact.report.roofline import roofline
 from dynact.report.scaling import time_scaling
 
-__all__ = ["FIGURES", "FigureKind", "overhead_heatmap", "overhead_ranking", "time_scaling"]
+__all__ = [
+    "FIGURES",
+    "FigureKind",
+    "arithmetic",
+    "memory",
+    "overhead_heatmap",
+    "overhead_ranking",
+    "promise",
+    "roofline",
+    "time_scaling",
+]
 
 
 @dataclass(frozen=True)
@@ -28,4 +42,8 @@ FIGURES = {
     "overhead_heatmap": FigureKind(overhead_heatmap, per_phase=True),
     "time_scaling": FigureKind(time_scaling, per_phase=True),
     "overhead_ranking": FigureKind(overhead_ranking, per_phase=False),
+    "roofline": FigureKind(roofline, per_phase=True),
+    "memory": FigureKind(memory, per_phase=False),
+    "promise": FigureKind(promise, per_phase=False),
+    "arithmetic": FigureKind(arithmetic, per_phase=False),
 }

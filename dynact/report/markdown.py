@@ -3,6 +3,9 @@
 import re
 from collections.abc import Iterable, Sequence
 
+NO_FIGURE = "–"
+LONGEST_MESSAGE = 300
+
 
 def escaped(text: str) -> str:
     """Return one line of Markdown that shows the text as it is, also inside a table."""

@@ -62,6 +62,14 @@ def resolution(height: int, width: int) -> str:
     return f"{height}²" if height == width else f"{height}×{width}"
 
 
+def with_prefix(value: float, unit: str) -> str:
+    """Return a quantity in two digits or more with a decimal prefix: 49 kB, 3.2 MB, 410 GB/s."""
+    power = min(max(int(np.floor(np.log10(value) / 3)), 0), 4) if value > 0 else 0
+    scaled = value / 1000**power
+    digits = 0 if scaled >= 9.95 or power == 0 else 1
+    return f"{scaled:.{digits}f} {('', 'k', 'M', 'G', 'T')[power]}{unit}"
+
+
 def cell_ratio(ratio: float) -> str:
     """Return a ratio as short as a heat map's cell needs: 0.97×, 2.6×, 12×, 107×."""
     if ratio < 0.0995:

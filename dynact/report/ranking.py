@@ -8,9 +8,7 @@ from matplotlib.figure import Figure
 from dynact.report.aggregate import geometric_means
 from dynact.report.names import display_name, display_names, ratio_with_interval, shortened
 from dynact.report.slices import describe
-from dynact.report.style import INK, Page, nothing_to_draw, ratio_axis, styled
-
-_PHASE_COLOURS = {"inference": "#0072b2", "training": "#c1440e"}
+from dynact.report.style import INK, PHASE_COLOURS, Page, nothing_to_draw, ratio_axis, styled
 
 # Lengths in inches.
 _LINE = 0.3
@@ -80,7 +78,7 @@ def overhead_ranking(rows: pd.DataFrame, caption: str = "") -> Figure:
         axes.tick_params(axis="y", length=0)
         axes.set_yticks(range(len(order)), [names[a] for a in order] if i == 0 else [])
         table = means.loc[phase].reindex(order)
-        _draw_phase(axes, rows[rows["phase"] == phase], table, _PHASE_COLOURS[phase])
+        _draw_phase(axes, rows[rows["phase"] == phase], table, PHASE_COLOURS[phase])
         for line, text in enumerate(numbers[phase]):
             axes.annotate(
                 text,

@@ -69,10 +69,11 @@ def render(
         raise results.RunNotFoundError(f"run {run_folder.name!r} has no rows yet")
     environment = results.load_environment(run_folder)
     gates = results.load_gates(run_folder)
+    rates = results.load_ceilings(run_folder)
 
     table, summary = run_folder / "table.csv", run_folder / "summary.md"
     write_csv(rows, table)
-    summary.write_text(summary_markdown(rows, environment, gates), encoding="utf-8")
+    summary.write_text(summary_markdown(rows, environment, gates, rates), encoding="utf-8")
     written = [table, summary]
 
     folder = run_folder / "figures"

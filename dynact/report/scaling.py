@@ -18,16 +18,7 @@ from matplotlib.ticker import (
 from dynact.report.aggregate import geometric_means
 from dynact.report.names import display_name, display_names, resolution, shortened
 from dynact.report.slices import describe
-from dynact.report.style import INK, Page, nothing_to_draw, styled
-
-# Okabe and Ito's colours, their yellow replaced by tones that show on white. The three cycles have
-# lengths without a common divisor, so any two of 56 lines differ in at least two ways.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c6d00", "#7a4fa3")
-_DASHES: tuple[Any, ...] = (
-    *("-", "--", "-.", ":"),
-    *((0, (5, 1, 1, 1, 1, 1)), (0, (9, 2)), (0, (1, 2, 4, 2))),
-)
-_MARKERS = ("o", "s", "^", "D", "v", "P", "*", "<", "X", ">", "p")
+from dynact.report.style import INK, Page, nothing_to_draw, series_looks, styled
 
 # Lengths in inches.
 _PANEL = (3.0, 2.4)
@@ -65,15 +56,7 @@ def time_scaling(rows: pd.DataFrame, caption: str = "") -> Figure:
 
     order = geometric_means(rows).index.get_level_values("activation")
     labels = {a: shortened(n, _LONGEST_NAME) for a, n in display_names(order).items()}
-    looks: dict[str, dict[str, Any]] = {
-        activation: {
-            "label": label,
-            "color": _COLOURS[i % len(_COLOURS)],
-            "linestyle": _DASHES[i % len(_DASHES)],
-            "marker": _MARKERS[i % len(_MARKERS)],
-        }
-        for i, (activation, label) in enumerate(labels.items())
-    }
+    looks = {a: look | {"label": labels[a]} for a, look in series_looks(order).items()}
     # The legend lists the lines as they lie in the picture, dearest on top.
     looks = {activation: looks[activation] for activation in reversed(order)}
     baseline = shortened(display_name(rows["baseline"].iloc[0]), _LONGEST_NAME) + " (baseline)"

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from dynact.cases import BYTES_PER_ELEMENT
+
 SLICE_FIELDS = ("impl", "mode", "dtype", "memory_format", "batch", "baseline", "device")
 SHAPE_FIELDS = ("channels", "height", "width")
 
@@ -49,6 +51,23 @@ def slices(rows: pd.DataFrame) -> list[Slice]:
 def count_shapes(rows: pd.DataFrame) -> int:
     """Return the number of distinct (channels, height, width)."""
     return len(rows[list(SHAPE_FIELDS)].drop_duplicates())
+
+
+def input_elements(rows: pd.DataFrame) -> "pd.Series[int]":
+    """Return the number of elements of each row's input."""
+    return rows["batch"] * rows["channels"] * rows["height"] * rows["width"]
+
+
+def input_bytes(rows: pd.DataFrame) -> "pd.Series[int]":
+    """Return the bytes of each row's input."""
+    return input_elements(rows) * rows["dtype"].map(BYTES_PER_ELEMENT)
+
+
+def at_largest_input(rows: pd.DataFrame, among: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows at the shape that has the largest input ``among`` some of them."""
+    by_size = among.assign(elements=input_elements(among)).sort_values(["elements", *SHAPE_FIELDS])
+    shape = by_size.iloc[-1]
+    return rows[(rows[list(SHAPE_FIELDS)] == shape[list(SHAPE_FIELDS)]).all(axis="columns")]
 
 
 def describe(rows: pd.DataFrame, *context: str) -> str:

@@ -2,7 +2,7 @@
 
 import functools
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
@@ -13,6 +13,8 @@ from matplotlib.axis import Axis
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+from dynact.report.names import display_names
 
 INK = "#1a1a1a"
 QUIET = "#5a5a5a"
@@ -47,6 +49,21 @@ COLOURS = LinearSegmentedColormap.from_list(
     ],
     N=513,  # odd, so that 1× has a colour of its own
 )
+
+# Okabe and Ito's colours, their yellow replaced by tones that show on white.
+SERIES_COLOURS = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7"),
+    *("#56b4e9", "#e69f00", "#8c6d00", "#7a4fa3"),
+)
+PHASE_COLOURS = {"inference": "#0072b2", "training": "#c1440e"}
+
+# With the colours, three cycles whose lengths have no common divisor: any two of 56 series differ
+# in at least two ways.
+_DASHES: tuple[Any, ...] = (
+    *("-", "--", "-.", ":"),
+    *((0, (5, 1, 1, 1, 1, 1)), (0, (9, 2)), (0, (1, 2, 4, 2))),
+)
+_MARKERS = ("o", "s", "^", "D", "v", "P", "*", "<", "X", ">", "p")
 
 _LEAST_COLOURED = 4.0
 _MOST_COLOURED = 200.0
@@ -112,11 +129,36 @@ class Page:
         )
 
 
-def nothing_to_draw(title: str, rows: pd.DataFrame, caption: str) -> Figure:
-    """Return a page that says in one line that no row is ok, and how the cases ended."""
+def series_looks(activations: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return what tells each activation's line or points apart, the same in every figure."""
+    return {
+        activation: {
+            "color": SERIES_COLOURS[i % len(SERIES_COLOURS)],
+            "linestyle": _DASHES[i % len(_DASHES)],
+            "marker": _MARKERS[i % len(_MARKERS)],
+        }
+        for i, activation in enumerate(display_names(activations))
+    }
+
+
+def nothing_to_draw(title: str, rows: pd.DataFrame, caption: str, lacking: str = "") -> Figure:
+    """Return a page that says in one line why there is no figure.
+
+    Parameters
+    ----------
+    title, rows, caption
+        As the figure would have had them.
+    lacking
+        What no ok row holds; without an ok row the line says how the cases ended.
+    """
+    ok = (rows["status"] == "ok").sum()
     ends = ", ".join(f"{n} {status}" for status, n in rows["status"].value_counts().items())
     page = Page(title, [caption], width=7.0, body=0.8)
-    line = f"Nothing to draw: none of the {len(rows)} cases was measured ({ends})."
+    line = (
+        f"Nothing to draw: none of the {ok} measured cases holds {lacking}."
+        if ok
+        else f"Nothing to draw: none of the {len(rows)} cases was measured ({ends})."
+    )
     page.axes(0.15, 0.1, 6.7, 0.6).text(0, 0.5, line, size=10, va="center")
     page.figure.axes[0].set_axis_off()
     return page.figure

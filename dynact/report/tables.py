@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 
 from dynact.report.aggregate import geometric_means
+from dynact.report.costs import ceilings, costs, uncounted
 from dynact.report.efficiency import efficiency
-from dynact.report.markdown import escaped, table
+from dynact.report.markdown import LONGEST_MESSAGE, NO_FIGURE, escaped, table
 from dynact.report.names import (
     display_name,
     display_names,
@@ -20,9 +21,6 @@ from dynact.report.slices import SHAPE_FIELDS, SLICE_FIELDS, Slice, describe, sl
 from dynact.timing import format_ns, is_steady
 from dynact.timing.paired import STEADY_WITHIN
 
-_LONGEST_MESSAGE = 300
-_NO_FIGURE = "–"
-
 
 def write_csv(rows: pd.DataFrame, path: Path) -> None:
     """Write all rows and columns, ordered by case whatever order they were measured in."""
@@ -31,14 +29,17 @@ def write_csv(rows: pd.DataFrame, path: Path) -> None:
 
 
 def summary_markdown(
-    rows: pd.DataFrame, environment: dict[str, Any], gates: list[dict[str, Any]]
+    rows: pd.DataFrame,
+    environment: dict[str, Any],
+    gates: list[dict[str, Any]],
+    rates: dict[str, Any] | None = None,
 ) -> str:
     """Return the run's findings in Markdown.
 
     Parameters
     ----------
-    rows, environment, gates
-        As ``results`` loads them; at least one row.
+    rows, environment, gates, rates
+        As ``results`` loads them, the last one its ceilings; at least one row.
     """
     main, *others = slices(rows)
     batches = [s for s in others if _differs(s, main) == ["batch"]]
@@ -47,11 +48,13 @@ def summary_markdown(
         "# What each activation costs",
         _gate(gates),
         *_ranking(main),
+        costs(main),
         _beside("Other batch sizes", main, batches),
         _beside("Other settings", main, beyond),
         _caveats(rows),
+        ceilings(rates),
         _environment(environment),
-        _efficiency(rows, gates),
+        _efficiency(rows, gates, rates),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -76,7 +79,7 @@ def _gate(gates: list[dict[str, Any]]) -> str:
             "trustworthy" if gate["trustworthy"] else "**not trustworthy**",
             # The gate looks for tenths of a percent, which three digits would hide.
             *(
-                _NO_FIGURE
+                NO_FIGURE
                 if gate[f"{kind}_ratio"] is None
                 else f"{gate[f'{kind}_ratio']:.4f} "
                 f"({gate[f'{kind}_lo']:.4f}–{gate[f'{kind}_hi']:.4f})"
@@ -115,10 +118,10 @@ def _ranking(main: Slice) -> list[str]:
             [
                 escaped(names[str(activation)]),
                 _interval(mean["overhead"], mean["overhead_lo"], mean["overhead_hi"]),
-                _NO_FIGURE
+                NO_FIGURE
                 if mean["ok"] == 0
                 else f"{ratio_digits(mean['smallest'])}–{ratio_digits(mean['largest'])}×",
-                _NO_FIGURE if pd.isna(mean["time_ns"]) else format_ns(mean["time_ns"]),
+                NO_FIGURE if pd.isna(mean["time_ns"]) else format_ns(mean["time_ns"]),
                 f"{mean['ok']}/{mean['cases']}",
             ]
             for activation, mean in table_of_phase.droplevel("phase").to_dict("index").items()
@@ -151,7 +154,7 @@ def _beside(heading: str, main: Slice, others: list[Slice]) -> str:
     names = display_names(order.get_level_values("activation"))
     lines = [
         [f"{escaped(names[activation])}, {phase}"]
-        + [column.get((phase, activation), _NO_FIGURE) for column in columns.values()]
+        + [column.get((phase, activation), NO_FIGURE) for column in columns.values()]
         for phase, activation in order
     ]
     return (
@@ -174,14 +177,19 @@ def _caveats(rows: pd.DataFrame) -> str:
     failed = rows[~ok]
     unsteady = sum(not is_steady(drift) for drift in rows.loc[ok, "speed_drift"].dropna())
     text = (
-        f"## Not converged, unsteady, failed\n\n{wide} of {ok.sum()} measured cases did not "
-        "converge: their interval was still wide when the time ran out. During "
-        f"{unsteady} the device changed its speed by more than {STEADY_WITHIN - 1:.0%}: their "
-        "times changed with it, and their ratios too where it slowed one side more. "
+        "## Not converged, unsteady, failed, not counted\n\n"
+        f"{wide} of {ok.sum()} measured cases did not converge: their interval was "
+        f"still wide when the time ran out. During {unsteady} the device changed its speed by more "
+        f"than {STEADY_WITHIN - 1:.0%}: their times changed with it, and their ratios too where it "
+        "slowed one side more. "
         f"{len(failed)} of {len(rows)} cases failed."
     )
+    return "\n\n".join(part for part in (text, _failures(rows, failed), uncounted(rows)) if part)
+
+
+def _failures(rows: pd.DataFrame, failed: pd.DataFrame) -> str:
     if failed.empty:
-        return text
+        return ""
     names = display_names(rows["activation"])
     failed = failed.assign(message=failed["message"].fillna(""))
     lines = [
@@ -191,14 +199,14 @@ def _caveats(rows: pd.DataFrame) -> str:
             str(status),
             str(len(group)),
             _where(group.iloc[0]),
-            escaped(str(message)[:_LONGEST_MESSAGE]),
+            escaped(str(message)[:LONGEST_MESSAGE]),
         ]
         for (activation, phase, status, message), group in failed.groupby(
             ["activation", "phase", "status", "message"]
         )
     ]
     header = ["activation", "phase", "status", "cases", "first at", "message"]
-    return text + "\n\n" + table(header, lines)
+    return table(header, lines)
 
 
 def _where(row: "pd.Series[Any]") -> str:
@@ -224,14 +232,18 @@ def _flat(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _efficiency(rows: pd.DataFrame, gates: list[dict[str, Any]]) -> str:
-    spent = efficiency(rows, gates)
+def _efficiency(
+    rows: pd.DataFrame, gates: list[dict[str, Any]], rates: dict[str, Any] | None
+) -> str:
+    spent = efficiency(rows, gates, rates)
     if not spent.wall_s > 0:
         return ""
     parts = {
         "timed or settling calls": spent.timing_s,
         "start-up until the first case": spent.startup_s,
         "set-up of cases": spent.setup_s,
+        "counting": spent.counting_s,
+        "ceilings of the device": spent.ceilings_s,
         "everything else": spent.rest_s,
         "wall time of the sweep": spent.wall_s,
     }
@@ -248,7 +260,7 @@ def _efficiency(rows: pd.DataFrame, gates: list[dict[str, Any]]) -> str:
 
 def _interval(ratio: float | None, low: float | None, high: float | None) -> str:
     if ratio is None or pd.isna(ratio):
-        return _NO_FIGURE
+        return NO_FIGURE
     if low is None or high is None or pd.isna(low) or pd.isna(high):
         return f"{ratio_digits(ratio)}×"
     return ratio_with_interval(ratio, low, high)

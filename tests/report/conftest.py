@@ -8,9 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dynact.cases import BYTES_PER_ELEMENT
+
+COUNTS = [
+    "parameters", "parameters_normalisation", "buffers", "flops", "flops_fvcore_default",
+    "flops_by_operator", "uncounted_ops", "baseline_flops", "traffic_floor_bytes",
+    "traffic_eager_bytes", "kernels", "baseline_traffic_eager_bytes", "saved_for_backward_bytes",
+    "saved_input_bytes", "saved_output_bytes", "baseline_saved_for_backward_bytes", "peak_bytes",
+    "peak_source", "baseline_peak_bytes", "bandwidth_bytes_per_s", "peak_flops_per_s",
+    "floor_time_ns", "counting_s",
+]  # fmt: skip
 NO_FIGURES = [
     "time_ns", "time_p20_ns", "time_p80_ns", "baseline_time_ns", "overhead", "overhead_lo",
-    "overhead_hi", "pairs", "converged", "speed_drift", "timing_s",
+    "overhead_hi", "pairs", "converged", "speed_drift", "timing_s", *COUNTS,
 ]  # fmt: skip
 
 
@@ -45,12 +55,43 @@ def build_rows(
                 "time_p80_ns": baseline * overhead * 1.11, "baseline_time_ns": baseline,
                 "overhead": overhead, "overhead_lo": overhead * (1 - half),
                 "overhead_hi": overhead * (1 + half), "pairs": 40, "converged": True,
-                "speed_drift": 0.01, "cache": "warm", "clock": "wall", "timing_s": timing,
+                "speed_drift": 0.01, "cache": "warm", "clock": "wall",
+                **build_counts(rank[activation], batch * c * r * r, dtype, phase == "training"),
+                "timing_s": timing,
                 "case_s": case, "session": "2026-03-01T10:00:00+00:00", "elapsed_s": elapsed,
                 "status": "ok", "message": "",
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def build_counts(rank: int, elements: int, dtype: str, training: bool) -> dict[str, Any]:
+    """Return what can be counted: the first activation is as the baseline, each next needs more."""
+    size = elements * BYTES_PER_ELEMENT[dtype]
+    operators = {"conv": 10 * rank * elements, "batch_norm": 2 * rank * elements, "max": elements}
+    flops, floor = sum(operators.values()), (5 if training else 2) * size
+    bandwidth, peak = 6e10 / (1 + size / 1e5), 9e10
+    return {
+        "parameters": 12 * rank, "parameters_normalisation": 2 * rank, "buffers": rank,
+        "flops": flops, "flops_fvcore_default": 7 * rank * elements,
+        "flops_by_operator": " ".join(f"{k}:{v}" for k, v in operators.items() if v),
+        "uncounted_ops": "", "baseline_flops": elements,
+        "traffic_floor_bytes": floor, "traffic_eager_bytes": floor + 3 * rank * size,
+        "kernels": (1 + rank) * (3 if training else 1), "baseline_traffic_eager_bytes": floor,
+        "saved_for_backward_bytes": (1 + rank) * size if training else 0,
+        "saved_input_bytes": size if training and rank else 0,
+        "saved_output_bytes": 0 if rank else size * training,
+        "baseline_saved_for_backward_bytes": size * training,
+        "peak_bytes": (1 + 2 * rank + training) * size, "peak_source": "tracker", "data_dependent": False,
+        "baseline_peak_bytes": (1 + training) * size,
+        "bandwidth_bytes_per_s": bandwidth, "peak_flops_per_s": peak,
+        "floor_time_ns": max(floor / bandwidth, flops / peak) * 1e9, "counting_s": 0.1,
+    }  # fmt: skip
+
+
+def uncounted_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows as load gives them of a run from before anything was counted."""
+    return rows.assign(**dict.fromkeys(COUNTS))
 
 
 def fail_rows(rows: pd.DataFrame, where: Sequence[int], status: str, message: str) -> pd.DataFrame:
@@ -73,6 +114,11 @@ def make_rows() -> Callable[..., pd.DataFrame]:
 @pytest.fixture
 def fail() -> Callable[..., pd.DataFrame]:
     return fail_rows
+
+
+@pytest.fixture
+def uncount() -> Callable[[pd.DataFrame], pd.DataFrame]:
+    return uncounted_rows
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 
 from dynact.report.aggregate import geometric_means
 from dynact.report.figures import FIGURES, overhead_heatmap, overhead_ranking, time_scaling
-from dynact.report.names import cell_ratio, display_names, ratio_digits, shortened
+from dynact.report.names import cell_ratio, display_names, ratio_digits, shortened, with_prefix
 from dynact.report.slices import slices
 
 LONG = "some.package:AnActivationWhoseAuthorLikedVeryLongClassNamesIndeed"
@@ -226,6 +226,14 @@ def test_figures_say_when_nothing_was_measured(make_rows, fail, name):
     assert texts == ["Nothing to draw: none of the 12 cases was measured (12 oom)."]
 
 
+@pytest.mark.parametrize("name", ["roofline", "memory", "promise", "arithmetic"])
+def test_figures_of_counts_say_when_a_run_has_none(make_rows, uncount, name):
+    rows = make_rows(phases=("inference",))
+    figure = FIGURES[name].draw(uncount(rows), "")
+    (line,) = [t.get_text() for axes in figure.axes for t in axes.texts]
+    assert line.startswith("Nothing to draw: none of the 12 measured cases holds ")
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_figures_leave_global_settings_alone_and_parse_no_names(make_rows, name):
     before = dict(matplotlib.rcParams)
@@ -237,6 +245,17 @@ def test_figures_leave_global_settings_alone_and_parse_no_names(make_rows, name)
     assert not any(t.get_parse_math() for t in texts)
 
 
+def beyond_the_axes(figure):
+    """The labels of marks outside an axis's limits, which are never drawn."""
+    return {
+        tick.label1
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for tick in axis.get_major_ticks()
+        if not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
+    }
+
+
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("activations", [[LONG], [LONG, DOLLAR, "frelu", "prelu", "se"]])
 def test_all_text_lies_on_the_page(make_rows, name, activations):
@@ -244,6 +263,7 @@ def test_all_text_lies_on_the_page(make_rows, name, activations):
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     texts = [t for t in figure.findobj(matplotlib.text.Text) if t.get_text() and t.get_visible()]
+    texts = [t for t in texts if t not in beyond_the_axes(figure)]
     assert len(texts) > 5
     for text in texts:
         box = text.get_window_extent(canvas.get_renderer())
@@ -279,6 +299,17 @@ def test_cells_read(ratio, text):
 )
 def test_three_digits(ratio, text):
     assert ratio_digits(ratio) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *[(0, "0 B"), (512, "512 B"), (50_176, "50 kB"), (3_211_264, "3.2 MB")],
+        *[(9.96e6, "10 MB"), (1e9, "1.0 GB"), (2.3e13, "23 TB"), (4e16, "40000 TB")],
+    ],
+)
+def test_quantities_read(value, text):
+    assert with_prefix(value, "B") == text
 
 
 def test_long_names_lose_their_middle():

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from dynact import results
+from dynact.report.figures import FIGURES
 from dynact.report.render import ChoiceError, render
 
 ROOT = Path(__file__).parents[2]
@@ -31,10 +32,12 @@ def test_render_writes_figures_table_and_summary(make_rows, environment, tmp_pat
     rows = pd.concat([rows, make_rows(("prelu",), (32,), (7,), dtypes=("bfloat16",))])
     run = write_run(tmp_path / "run", rows, environment)
     written = render(run, formats=("svg",))
-    per_phase = [
-        f"{n}_{p}" for n in ("overhead_heatmap", "time_scaling") for p in ("inference", "training")
+    names = [
+        f"{name}{phase}"
+        for name, kind in FIGURES.items()
+        for phase in (("_inference", "_training") if kind.per_phase else ("",))
     ]
-    stems = [f"{n}{s}" for s in ("", "_n32") for n in [*per_phase, "overhead_ranking"]]
+    stems = [f"{name}{tail}" for name in names for tail in ("", "_n32")]
     assert {p.relative_to(run).as_posix() for p in written} == {
         "table.csv",
         "summary.md",
@@ -69,14 +72,14 @@ def test_two_processes_write_the_same_bytes(make_rows, environment, fail, tmp_pa
             {str(p.relative_to(run)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
         )
     assert digests[0] == digests[1]
-    assert len(digests[0]) == 2 * 5 * 3 + 2 + 3  # figures, tables, what was stored
+    assert len(digests[0]) == 2 * 10 * 3 + 2 + 3  # figures, tables, what was stored
 
 
 def test_a_run_without_an_ok_row_is_rendered(make_rows, environment, fail, tmp_path):
     rows = make_rows(phases=("inference",))
     run = write_run(tmp_path / "run", fail(rows, range(12), "oom", "x"), environment)
     written = render(run, formats=("png",))
-    assert len(written) == 5
+    assert len(written) == 2 + len(FIGURES)
     assert all(path.stat().st_size > 0 for path in written)
 
 

@@ -11,6 +11,15 @@ from dynact.report.efficiency import efficiency
 from dynact.report.markdown import escaped, table
 from dynact.report.tables import summary_markdown, write_csv
 
+RATES = {
+    "session": "2026-03-01T10:00:00+00:00",
+    "copies": [
+        {"bytes": 2**power, "bytes_per_s": rate}
+        for power, rate in ((14, 5e10), (15, 4e10), (16, 3e10), (17, 2e10), (18, 1e10))
+    ],
+    "flops_per_s": {"float32": 1.1e11},
+    "case_s": 1.0,
+}
 PASSED = {
     "session": "s", "trustworthy": True, "self_ratio": 1.0003, "self_lo": 0.9991,
     "self_hi": 1.0012, "more_ratio": 1.0181, "more_lo": 1.0101, "more_hi": 1.0262,
@@ -110,6 +119,20 @@ def test_summary_of_a_run_without_an_ok_row(make_rows, environment, fail):
     assert [line[1].strip() for line in cells_of(summary, "## Inference")] == ["–"] * 3
 
 
+def test_summary_lists_what_was_not_counted(make_rows, environment):
+    rows = make_rows(("prelu", "frelu"), (32,), (7,))
+    assert "not all of it counted" not in summary_markdown(rows, environment, [])
+    rows.loc[rows["activation"] == "frelu", "uncounted_ops"] = "fft, my_op"
+    rows.loc[0, "message"] = "saved for backward not counted: a | b"
+    summary = summary_markdown(rows, environment, [])
+    lines = [[shown(c).strip() for c in line] for line in cells_of(summary, "## Not converged")]
+    assert lines == [
+        ["FReLU", "inference", "fft, my_op", "1", ""],
+        ["FReLU", "training", "fft, my_op", "1", ""],
+        ["PReLU", "inference", "–", "1", "saved for backward not counted: a | b"],
+    ]
+
+
 def test_summary_names_the_environment(make_rows, environment):
     lines = cells_of(summary_markdown(make_rows(), environment, []), "## Environment")
     found = {key.strip(): shown(value.strip()) for key, value in lines}
@@ -125,17 +148,49 @@ def test_efficiency_by_hand(make_rows, environment):
     rows["elapsed_s"] = [20.0, 30.0, 10.0]
     rows["case_s"] = [5.0, 6.0, 4.0]
     rows["timing_s"] = [3.0, None, 2.0]
+    rows["counting_s"] = [0.5, 1.5, None]
     gates = [PASSED | {"session": "a", "case_s": 8.0, "timing_s": 6.0}]
-    spent = efficiency(rows, gates)
+    rates = RATES | {"session": "b", "case_s": 1.25}
+    spent = efficiency(rows, gates, rates)
     assert spent.wall_s == 40.0  # 30 + 10
     assert spent.timing_s == 11.0  # 3 + 2 + 6
-    assert spent.startup_s == 13.0  # (20 − 5 − 8) + (10 − 4)
-    assert spent.setup_s == 12.0  # (5 + 6 + 4 + 8) − 11
-    assert (
-        spent.rest_s == 4.0
-    )  # 40 − 11 − 13 − 12: session a's second case took 10 of which 6 in it
-    summary = summary_markdown(rows, environment, gates)
+    assert spent.ceilings_s == 1.25
+    assert spent.startup_s == 11.75  # (20 − 5 − 8) + (10 − 4 − 1.25)
+    assert spent.counting_s == 2.0  # 0.5 + 1.5
+    assert spent.setup_s == 10.0  # (5 + 6 + 4 + 8) − 11 − 2
+    # 40 − 11 − 11.75 − 10 − 2 − 1.25: session a's second case took 10 s, of which 6 in it.
+    assert spent.rest_s == 4.0
+    summary = summary_markdown(rows, environment, gates, rates)
     assert "27.5% of the sweep's wall time" in summary
+    assert ["counting", "2.0 s", "5.0%"] in [
+        [cell.strip() for cell in line] for line in cells_of(summary, "## Efficiency")
+    ]
+
+
+def test_the_summary_says_what_the_device_can_do(make_rows, environment):
+    lines = cells_of(summary_markdown(make_rows(), environment, [], RATES), "## What this device")
+    found = {what.strip(): shown(rate.strip()) for what, rate in lines}
+    assert found == {
+        "copy of 16 kB": "50 GB/s",
+        "copy of 131 kB": "20 GB/s",
+        "matrix product, float32": "110 GFLOP/s",
+    }
+    assert "What this device can do" not in summary_markdown(make_rows(), environment, [])
+
+
+@pytest.mark.parametrize("message", ["", "arithmetic not counted: why"])
+def test_work_that_depends_on_the_data_is_named(make_rows, environment, message):
+    rows = make_rows(("prelu", "frelu"))
+    dependent = rows["activation"] == "frelu"
+    rows["data_dependent"] = dependent
+    rows.loc[dependent, "message"] = message
+    said = "its work depends on the input's values: counted as for this input"
+    summary = summary_markdown(rows, environment, [])
+    (line, *_) = [line for line in summary.splitlines() if said in line]
+    assert line.startswith("| FReLU |")
+    assert message in line
+    rows["data_dependent"] = None
+    assert said not in summary_markdown(rows, environment, [])
 
 
 def shown(markdown):

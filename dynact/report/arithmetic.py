@@ -1,0 +1,214 @@
+"""FLOPs per input element, by operator."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from dynact.report.bars import THICKNESS, stacked_bars
+from dynact.report.missing import complete
+from dynact.report.names import display_names, resolution, shortened
+from dynact.report.slices import at_largest_input, describe, input_elements
+from dynact.report.style import INK, SERIES_COLOURS, Page, nothing_to_draw, styled
+
+# Lengths in inches.
+_LINE = 0.34
+_PANEL_TITLE = 0.1
+_PLOT = 5.6
+_AXIS_LABELS = 0.55
+_LEGEND_LINE = 0.21
+_LONGEST_NAME = 28
+
+_OPERATORS = len(SERIES_COLOURS) - 1
+_OWN = "the layer's one operator"
+_OTHER = "other"
+_OTHER_COLOUR = "#8a8a8a"
+# What stands in place of a bar, by the case's status; any other is a failure.
+_ABSENT = {"ok": "not counted", "not measured": "not measured"}
+# A bar shorter than this share of the axis can no longer be read.
+_READABLE = 1 / 20
+
+
+@styled
+def arithmetic(rows: pd.DataFrame, caption: str = "") -> Figure:
+    """Draw the arithmetic of one forward pass, at the shape with the largest input.
+
+    Parameters
+    ----------
+    rows
+        Rows of one slice, any phases.
+    caption
+        Small print at the bottom: device, date.
+
+    Returns
+    -------
+    Figure
+        A bar for each activation, least arithmetic on top: FLOPs per input element, by operator,
+        with a mark at what fvcore reports by default. Bars that dwarf the others run off the
+        axis; their numbers stand beside them.
+    """
+    title = f"Where the arithmetic of each activation goes ({describe(rows)})"
+    counted = complete(rows, ["flops"])
+    counted = counted[counted["flops_by_operator"].notna()]
+    if counted.empty:
+        return nothing_to_draw(title, rows, caption, "a count of FLOPs")
+
+    activations = display_names(rows["activation"])
+    rows = at_largest_input(rows, counted)
+    counted = counted.loc[counted.index.intersection(rows.index)]
+    # Both phases count the same forward pass.
+    counted = counted.drop_duplicates("activation").set_index("activation")
+    elements = input_elements(counted)
+    parts = _parts(counted, elements)
+    totals = (counted["flops"] / elements).sort_values(kind="stable")
+    fvcore = counted["flops_fvcore_default"].astype(float) / elements
+    order = [*map(str, totals.index), *(a for a in activations if a not in totals)]
+    names = {a: shortened(n, _LONGEST_NAME) for a, n in activations.items()}
+
+    first = rows.iloc[0]
+    title = (
+        f"Where the arithmetic of each activation goes ({first['channels']} channels, "
+        f"{resolution(first['height'], first['width'])}, {describe(rows)})"
+    )
+    texts = _texts(rows, totals, fvcore, order)
+    left = 0.35 + 0.085 * max(map(len, names.values()))
+    gutter = 0.3 + 0.075 * max(map(len, texts))
+    height = _LINE * len(order)
+    legend_height = _LEGEND_LINE * (parts.any().sum() + 3)
+    page = Page(
+        title,
+        [_explanation(counted), caption],
+        width=left + _PLOT + gutter + 1.9,
+        body=_PANEL_TITLE + max(height + _AXIS_LABELS, legend_height),
+    )
+    axes = page.axes(left, _PANEL_TITLE, _PLOT, height)
+    colours = [*SERIES_COLOURS[: len(parts.columns) - 1], _OTHER_COLOUR]
+    bars = stacked_bars(axes, parts.reindex(order), colours)
+    reach = _reach(totals)
+    axes.set_xlim(0, 1.05 * reach)
+    axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
+    axes.set_xlabel("FLOP / input element, one forward pass")
+    axes.set_yticks(range(len(order)), [names[a] for a in order])
+    _draw_breaks(axes, totals, reach)
+    mark = _draw_fvcore(axes, fvcore.reindex(order), 1.05 * reach)
+    for line, text in enumerate(texts):
+        axes.annotate(
+            text,
+            (1.0, line),
+            xytext=(8, 0),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords="offset points",
+            size=8.5,
+            va="center",
+        )
+    corner = page.axes(left + _PLOT + gutter, _PANEL_TITLE, 0.1, legend_height)
+    corner.set_axis_off()
+    corner.legend(
+        handles=[*(bar for bar in bars if parts[bar.get_label()].any()), mark],
+        title="operator",
+        alignment="left",
+        loc="upper left",
+        bbox_to_anchor=(0, 1),
+        borderaxespad=0,
+        frameon=False,
+        fontsize=8.5,
+        title_fontsize=8.5,
+    )
+    return page.figure
+
+
+def _parts(rows: pd.DataFrame, elements: "pd.Series[int]") -> pd.DataFrame:
+    """Return FLOPs per element by activation and operator, minor operators together."""
+    parts = pd.DataFrame(
+        {a: _by_operator(text) for a, text in rows["flops_by_operator"].items()}
+    ).T.fillna(0.0)
+    # Element-wise layers have an operator each: one colour does for all of them.
+    alone = (parts > 0).sum(axis="columns") == 1
+    parts = parts.where(~alone, 0.0).assign(**{_OWN: parts.sum(axis="columns").where(alone, 0.0)})
+    shares = parts.drop(columns=_OWN).div(parts.sum(axis="columns"), axis="index")
+    # What counts in most activations comes first, then what counts most.
+    by_use = pd.DataFrame({"activations": (shares > _READABLE).sum(), "share": shares.sum()})
+    ranked = list(by_use.sort_values(["activations", "share"], ascending=False).index)
+    major, minor = ranked[:_OPERATORS], ranked[_OPERATORS:]
+    parts[_OTHER] = parts[minor].sum(axis="columns")
+    return parts[[_OWN, *major, _OTHER]].div(elements, axis="index")
+
+
+def _by_operator(text: str) -> dict[str, float]:
+    """Return what ``"conv:3612672 batch_norm:401408"`` says."""
+    pairs = (part.rpartition(":") for part in text.split())
+    return {operator: float(flops) for operator, _, flops in pairs}
+
+
+def _reach(totals: "pd.Series[float]") -> float:
+    """Return the largest bar beside which those of the next size can still be read."""
+    sizes = totals.sort_values(ascending=False).to_list()
+    for larger, next_one in zip(sizes, [*sizes[1:], None], strict=True):
+        if next_one is None or next_one > larger * _READABLE:
+            return larger or 1.0
+    return 1.0
+
+
+def _draw_breaks(axes: Axes, totals: "pd.Series[float]", reach: float) -> None:
+    """Mark the bars that run off the axis."""
+    for line, total in enumerate(totals):
+        if total > reach:
+            axes.annotate(
+                "≫",
+                (1.0, line),
+                xytext=(-6, 0),
+                xycoords=axes.get_yaxis_transform(),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+            )
+
+
+def _draw_fvcore(axes: Axes, fvcore: "pd.Series[float]", end: float) -> Line2D:
+    """Mark what fvcore reports, and return what stands for the mark in the legend."""
+    lines = np.arange(len(fvcore))
+    inside = np.minimum(fvcore, end)
+    half = THICKNESS / 2 + 0.1
+    axes.vlines(inside, lines - half, lines + half, color="white", linewidth=4, zorder=3)
+    axes.vlines(inside, lines - half, lines + half, color=INK, linewidth=2, zorder=4, clip_on=False)
+    return Line2D(
+        [], [], color=INK, linewidth=2, marker="|", markersize=9, markeredgewidth=2,
+        linestyle="none", label="what fvcore reports\nby default",
+    )  # fmt: skip
+
+
+def _texts(
+    rows: pd.DataFrame, totals: "pd.Series[float]", fvcore: "pd.Series[float]", order: list[str]
+) -> list[str]:
+    """Return what stands beside each bar: all FLOPs and fvcore's, or why there are none."""
+    statuses = rows.drop_duplicates("activation").set_index("activation")["status"]
+    texts = []
+    for activation in order:
+        if activation not in totals:
+            status = statuses.get(activation, "not measured")
+            texts.append(_ABSENT.get(status, f"failed: {status}"))
+        elif np.isnan(fvcore[activation]):
+            texts.append(_flops(totals[activation]))
+        else:
+            texts.append(f"{_flops(totals[activation])} (fvcore: {_flops(fvcore[activation])})")
+    return texts
+
+
+def _flops(per_element: float) -> str:
+    """Return FLOPs per element as short as can be: 0, 0.003, 6.1, 21, 2,050."""
+    if per_element >= 9.95:
+        return f"{per_element:,.0f}"
+    return f"{per_element:.1f}" if per_element >= 0.05 else f"{per_element:.1g}"
+
+
+def _explanation(rows: pd.DataFrame) -> str:
+    lacking = [a for a, operators in rows["uncounted_ops"].items() if operators]
+    names = display_names(rows.index)
+    return (
+        "How to read: a bar is all arithmetic of one forward pass in eval mode, a multiply-add "
+        "counted as two. fvcore counts it as one, and leaves most element-wise operators out."
+        + (f" Not all counted: {', '.join(names[str(a)] for a in lacking)}." if lacking else "")
+    )
