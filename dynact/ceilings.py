@@ -13,8 +13,8 @@ from dynact.timing.clock import Call
 
 COPY_BYTES = tuple(2**power for power in range(14, 28))
 """From what any first-level cache holds to what few last-level caches do."""
-CPU_MATRIX = 384
-"""Rows of a square matrix: large enough for a CPU's peak, and still quick where it is slow."""
+CPU_MATRIX = 768
+"""Rows of a square matrix: near a CPU's peak, and still quick in a dtype it has to emulate."""
 ACCELERATOR_MATRIX = 4096
 SECONDS_EACH = 0.03
 
@@ -36,7 +36,7 @@ def measure_ceilings(device: Device) -> dict[str, Any]:
     flops_per_s = {}
     with torch.inference_mode():
         for size in COPY_BYTES:
-            with suppress(RuntimeError):
+            with suppress(RuntimeError, TypeError):
                 # Each byte is read and written.
                 rate = 2 * size / _copy_s(size, device)
                 copies.append({"bytes": size, "bytes_per_s": rate})

@@ -110,13 +110,24 @@ class Accelerator:
         """Return the most bytes that a call allocates at once, by the allocator's own statistics.
 
         Blocks are rounded up (to 512 B on CUDA), and what a library needs to work is included.
+        ``None`` where torch has no statistics of this device's allocator.
         """
         self.synchronize()
-        torch.accelerator.reset_peak_memory_stats(self.torch_device)
-        before = torch.accelerator.max_memory_allocated(self.torch_device)
+        try:
+            torch.accelerator.reset_peak_memory_stats(self.torch_device)
+            before = self._most_allocated()
+        except RuntimeError:
+            return None
+        if before is None:
+            return None
         call()
         self.synchronize()
-        return torch.accelerator.max_memory_allocated(self.torch_device) - before
+        return (self._most_allocated() or 0) - before
+
+    def _most_allocated(self) -> int | None:
+        statistics = torch.accelerator.memory_stats(self.torch_device)
+        most: int | None = statistics.get("allocated_bytes.all.peak")
+        return most
 
 
 def cpu_model() -> str:

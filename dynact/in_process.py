@@ -1,5 +1,6 @@
 """Measures in the process it runs in: the worker's inside, or pytest itself under a debugger."""
 
+import gc
 import json
 import os
 import queue
@@ -14,6 +15,7 @@ import torch
 from dynact import activations
 from dynact.cases import Case
 from dynact.ceilings import measure_ceilings
+from dynact.count import count
 from dynact.device import open_device
 from dynact.environment import describe_environment
 from dynact.gate import run_gate
@@ -55,6 +57,10 @@ class InProcess:
         )
         return measurement.row, list(measurement.samples_ns)
 
+    def count(self, case: Case) -> dict[str, Any]:
+        """Return what the case costs without a clock (`dynact.count.count`)."""
+        return count(case, self._device)
+
     def check(self, case: Case) -> None:
         """Try the case's layer once; raises ValueError in one line if it cannot be compared."""
         check_layer(case, self._device)
@@ -87,6 +93,8 @@ def main() -> None:
         return
     if bench.welcome.device == "cpu":
         _fail_before_the_system_does()
+    # Or every full collection walks all that torch brings with it, for half a second.
+    gc.freeze()
     answer(asdict(bench.welcome))
     while True:
         answer(_serve(bench, requests.get()))
@@ -105,6 +113,8 @@ def _serve(bench: InProcess, request: dict[str, Any]) -> dict[str, Any]:
             return {}
     except ValueError as error:
         return {"fault": str(error)}
+    if request["do"] == "count":
+        return bench.count(case)
     row, samples_ns = bench.measure(case)
     return {"row": row.figures(), "samples_ns": samples_ns}
 

@@ -1,4 +1,4 @@
-"""From case to row: the one place where activations, cost and timing meet."""
+"""From case to row: the one place where activations, device and timing meet."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from dynact.cases import Case
-from dynact.count import count
 from dynact.device import Device
 from dynact.layers import call_of, check_output, draw_gradient, draw_input, prepared
 from dynact.placement import MovingInput
@@ -42,8 +41,7 @@ def measure(case: Case, device: Device, *, precision: float, max_seconds: float)
     Both sides are modules of the same dtype and memory format, called the same way on one shared
     input drawn from N(0, 1), what BatchNorm hands an activation. Inference is eval mode under
     inference mode; training is train mode, forward and backward from a fixed random gradient,
-    with the input and all parameters requiring one and gradients set to None between. What costs
-    no clock is counted afterwards, on layers of its own.
+    with the input and all parameters requiring one and gradients set to None between.
     """
     start_s = time.perf_counter()
     samples_ns: tuple[float, ...] = ()
@@ -72,10 +70,6 @@ def measure(case: Case, device: Device, *, precision: float, max_seconds: float)
             clock=device.clock.name,
             timing_s=comparison.calling_s,
         )
-        counting_from_s = time.perf_counter()
-        figures, message = count(case, device)
-        counting_s = time.perf_counter() - counting_from_s
-        row = replace(row, message=message, counting_s=counting_s, **figures)
     try:
         device.release_memory()
     except RuntimeError as error:

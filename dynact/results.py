@@ -67,7 +67,7 @@ class Row:
     """Operators that ``flops`` lacks, ``", "`` between them; empty if it has them all."""
     baseline_flops: int | None = None
     traffic_floor_bytes: int | None = None
-    """The least that any implementation of what is timed must read and write."""
+    """The least that an implementation of what is timed must read and write."""
     traffic_eager_bytes: int | None = None
     """What the operators of the eager formulation read and write, each on its own."""
     kernels: int | None = None
@@ -76,7 +76,7 @@ class Row:
     data_dependent: bool | None = None
     """Whether the host reads values off tensors: such work is counted as for this input."""
     saved_for_backward_bytes: int | None = None
-    """Kept from forward to backward, parameters aside; 0 in inference."""
+    """What autograd keeps from forward to backward, parameters aside; 0 in inference."""
     saved_input_bytes: int | None = None
     """The part of it that is the input itself."""
     saved_output_bytes: int | None = None
@@ -88,17 +88,20 @@ class Row:
     """``"allocator"``: the device's own statistics; ``"tracker"``: the tensors' storages."""
     baseline_peak_bytes: int | None = None
     bandwidth_bytes_per_s: float | None = None
-    """The rate at which this device copies a tensor of the input's size."""
+    """The fastest this device was seen to copy a tensor of the input's size or larger."""
     peak_flops_per_s: float | None = None
     """The rate of this device's matrix product in the case's dtype."""
     floor_time_ns: float | None = None
-    """The longer of moving ``traffic_floor_bytes`` and doing ``flops`` at those rates."""
+    """The longer of moving ``traffic_floor_bytes`` and doing ``flops`` at those rates.
+
+    A copy reads as much as it writes; what reads more may be faster.
+    """
     counting_s: float | None = None
-    """Seconds spent in counting all this, apart from any timing."""
+    """Seconds spent in counting, after timing and apart from it."""
     timing_s: float | None = None
     """Seconds spent in timed or settling calls."""
     case_s: float | None = None
-    """Seconds from case to row, set-up and warm-up included."""
+    """Seconds that timing it took, set-up and warm-up included."""
     session: str | None = None
     """When the session that measured it started (ISO 8601, local time)."""
     elapsed_s: float | None = None

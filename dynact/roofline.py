@@ -1,10 +1,8 @@
 """How fast a device could do a case at best, by rates that were measured on it."""
 
-import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 
 @dataclass(frozen=True)
@@ -12,7 +10,10 @@ class Ceilings:
     """The rates that bound any layer on a device."""
 
     copies: tuple[tuple[int, float], ...]
-    """(bytes of a tensor, bytes read and written a second when it is copied), sizes ascending."""
+    """(bytes of a tensor, bytes read and written a second when it is copied), sizes ascending.
+
+    Empty where the device's rates could not be measured.
+    """
     flops_per_s: dict[str, float]
     """Of a matrix product, by dtype."""
 
@@ -22,15 +23,18 @@ class Ceilings:
         copies = tuple((copy["bytes"], copy["bytes_per_s"]) for copy in record["copies"])
         return cls(copies, record["flops_per_s"])
 
-    def bandwidth_bytes_per_s(self, tensor_bytes: int) -> float:
-        """Return the rate at which a tensor of this size is copied.
+    def bandwidth_bytes_per_s(self, tensor_bytes: int) -> float | None:
+        """Return the fastest rate at which a tensor of this size or a larger one was copied.
 
-        Between measured sizes it is interpolated on log scales. Where a larger tensor was copied
-        faster, as at sizes where the call itself takes the time, its rate holds: a ceiling.
+        Small copies are slow because the call takes the time, not the memory: what a larger one
+        reaches, a smaller one could. A size between two measured ones goes with the smaller, so
+        that the edge of a cache costs no ceiling.
         """
-        sizes, rates = zip(*self.copies, strict=True)
-        ceiling = np.maximum.accumulate(rates[::-1])[::-1]
-        return math.exp(np.interp(math.log(tensor_bytes), np.log(sizes), np.log(ceiling)))
+        if not self.copies:
+            return None
+        sizes = [size for size, _ in self.copies]
+        rates = [rate for _, rate in self.copies]
+        return max(rates[max(bisect_right(sizes, tensor_bytes) - 1, 0) :])
 
     def figures(
         self, input_bytes: int, dtype: str, traffic_bytes: int | None, flops: int | None
@@ -39,7 +43,7 @@ class Ceilings:
         bandwidth = self.bandwidth_bytes_per_s(input_bytes)
         rate = self.flops_per_s.get(dtype)
         floor_ns = None
-        if traffic_bytes is not None and flops is not None and rate is not None:
+        if bandwidth and rate and traffic_bytes is not None and flops is not None:
             floor_ns = max(traffic_bytes / bandwidth, flops / rate) * 1e9
         return {
             "bandwidth_bytes_per_s": bandwidth,

@@ -26,6 +26,9 @@ class Bench(Protocol):
     def measure(self, case: Case) -> tuple[Row, list[float]]:
         """Return the case's row and its samples in ns."""
 
+    def count(self, case: Case) -> dict[str, Any]:
+        """Return the figures of the case's row that need no clock."""
+
     def check(self, case: Case) -> None:
         """Try the case's layer once."""
 
@@ -141,6 +144,7 @@ class Sweep:
             ceilings = self._ceilings = self._ceilings or self._known_ceilings()
             row, samples_ns = self._bench.measure(case)
             if row.status == "ok":
+                row = replace(row, **self._bench.count(case))
                 floor = ceilings.figures(
                     case.input_bytes, case.dtype, row.traffic_floor_bytes, row.flops
                 )
@@ -163,7 +167,12 @@ class Sweep:
     def _known_ceilings(self) -> Ceilings:
         record = self.run.ceilings()
         if record is None:
-            record = {"session": self._session, **self._bench.measure_ceilings()}
+            try:
+                found = self._bench.measure_ceilings()
+            except ValueError as error:
+                # Rows without a floor are still rows.
+                found = {"copies": [], "flops_per_s": {}, "case_s": 0.0, "message": str(error)}
+            record = {"session": self._session, **found}
             self.run.store_ceilings(record)
         return Ceilings.of(record)
 

@@ -91,12 +91,7 @@ class Worker:
 
     def measure(self, case: Case) -> tuple[Row, list[float]]:
         """Return the case's row and its samples in ns, whatever happens to the process."""
-        if self._process.ended:
-            try:
-                self._restart()
-            except WorkerError:
-                # Once more: whatever took the last one may have been passing.
-                self._restart()
+        self._revive()
         limit_s = self._settings.case_limit_s
         try:
             answer = self._process.ask({"do": "measure", "case": asdict(case)}, limit_s)
@@ -109,6 +104,18 @@ class Worker:
         if row.status in FATAL_STATUSES:
             self._process.end()
         return row, answer["samples_ns"] if row.status == "ok" else []
+
+    def count(self, case: Case) -> dict[str, Any]:
+        """Return what the case costs without a clock (`dynact.count.count`).
+
+        If the process does not survive it, that is a message and nothing else: what was timed
+        stays.
+        """
+        try:
+            return self._process.ask({"do": "count", "case": asdict(case)}, CASE_LIMIT_S)
+        except (_LateError, _DiedError) as failure:
+            self._process.end()
+            return {"message": f"not counted: {failure}"}
 
     def check(self, case: Case) -> None:
         """Try the case's layer once.
@@ -134,6 +141,14 @@ class Worker:
         """End the process."""
         self._process.end()
 
+    def _revive(self) -> None:
+        if self._process.ended:
+            try:
+                self._restart()
+            except WorkerError:
+                # Once more: whatever took the last one may have been passing.
+                self._restart()
+
     def _restart(self) -> None:
         self._process = _Process(self._settings)
         self._greeting()
@@ -149,6 +164,7 @@ class Worker:
         return Welcome(**answer | {"activations": tuple(answer["activations"])})
 
     def _ask_or_explain(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._revive()
         try:
             answer = self._process.ask(request, self._settings.case_limit_s)
         except (_DiedError, _LateError) as failure:

@@ -43,7 +43,8 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(accelerator, "device_count", lambda: 2)
     for name in ("set_device_index", "synchronize", "empty_cache", "reset_peak_memory_stats"):
         monkeypatch.setattr(accelerator, name, noting(name))
-    monkeypatch.setattr(accelerator, "max_memory_allocated", noting("peak", *(1_000, 8_000)))
+    peaks = ({"allocated_bytes.all.peak": peak} for peak in (1_000, 8_000))
+    monkeypatch.setattr(accelerator, "memory_stats", noting("statistics", *peaks))
     monkeypatch.setattr(
         torch,
         "get_device_module",
@@ -123,16 +124,31 @@ def test_an_accelerator_asks_torch_for_its_own_device(notes: list[Any]) -> None:
         "now",
         ("synchronize", own),
         ("reset_peak_memory_stats", own),
-        ("peak", own),
+        ("statistics", own),
         "call",
         ("synchronize", own),
-        ("peak", own),
+        ("statistics", own),
     ]
     assert peak_bytes == 7_000
 
 
 def test_the_cpu_s_allocator_keeps_no_peak() -> None:
     assert Cpu().peak_bytes(lambda: None) is None
+
+
+def fail(_device: torch.device) -> None:
+    raise RuntimeError("Allocator for mps is not a DeviceAllocator.")
+
+
+@pytest.mark.parametrize("statistics", [fail, lambda _device: {}])
+def test_an_accelerator_without_statistics_keeps_no_peak_either(
+    notes: list[Any], monkeypatch: pytest.MonkeyPatch, statistics: Any
+) -> None:
+    device = Accelerator(torch.device("xpu"))
+    monkeypatch.setattr(torch.accelerator, "memory_stats", statistics)
+
+    assert device.peak_bytes(lambda: notes.append("call")) is None
+    assert "call" not in notes
 
 
 def test_the_processor_has_a_name_in_one_line() -> None:

@@ -159,12 +159,6 @@ class TestGoodRow:
 
 
 class TestConditions:
-    """Of what is timed; counting is apart, with conditions of its own."""
-
-    @pytest.fixture(autouse=True)
-    def uncounted(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("dynact.measure.count", lambda _case, _device: ({}, ""))
-
     def test_inference_is_eval_mode_under_inference_mode(self) -> None:
         assert measured(RECORDED).row.status == "ok"
 

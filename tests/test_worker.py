@@ -59,6 +59,18 @@ class MoreThanIsFree(Quiet):
             # Touched, so that the system would have to find it.
             hoard.append(torch.ones(psutil.virtual_memory().total, dtype=torch.uint8))
 
+class DiesWhenTraced(Quiet):
+    def forward(self, x):
+        if torch.jit.is_tracing():
+            os._exit(3)
+        return super().forward(x)
+
+class HangsWhenTraced(Quiet):
+    def forward(self, x):
+        if torch.jit.is_tracing():
+            time.sleep(3600)
+        return super().forward(x)
+
 class Raises(Quiet):
     def forward(self, x):
         raise RuntimeError("first line\\nsecond line")
@@ -212,6 +224,30 @@ def test_check_says_in_one_line_what_is_wrong(
     with pytest.raises(WorkerError, match=r"^check: no answer within 1 s$"):
         bench.check(own("Hangs").case)
     assert not children()
+
+
+def test_what_was_timed_survives_its_counting(
+    bench: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "CASE_LIMIT_S", 2.0)
+    for name, why in (
+        ("DiesWhenTraced", "not counted: the process ended with exit code 3"),
+        ("HangsWhenTraced", "not counted: no answer within 2 s"),
+    ):
+        check_ok(*bench.measure(own(name).case))
+        figures = bench.count(own(name).case)
+        assert set(figures) == {"message"}
+        assert figures["message"].startswith(why)
+        assert not children()
+    check_ok(*bench.measure(case_of()))
+    assert bench.count(case_of())["flops"] > 0
+
+
+def test_a_process_that_is_gone_is_replaced_for_the_ceilings(bench: Worker) -> None:
+    bench.measure(own("Kills").case)
+    assert not children()
+
+    assert bench.measure_ceilings()["copies"]
 
 
 def test_a_device_that_is_not_there() -> None:

@@ -86,6 +86,25 @@ def bench_worker_memory(benchmark: Any) -> None:
     assert growth <= 0.05
 
 
+def bench_counting(benchmark: Any) -> None:
+    """Count the quick sweep's largest cases; each takes 50 ms or a tenth of its timing at most."""
+    shares = {}
+
+    def sweep() -> None:
+        worker = Worker(Settings())
+        try:
+            for case in Grid(batches=(2,), channels=(512,)).cases("cpu", "relu"):
+                row, _ = worker.measure(case)
+                counting_s = worker.count(case)["counting_s"]
+                shares[case.id] = counting_s / max(0.05, 0.1 * (row.timing_s or 0.0))
+        finally:
+            worker.close()
+
+    benchmark.pedantic(sweep, rounds=1)
+    benchmark.extra_info |= {"largest_share_of_limit": max(shares.values())}
+    assert max(shares.values()) <= 1, shares
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[RunFolder]:
     """Yield an empty run."""

@@ -1,1 +1,19 @@
 """What a layer costs without a clock: parameters, arithmetic, memory traffic, memory."""
+
+from dynact.cost.flops import Arithmetic, count_flops, fvcore_default_flops
+from dynact.cost.memory import MemoryTracker, Saved, saved_for_backward
+from dynact.cost.parameters import Parameters, count_parameters
+from dynact.cost.traffic import TrafficCounter, floor_bytes
+
+__all__ = [
+    "Arithmetic",
+    "MemoryTracker",
+    "Parameters",
+    "Saved",
+    "TrafficCounter",
+    "count_flops",
+    "count_parameters",
+    "floor_bytes",
+    "fvcore_default_flops",
+    "saved_for_backward",
+]

@@ -50,7 +50,9 @@ class Arithmetic:
 
 
 def count_flops(module: nn.Module, x: Tensor, convention: str = "flop") -> Arithmetic:
-    """Count the arithmetic of module(x) in eval mode, without gradients; the module stays as it is.
+    """Count the arithmetic of module(x) in eval mode, without gradients.
+
+    The module's mode, hooks and statistics stay as they are.
 
     The pass is run once, on x's device, and traced by fvcore. Of a branch that depends on data,
     the condition and the side that x takes are counted; a result that nothing uses is not.

@@ -16,7 +16,8 @@ class MemoryTracker(OperatorWatch):
     """Tracks, while active, the storages that operators return, as long as they live.
 
     It counts whole storages, on any device, meta included. Unlike an allocator it does not round,
-    and does not see the workspace that an operator frees before it returns.
+    and does not see the workspace that an operator frees before it returns, nor, within a
+    backward pass, the result of an addition that replaces one of its terms.
 
     Parameters
     ----------
@@ -89,7 +90,8 @@ class Saved:
 def saved_for_backward(module: nn.Module, x: Tensor) -> Saved:
     """Run the forward pass once and return what autograd keeps of it.
 
-    The module itself stays as it is: BatchNorm's statistics are updated in a copy.
+    The module itself stays as it is: BatchNorm's statistics are updated in a copy. What an
+    ``autograd.Function`` keeps without ``save_for_backward`` is not seen.
 
     Parameters
     ----------
@@ -104,7 +106,8 @@ def saved_for_backward(module: nn.Module, x: Tensor) -> Saved:
     held = WeakSet[_Held]()
 
     def pack(tensor: Tensor) -> _Held:
-        saved = _Held(tensor)
+        # Detached: a saved output that keeps its graph, which keeps this, would never be freed.
+        saved = _Held(tensor.detach())
         held.add(saved)
         return saved
 

@@ -68,21 +68,23 @@ class TrafficCounter(OperatorWatch):
         return result
 
 
-def floor_bytes(input_bytes: int, parameter_bytes: int, passes: int, training: bool) -> int:
+def floor_bytes(
+    passes: int, input_bytes: int, parameter_bytes: int, gradient_bytes: int = 0
+) -> int:
     """Return the least traffic of a call, parameters read once and their gradients written once.
 
     Parameters
     ----------
+    passes
+        Tensors of the input's size that any implementation reads or writes.
     input_bytes
         Of the input, which has the output's size.
     parameter_bytes
         Of all parameters.
-    passes
-        Tensors of the input's size that any implementation reads or writes.
-    training
-        Whether the call is forward and backward, or forward alone.
+    gradient_bytes
+        Of the parameters' gradients, in training.
     """
-    return passes * input_bytes + (2 if training else 1) * parameter_bytes
+    return passes * input_bytes + parameter_bytes + gradient_bytes
 
 
 _OVERWRITING = frozenset(

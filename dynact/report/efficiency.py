@@ -51,7 +51,7 @@ def efficiency(
     gate[["case_s", "timing_s"]] = gate[["case_s", "timing_s"]].astype(float).fillna(0.0)
 
     first = seconds.sort_values("elapsed_s").groupby("session").first()
-    before = first["elapsed_s"] - first["case_s"]
+    before = first["elapsed_s"] - first["case_s"] - first["counting_s"]
     startup = before.sub(gate.groupby("session")["case_s"].sum(), fill_value=0.0)
     ceilings = 0.0
     # A session that was cut off before its first row has no wall time either.
@@ -64,7 +64,7 @@ def efficiency(
         wall_s=float(seconds.groupby("session")["elapsed_s"].max().sum()),
         timing_s=float(timing),
         startup_s=float(np.maximum(startup, 0.0).sum()),
-        setup_s=float(seconds["case_s"].sum() + gate["case_s"].sum() - timing - counting),
+        setup_s=float(seconds["case_s"].sum() + gate["case_s"].sum() - timing),
         counting_s=float(counting),
         ceilings_s=ceilings,
     )

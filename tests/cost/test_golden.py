@@ -10,14 +10,20 @@ formulation, written out in `WrittenOut`, which counts to them exactly:
   after it, which is the same as π ≥ 0: K − 1 = 1 multiplication fewer for each element.
 """
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+from torchvision.models import get_model
 
 from dynact.activations import create
 from dynact.activations._dyrelu import DyReLU
 from dynact.activations.dynamic import DyReLUC
 from dynact.cost.flops import count_flops, fvcore_default_flops
+from dynact.cost.parameters import count_parameters
 
 from .witness import witness_flops
 
@@ -67,6 +73,48 @@ def test_dyrelu(name: str, flops: int, coefficients: int, weighings: int) -> Non
 )
 def test_what_fvcore_says_unaided(name: str, flops: int) -> None:
     assert fvcore_default_flops(create(name, C), X) == flops
+
+
+NETWORKS = {
+    "mobilenet_v2": (3504872, 4847596, 10233344, 10248931, 3691496, 3675944, 3551528),
+    "resnet18": (11689512, 11866612, 12578576, 12582497, 11736360, 11732456, 11701224),
+    "resnet50": (25557032, 28401252, 39799872, 39822641, 25829672, 25806952, 25625192),
+}
+"""All parameters: of ReLU, DY-ReLU-A, B, C, FReLU with and without bias, ACON-C."""
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_parameters_of_networks_with_every_activation_call_replaced(network: str) -> None:
+    with torch.device("meta"):
+        model = get_model(network).eval()
+        calls = RectifierCalls()
+        with calls, torch.no_grad():
+            model(torch.empty(1, 3, 224, 224))
+    of_relu, *expected = NETWORKS[network]
+    layers: list[tuple[str, dict[str, object]]] = [
+        ("dyrelu_a", {}), ("dyrelu_b", {}), ("dyrelu_c", {}),
+        ("frelu", {}), ("frelu", {"bias": False}), ("acon_c", {}),
+    ]  # fmt: skip
+
+    assert count_parameters(model).learnable == of_relu
+    for (name, options), total in zip(layers, expected, strict=True):
+        added = (count_parameters(create(name, c, **options)).learnable for c in calls.channels)
+        assert of_relu + sum(added) == total
+
+
+class RectifierCalls(TorchFunctionMode):
+    """The channels of each call of a ReLU or ReLU6: one module may serve several widths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.channels: list[int] = []
+
+    def __torch_function__(
+        self, func: Any, _types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func in (functional.relu, functional.relu6, functional.hardtanh):
+            self.channels.append(args[0].shape[1])
+        return func(*args, **(kwargs or {}))
 
 
 class WrittenOut(nn.Module):

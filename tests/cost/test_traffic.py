@@ -176,9 +176,9 @@ def test_weighing_each_line_of_dyrelu_c_moves_two_inputs_more() -> None:
 
 
 def test_floor_by_hand() -> None:
-    assert floor_bytes(1000, 8, passes=3, training=False) == 3008
-    assert floor_bytes(1000, 8, passes=8, training=True) == 8016
-    assert floor_bytes(1000, 0, passes=0, training=True) == 0
+    assert floor_bytes(3, 1000, 8) == 3008
+    assert floor_bytes(8, 1000, 8, 4) == 8012
+    assert floor_bytes(0, 1000, 0) == 0
 
 
 @every
@@ -196,7 +196,9 @@ def test_no_eager_formulation_is_below_the_floor(
     )
     call = call_of(name, shape, training, device="meta", **options)
     parameter_bytes = sum(parameter.nbytes for parameter in call.module.parameters())
-    least = floor_bytes(call.x.nbytes, parameter_bytes, least_passes(name, training), training)
+    gradient_bytes = parameter_bytes if training else 0
+    passes = least_passes(name, training)
+    least = floor_bytes(passes, call.x.nbytes, parameter_bytes, gradient_bytes)
     assert least <= counted(call).bytes
 
 
