@@ -85,6 +85,25 @@ def cost_ratios(rows: pd.DataFrame) -> pd.DataFrame:
     return logs.groupby(["phase", "activation"]).mean().apply(np.exp)
 
 
+def times_over_arithmetic(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the measured time beside the arithmetic, over the rows that have both.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by (phase, activation), those with such a row: ``ratio`` is the geometric mean of
+        (time / baseline's time) / (FLOPs / baseline's FLOPs), NaN where an activation has no
+        arithmetic, and ``shapes`` the number of rows that went in.
+    """
+    ok = rows[rows["status"] == "ok"]
+    flops = ok["flops"].astype(float) / ok["baseline_flops"].astype(float).replace(0.0, np.nan)
+    logs = (ok["overhead"].astype(float) / flops).dropna().apply(np.log)
+    groups = logs.groupby([ok["phase"], ok["activation"]])
+    # A time over no arithmetic is infinite.
+    ratios = np.exp(groups.mean()).replace(np.inf, np.nan)
+    return pd.DataFrame({"ratio": ratios, "shapes": groups.size()})
+
+
 def times_over_floor(rows: pd.DataFrame) -> "pd.Series[float]":
     """Return by (phase, activation) the median of time / least time this device needs."""
     ok = rows[rows["status"] == "ok"]

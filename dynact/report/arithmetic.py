@@ -1,5 +1,7 @@
 """FLOPs per input element, by operator."""
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -8,10 +10,25 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from dynact.report.bars import THICKNESS, stacked_bars
-from dynact.report.missing import complete
+from dynact.report.missing import (
+    absence,
+    complete,
+    formulation,
+    uncounted_operators,
+    understatement,
+)
 from dynact.report.names import display_names, resolution, shortened
 from dynact.report.slices import at_largest_input, describe, input_elements
-from dynact.report.style import INK, SERIES_COLOURS, Page, nothing_to_draw, styled
+from dynact.report.style import (
+    INK,
+    SERIES_COLOURS,
+    Page,
+    names_width,
+    nothing_to_draw,
+    styled,
+    texts_width,
+    write_beside,
+)
 
 # Lengths in inches.
 _LINE = 0.34
@@ -25,10 +42,16 @@ _OPERATORS = len(SERIES_COLOURS) - 1
 _OWN = "the layer's one operator"
 _OTHER = "other"
 _OTHER_COLOUR = "#8a8a8a"
-# What stands in place of a bar, by the case's status; any other is a failure.
-_ABSENT = {"ok": "not counted", "not measured": "not measured"}
+# The same arithmetic under several names.
+_ALIASES = {"maximum": "max", "max_pool2d": "pooling", "avg_pool2d": "pooling"}
 # A bar shorter than this share of the axis can no longer be read.
 _READABLE = 1 / 20
+
+_EXPLANATION = (
+    "How to read: a bar is all arithmetic of one forward pass in eval mode, a multiply-add counted "
+    "as two. The mark is fvcore's total, which counts it as one and leaves most element-wise "
+    "operators out: which operators it falls on has no meaning."
+)
 
 
 @styled
@@ -61,7 +84,7 @@ def arithmetic(rows: pd.DataFrame, caption: str = "") -> Figure:
     # Both phases count the same forward pass.
     counted = counted.drop_duplicates("activation").set_index("activation")
     elements = input_elements(counted)
-    parts = _parts(counted, elements)
+    parts, minor = _parts(counted, elements)
     totals = (counted["flops"] / elements).sort_values(kind="stable")
     fvcore = counted["flops_fvcore_default"].astype(float) / elements
     order = [*map(str, totals.index), *(a for a in activations if a not in totals)]
@@ -73,14 +96,15 @@ def arithmetic(rows: pd.DataFrame, caption: str = "") -> Figure:
         f"{resolution(first['height'], first['width'])}, {describe(rows)})"
     )
     texts = _texts(rows, totals, fvcore, order)
-    left = 0.35 + 0.085 * max(map(len, names.values()))
-    gutter = 0.3 + 0.075 * max(map(len, texts))
+    left = names_width(names.values())
+    gutter = texts_width(texts)
     height = _LINE * len(order)
-    legend_height = _LEGEND_LINE * (parts.any().sum() + 3)
+    # Three lines more for what "other" holds.
+    legend_height = _LEGEND_LINE * (parts.any().sum() + 3 + 3)
     page = Page(
         title,
-        [_explanation(counted), caption],
-        width=left + _PLOT + gutter + 1.9,
+        [_EXPLANATION, formulation(rows), understatement(rows), caption],
+        width=left + _PLOT + gutter + 2.1,
         body=_PANEL_TITLE + max(height + _AXIS_LABELS, legend_height),
     )
     axes = page.axes(left, _PANEL_TITLE, _PLOT, height)
@@ -93,20 +117,14 @@ def arithmetic(rows: pd.DataFrame, caption: str = "") -> Figure:
     axes.set_yticks(range(len(order)), [names[a] for a in order])
     _draw_breaks(axes, totals, reach)
     mark = _draw_fvcore(axes, fvcore.reindex(order), 1.05 * reach)
-    for line, text in enumerate(texts):
-        axes.annotate(
-            text,
-            (1.0, line),
-            xytext=(8, 0),
-            xycoords=axes.get_yaxis_transform(),
-            textcoords="offset points",
-            size=8.5,
-            va="center",
-        )
+    write_beside(axes, texts)
+    if minor:
+        lines = textwrap.wrap(f"{_OTHER}: {', '.join(minor)}", 24, max_lines=3, placeholder=" …")
+        bars[-1].set_label("\n".join(lines))
     corner = page.axes(left + _PLOT + gutter, _PANEL_TITLE, 0.1, legend_height)
     corner.set_axis_off()
     corner.legend(
-        handles=[*(bar for bar in bars if parts[bar.get_label()].any()), mark],
+        handles=[*(bar for bar, part in zip(bars, parts, strict=True) if parts[part].any()), mark],
         title="operator",
         alignment="left",
         loc="upper left",
@@ -119,8 +137,8 @@ def arithmetic(rows: pd.DataFrame, caption: str = "") -> Figure:
     return page.figure
 
 
-def _parts(rows: pd.DataFrame, elements: "pd.Series[int]") -> pd.DataFrame:
-    """Return FLOPs per element by activation and operator, minor operators together."""
+def _parts(rows: pd.DataFrame, elements: "pd.Series[int]") -> tuple[pd.DataFrame, list[str]]:
+    """Return FLOPs per element by activation and operator, and the minor ones taken together."""
     parts = pd.DataFrame(
         {a: _by_operator(text) for a, text in rows["flops_by_operator"].items()}
     ).T.fillna(0.0)
@@ -128,18 +146,29 @@ def _parts(rows: pd.DataFrame, elements: "pd.Series[int]") -> pd.DataFrame:
     alone = (parts > 0).sum(axis="columns") == 1
     parts = parts.where(~alone, 0.0).assign(**{_OWN: parts.sum(axis="columns").where(alone, 0.0)})
     shares = parts.drop(columns=_OWN).div(parts.sum(axis="columns"), axis="index")
-    # What counts in most activations comes first, then what counts most.
-    by_use = pd.DataFrame({"activations": (shares > _READABLE).sum(), "share": shares.sum()})
-    ranked = list(by_use.sort_values(["activations", "share"], ascending=False).index)
+    # The largest part of a bar comes first, then what counts in most of them, then what counts
+    # most.
+    largest = shares.eq(shares.max(axis="columns"), axis="index") & (shares > 0)
+    by_use = pd.DataFrame(
+        {"leads": largest.any(), "bars": (shares > _READABLE).sum(), "share": shares.sum()}
+    )
+    by_use = by_use[by_use["share"] > 0]
+    ranked = list(
+        by_use.sort_values(["leads", "bars", "share"], ascending=False, kind="stable").index
+    )
     major, minor = ranked[:_OPERATORS], ranked[_OPERATORS:]
     parts[_OTHER] = parts[minor].sum(axis="columns")
-    return parts[[_OWN, *major, _OTHER]].div(elements, axis="index")
+    return parts[[_OWN, *major, _OTHER]].div(elements, axis="index"), minor
 
 
 def _by_operator(text: str) -> dict[str, float]:
-    """Return what ``"conv:3612672 batch_norm:401408"`` says."""
-    pairs = (part.rpartition(":") for part in text.split())
-    return {operator: float(flops) for operator, _, flops in pairs}
+    """Return what ``"conv:3612672 batch_norm:401408"`` says, kindred operators added up."""
+    parts: dict[str, float] = {}
+    for part in text.split():
+        operator, _, flops = part.rpartition(":")
+        kind = _ALIASES.get(operator, operator)
+        parts[kind] = parts.get(kind, 0.0) + float(flops)
+    return parts
 
 
 def _reach(totals: "pd.Series[float]") -> float:
@@ -184,16 +213,16 @@ def _texts(
     rows: pd.DataFrame, totals: "pd.Series[float]", fvcore: "pd.Series[float]", order: list[str]
 ) -> list[str]:
     """Return what stands beside each bar: all FLOPs and fvcore's, or why there are none."""
-    statuses = rows.drop_duplicates("activation").set_index("activation")["status"]
+    lacking = uncounted_operators(rows)
     texts = []
     for activation in order:
         if activation not in totals:
-            status = statuses.get(activation, "not measured")
-            texts.append(_ABSENT.get(status, f"failed: {status}"))
-        elif np.isnan(fvcore[activation]):
-            texts.append(_flops(totals[activation]))
-        else:
-            texts.append(f"{_flops(totals[activation])} (fvcore: {_flops(fvcore[activation])})")
+            texts.append(absence(rows, activation))
+            continue
+        text = "≥ " * (activation in lacking) + _flops(totals[activation])
+        if not np.isnan(fvcore[activation]):
+            text += f" (fvcore: {_flops(fvcore[activation])})"
+        texts.append(text)
     return texts
 
 
@@ -202,13 +231,3 @@ def _flops(per_element: float) -> str:
     if per_element >= 9.95:
         return f"{per_element:,.0f}"
     return f"{per_element:.1f}" if per_element >= 0.05 else f"{per_element:.1g}"
-
-
-def _explanation(rows: pd.DataFrame) -> str:
-    lacking = [a for a, operators in rows["uncounted_ops"].items() if operators]
-    names = display_names(rows.index)
-    return (
-        "How to read: a bar is all arithmetic of one forward pass in eval mode, a multiply-add "
-        "counted as two. fvcore counts it as one, and leaves most element-wise operators out."
-        + (f" Not all counted: {', '.join(names[str(a)] for a in lacking)}." if lacking else "")
-    )

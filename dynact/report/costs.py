@@ -5,11 +5,25 @@ from typing import Any
 import pandas as pd
 
 from dynact.report.aggregate import cost_ratios, geometric_means, times_over_floor
-from dynact.report.markdown import LONGEST_MESSAGE, NO_FIGURE, escaped, table
-from dynact.report.names import cell_ratio, display_name, display_names, with_prefix
+from dynact.report.markdown import LONGEST_MESSAGE, escaped, table
+from dynact.report.missing import formulation, uncounted_operators
+from dynact.report.names import (
+    NO_FIGURE,
+    cell_ratio,
+    count_range,
+    display_name,
+    display_names,
+    with_prefix,
+)
 from dynact.report.slices import Slice
 
 _DEPENDENT = "its work depends on the input's values: counted as for this input"
+# What a row of a measured case holds wherever counting worked.
+_COUNTS = (
+    *("parameters", "flops", "flops_fvcore_default", "traffic_floor_bytes", "traffic_eager_bytes"),
+    *("kernels", "saved_for_backward_bytes", "peak_bytes", "baseline_flops"),
+    *("baseline_traffic_eager_bytes", "baseline_saved_for_backward_bytes", "baseline_peak_bytes"),
+)
 
 
 def costs(main: Slice) -> str:
@@ -22,13 +36,16 @@ def costs(main: Slice) -> str:
         f"### {str(phase).capitalize()}\n\n{_table(rows, str(phase), baseline)}"
         for phase, rows in main.rows.groupby("phase")
     ]
-    return "\n\n".join(["## What it costs without a clock", _meaning(baseline), *tables])
+    meaning = f"{_meaning(baseline)} {formulation(main.rows)}".rstrip()
+    return "\n\n".join(["## What it costs without a clock", meaning, *tables])
 
 
 def ceilings(record: dict[str, Any] | None) -> str:
     """Return a section on the rates that a run measured of its device, empty for an old run."""
     if record is None:
         return ""
+    if "message" in record:
+        return f"## What this device can do\n\nNot measured: {escaped(record['message'])}"
     # Every third size tells the caches apart.
     copies = [[c["bytes"], c["bytes_per_s"]] for c in record["copies"]][::3]
     lines = [
@@ -49,13 +66,15 @@ def _meaning(baseline: str) -> str:
         f"Multiples are of {baseline}'s, geometric means over shapes. *Parameters* and *kernels* "
         "are counts, from the least to the most over the shapes; a kernel is an operator of the "
         "plain formulation that reads or writes, one launch on an accelerator. *FLOPs* are of one "
-        "forward pass in eval mode, a multiply-add counted as two; *fvcore* is what that counter "
-        "reports of it by default. *Bytes* are what the plain formulation reads and writes, "
-        "operator by operator. *Kept* is what stays in memory from forward to backward, parameters "
-        f"aside; where that decides the batch, 3× {baseline}'s fits 3× fewer samples. *Peak* is "
-        "the most that is allocated at once above input, parameters and output gradient. *Time ÷ "
-        "floor* is the median of the measured time over the least that this device needs, at its "
-        "measured rates, to move what must be moved and to do the arithmetic."
+        "forward pass in eval mode, a multiply-add counted as two (≥: some operators could not be "
+        "counted); *fvcore* is what that counter reports of it by default. *Bytes* are what the "
+        "plain formulation reads and writes, operator by operator. *Kept* is what stays in memory "
+        "from forward to backward, parameters aside; where that decides the batch, 3× "
+        f"{baseline}'s fits 3× fewer samples, taken alone: in a network, what a neighbour keeps "
+        "anyway (the next convolution keeps its input) is not kept twice. *Peak* is the most that "
+        "is allocated at once above input, parameters and output gradient. *Time ÷ floor* is the "
+        "median of the measured time over the least that this device needs, at its measured "
+        "rates, to move what must be moved and to do the arithmetic."
     )
 
 
@@ -64,12 +83,15 @@ def _table(rows: pd.DataFrame, phase: str, baseline: str) -> str:
     order = [str(activation) for activation in geometric_means(rows).loc[phase].index]
     ratios = cost_ratios(rows).droplevel("phase").reindex(order)
     floors = times_over_floor(rows).droplevel("phase").reindex(order)
+    lacking = uncounted_operators(ok)
     columns = {
-        "parameters": [_range(ok, activation, "parameters") for activation in order],
-        f"FLOPs (× {baseline})": map(_ratio, ratios["flops"]),
+        "parameters": [count_range(ok["parameters"][ok["activation"] == a]) for a in order],
+        f"FLOPs (× {baseline})": [
+            "≥ " * (a in lacking) + _ratio(ratio) for a, ratio in ratios["flops"].items()
+        ],
         f"fvcore (× {baseline})": map(_ratio, ratios["flops_fvcore_default"]),
         f"bytes (× {baseline})": map(_ratio, ratios["traffic_eager_bytes"]),
-        "kernels": [_range(ok, activation, "kernels") for activation in order],
+        "kernels": [count_range(ok["kernels"][ok["activation"] == a]) for a in order],
         f"kept (× {baseline})": map(_ratio, ratios["saved_for_backward_bytes"]),
         f"peak (× {baseline})": map(_ratio, ratios["peak_bytes"]),
         "time ÷ floor": map(_ratio, floors),
@@ -81,14 +103,6 @@ def _table(rows: pd.DataFrame, phase: str, baseline: str) -> str:
     return table(["activation", *columns], lines)
 
 
-def _range(ok: pd.DataFrame, activation: str, count: str) -> str:
-    counts = ok.loc[ok["activation"] == activation, count].dropna().astype(int)
-    if counts.empty:
-        return NO_FIGURE
-    ends = sorted({counts.min(), counts.max()})
-    return "–".join(f"{end:,}" for end in ends)
-
-
 def _ratio(ratio: float) -> str:
     if pd.isna(ratio):
         return NO_FIGURE
@@ -98,16 +112,21 @@ def _ratio(ratio: float) -> str:
 def uncounted(rows: pd.DataFrame) -> str:
     """Return a table of what could not be counted in ok rows, empty if all could."""
     ok = rows[rows["status"] == "ok"]
+    absent = ok[list(_COUNTS)].isna()
+    # An old run did not try to count.
+    tried = not absent.all(axis=None)
+    lacking = [", ".join(absent.columns[line & tried]) for line in absent.to_numpy()]
+    absences = [f"not counted: {names}" if names else "" for names in lacking]
+    depends = ok["data_dependent"].eq(True)
+    messages = ok["message"].fillna("")
     gaps = pd.DataFrame(
         {
             "activation": ok["activation"],
             "phase": ok["phase"],
             "operators": ok["uncounted_ops"].fillna("").astype(str),
             "message": [
-                "; ".join(filter(None, (_DEPENDENT * depends, message)))
-                for depends, message in zip(
-                    ok["data_dependent"].eq(True), ok["message"].fillna(""), strict=True
-                )
+                "; ".join(filter(None, (_DEPENDENT * dependent, message or absence)))
+                for dependent, message, absence in zip(depends, messages, absences, strict=True)
             ],
         }
     )

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Sequence
 
-NO_FIGURE = "–"
 LONGEST_MESSAGE = 300
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from dynact.cases import BYTES_PER_ELEMENT
 from dynact.report.bars import stacked_bars
-from dynact.report.missing import complete
+from dynact.report.missing import absence, complete, formulation
 from dynact.report.names import (
     display_name,
     display_names,
@@ -20,13 +20,21 @@ from dynact.report.names import (
     with_prefix,
 )
 from dynact.report.slices import at_largest_input, describe, input_bytes
-from dynact.report.style import INK, Page, nothing_to_draw, styled
+from dynact.report.style import (
+    INK,
+    Page,
+    names_width,
+    nothing_to_draw,
+    styled,
+    texts_width,
+    write_beside,
+)
 
 # Lengths in inches.
 _LINE = 0.32
 _LEGEND = 0.3
 _PANEL_TITLE = 0.45
-_PLOT = 3.4
+_PLOT = 3.0
 _AXIS_LABELS = 0.5
 _LONGEST_NAME = 28
 
@@ -83,18 +91,20 @@ def memory(rows: pd.DataFrame, caption: str = "") -> Figure:
     size = with_prefix(float(input_bytes(rows).iloc[0]), "B")
     shape = f"{first['channels']} channels, {resolution(first['height'], first['width'])}"
     title = f"Memory each activation needs beside its input of {size} ({shape}, {describe(rows)})"
-    texts = {phase: _texts(rows[rows["phase"] == phase], parts, order) for phase in phases}
-    left = 0.35 + 0.085 * max(map(len, names.values()))
-    gutters = [0.3 + 0.078 * max(map(len, texts[phase])) for phase in phases]
+    of_phases = {phase: rows[rows["phase"] == phase] for phase in phases}
+    texts = {p: _texts(part, parts, order, baseline) for p, part in of_phases.items()}
+    peaks = {phase: _baseline_peak(part) for phase, part in of_phases.items()}
+    left = names_width(names.values())
+    gutters = [texts_width(texts[phase]) for phase in phases]
     plot = _PLOT if len(phases) > 1 else 1.5 * _PLOT
     page = Page(
         title,
-        [_explanation(baseline, phases), caption],
+        [_explanation(baseline, peaks), formulation(rows), caption],
         width=max(left + len(phases) * plot + sum(gutters), 8.0),
         body=_LEGEND + _PANEL_TITLE + _LINE * len(order) + _AXIS_LABELS,
     )
     right = left
-    reach = 1.05 * np.nanmax([totals.max().max(), *(_baseline_peak(rows, p) for p in phases), 1.0])
+    reach = 1.05 * np.nanmax([totals.max().max(), *peaks.values(), 1.0])
     for phase, gutter in zip(phases, gutters, strict=True):
         axes = page.axes(right, _LEGEND + _PANEL_TITLE, plot, _LINE * len(order))
         axes.set_title(phase, size=10, weight="bold", pad=16, y=1.0)
@@ -103,17 +113,9 @@ def memory(rows: pd.DataFrame, caption: str = "") -> Figure:
         axes.set_xlim(0, reach)
         axes.set_xlabel("bytes / input's bytes")
         axes.set_yticks(range(len(order)), [names[a] for a in order] if right == left else [])
-        _draw_baseline(axes, _baseline_peak(rows, phase), baseline)
-        for line, text in enumerate(texts[phase]):
-            axes.annotate(
-                text,
-                (1.0, line),
-                xytext=(6, 0),
-                xycoords=axes.get_yaxis_transform(),
-                textcoords="offset points",
-                size=8.5,
-                va="center",
-            )
+        if peaks[phase] > 0:
+            _draw_baseline(axes, peaks[phase], baseline)
+        write_beside(axes, texts[phase])
         right += plot + gutter
     _draw_legend(page.axes(left, 0, 0.1, _LEGEND), bars, parts)
     return page.figure
@@ -139,44 +141,39 @@ def _parts(rows: pd.DataFrame) -> pd.DataFrame:
     return parts.set_index(["activation", "phase"])
 
 
-def _baseline_peak(rows: pd.DataFrame, phase: str) -> float:
+def _baseline_peak(rows: pd.DataFrame) -> float:
     """Return the baseline's peak over the input's bytes, NaN where it was not measured."""
-    ok = rows[(rows["status"] == "ok") & (rows["phase"] == phase)]
+    ok = rows[rows["status"] == "ok"]
     return float((ok["baseline_peak_bytes"].astype(float) / input_bytes(ok)).median())
 
 
-def _texts(rows: pd.DataFrame, parts: pd.DataFrame, order: list[str]) -> list[str]:
+def _texts(rows: pd.DataFrame, parts: pd.DataFrame, order: list[str], baseline: str) -> list[str]:
     """Return what stands beside each bar: its length and what it does to the batch, or why none."""
     by_activation = rows.set_index("activation").to_dict("index")
     texts = []
     for activation in order:
         row = by_activation.get(activation)
-        if row is None:
-            texts.append("not measured")
-        elif row["status"] != "ok":
-            texts.append(f"failed: {row['status']}")
-        elif (activation, row["phase"]) not in parts.index:
-            texts.append("not counted")
+        if row is None or (activation, row["phase"]) not in parts.index:
+            texts.append(absence(rows, activation))
         else:
             text = _times(parts.loc[(activation, row["phase"])].sum())
-            texts.append(text + _batch(row) if row["phase"] == "training" else text)
+            texts.append(text + _batch(row, baseline) if row["phase"] == "training" else text)
     return texts
 
 
-def _batch(row: dict[Hashable, Any]) -> str:
+def _batch(row: dict[Hashable, Any], baseline: str) -> str:
     """Say by how much the samples that fit differ from the baseline's."""
-    kept, baseline = row["saved_for_backward_bytes"], row["baseline_saved_for_backward_bytes"]
-    if pd.isna(baseline) or not kept or not baseline:
+    kept, baselines = row["saved_for_backward_bytes"], row["baseline_saved_for_backward_bytes"]
+    if pd.isna(baselines) or not kept or not baselines:
         return ""
-    factor = kept / baseline
+    factor = kept / baselines
+    fits = f"{_times(max(factor, 1 / factor))} {'fewer' if factor > 1 else 'more'}"
     if 0.95 < factor < 1.05:
-        return ", fits as many samples"
-    return f", fits {_times(max(factor, 1 / factor))} {'fewer' if factor > 1 else 'more'} samples"
+        fits = "as many"
+    return f"; keeps {_times(factor)} {baseline}'s: fits {fits} samples"
 
 
 def _draw_baseline(axes: Axes, peak: float, baseline: str) -> None:
-    if np.isnan(peak):
-        return
     axes.axvline(peak, color=INK, linewidth=1.2, linestyle="--", label="baseline")
     axes.annotate(
         f"{baseline}: {_times(peak)}",
@@ -209,14 +206,15 @@ def _draw_legend(corner: Axes, bars: list[BarContainer], parts: pd.DataFrame) ->
     )
 
 
-def _explanation(baseline: str, phases: list[str]) -> str:
+def _explanation(baseline: str, peaks: dict[str, float]) -> str:
+    dashed = f" Dashed: {baseline}'s peak, without parameters." if max(peaks.values()) > 0 else ""
     training = (
         " Fewer samples: where what is kept from forward to backward decides the batch, its ratio "
-        f"to what {baseline} keeps is how many times fewer samples fit."
+        f"to what {baseline} keeps is how many times fewer samples fit, taken alone: in a network, "
+        "what a neighbour keeps anyway (the next convolution keeps its input) is not kept twice."
     )
     return (
         "How to read: a bar is the most that is allocated at once above the input and, in "
         "training, the output's gradient; parameters are added to it. Temporary: workspace and, "
-        f"in training, gradients. Dashed: {baseline}'s peak."
-        + (training if "training" in phases else "")
+        f"in training, gradients.{dashed}" + (training if "training" in peaks else "")
     )

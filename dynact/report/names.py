@@ -4,6 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
+import pandas as pd
+
+NO_FIGURE = "–"
 
 _DISPLAY = {
     "relu": "ReLU",
@@ -64,10 +67,21 @@ def resolution(height: int, width: int) -> str:
 
 def with_prefix(value: float, unit: str) -> str:
     """Return a quantity in two digits or more with a decimal prefix: 49 kB, 3.2 MB, 410 GB/s."""
-    power = min(max(int(np.floor(np.log10(value) / 3)), 0), 4) if value > 0 else 0
+    power = 0
+    # What would be rounded to 1000 has the next prefix.
+    while power < 4 and value / 1000**power >= 999.5:
+        power += 1
     scaled = value / 1000**power
     digits = 0 if scaled >= 9.95 or power == 0 else 1
     return f"{scaled:.{digits}f} {('', 'k', 'M', 'G', 'T')[power]}{unit}"
+
+
+def count_range(counts: "pd.Series[float]") -> str:
+    """Return the least and the most of several counts: 12, 12–14, or a dash for none."""
+    known = counts.dropna().astype(int)
+    if known.empty:
+        return NO_FIGURE
+    return "–".join(f"{end:,}" for end in sorted({known.min(), known.max()}))
 
 
 def cell_ratio(ratio: float) -> str:

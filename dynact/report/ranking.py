@@ -6,9 +6,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dynact.report.aggregate import geometric_means
+from dynact.report.missing import absence
 from dynact.report.names import display_name, display_names, ratio_with_interval, shortened
 from dynact.report.slices import describe
-from dynact.report.style import INK, PHASE_COLOURS, Page, nothing_to_draw, ratio_axis, styled
+from dynact.report.style import (
+    INK,
+    PHASE_COLOURS,
+    Page,
+    names_width,
+    nothing_to_draw,
+    ratio_axis,
+    styled,
+    texts_width,
+    write_beside,
+)
 
 # Lengths in inches.
 _LINE = 0.3
@@ -48,9 +59,9 @@ def overhead_ranking(rows: pd.DataFrame, caption: str = "") -> Figure:
     order = list(dict.fromkeys(means.index.get_level_values("activation")))
     names = {a: shortened(n, _LONGEST_NAME) for a, n in display_names(order).items()}
     numbers = {phase: _numbers(rows[rows["phase"] == phase], order) for phase in phases}
-    left = 0.35 + 0.085 * max(map(len, names.values()))
+    left = names_width(names.values())
     plot = _PLOT if len(phases) > 1 else 1.5 * _PLOT
-    gutter = 0.3 + 0.078 * max(len(text) for texts in numbers.values() for text in texts)
+    gutter = max(map(texts_width, numbers.values()))
     height = _LINE * len(order)
     partly = (
         "Behind a number: shapes measured / tried." if (means["ok"] < means["cases"]).any() else ""
@@ -79,16 +90,7 @@ def overhead_ranking(rows: pd.DataFrame, caption: str = "") -> Figure:
         axes.set_yticks(range(len(order)), [names[a] for a in order] if i == 0 else [])
         table = means.loc[phase].reindex(order)
         _draw_phase(axes, rows[rows["phase"] == phase], table, PHASE_COLOURS[phase])
-        for line, text in enumerate(numbers[phase]):
-            axes.annotate(
-                text,
-                (1.0, line),
-                xytext=(6, 0),
-                xycoords=axes.get_yaxis_transform(),
-                textcoords="offset points",
-                size=8.5,
-                va="center",
-            )
+        write_beside(axes, numbers[phase])
     return page.figure
 
 
@@ -97,16 +99,12 @@ def _numbers(rows: pd.DataFrame, order: list[str]) -> list[str]:
     means = geometric_means(rows).droplevel("phase").to_dict("index")
     texts = []
     for activation in order:
-        if activation not in means:
-            texts.append("not measured")
+        mean = means.get(activation)
+        if mean is None or mean["ok"] == 0:
+            texts.append(absence(rows, activation))
             continue
-        mean = means[activation]
         text = ratio_with_interval(mean["overhead"], mean["overhead_lo"], mean["overhead_hi"])
-        if mean["ok"] == 0:
-            text = "failed: " + ", ".join(
-                rows.loc[rows["activation"] == activation, "status"].unique()
-            )
-        elif mean["ok"] < mean["cases"]:
+        if mean["ok"] < mean["cases"]:
             text += f", {mean['ok']:.0f}/{mean['cases']:.0f}"
         texts.append(text)
     return texts

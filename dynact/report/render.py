@@ -82,11 +82,13 @@ def render(
     # One shape makes no picture of its own; the tables have it.
     parts = [main, *(part for part in others if part.shapes > 1)]
     captions = [_caption(part, environment, gates) for part in parts]
-    write = functools.partial(_write_figures, folder, figures, formats)
+    write = functools.partial(_write_figures, folder, formats)
     if len(parts) == 1:
-        return [*written, *write(main, captions[0])]
-    with ProcessPoolExecutor(min(len(parts), os.cpu_count() or 1)) as pool:
-        return [*written, *itertools.chain(*pool.map(write, parts, captions))]
+        return [*written, *write(figures, main, captions[0])]
+    # Each figure is a job of its own, those that take longest first: no core is long idle.
+    jobs = [([name], *part) for name in figures for part in zip(parts, captions, strict=True)]
+    with ProcessPoolExecutor(min(len(jobs), os.cpu_count() or 1)) as pool:
+        return [*written, *itertools.chain(*pool.map(write, *zip(*jobs, strict=True)))]
 
 
 def _check(kind: str, names: Sequence[str], known: Collection[str]) -> None:
@@ -101,7 +103,7 @@ def _check(kind: str, names: Sequence[str], known: Collection[str]) -> None:
 
 @styled
 def _write_figures(
-    folder: Path, figures: Sequence[str], formats: Sequence[str], part: Slice, caption: str
+    folder: Path, formats: Sequence[str], figures: Sequence[str], part: Slice, caption: str
 ) -> list[Path]:
     """Write the figures of one slice."""
     written = []

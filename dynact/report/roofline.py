@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FuncFormatter, NullLocator
 
 from dynact.report.aggregate import times_over_floor
-from dynact.report.missing import complete, omission
+from dynact.report.missing import complete, omission, understatement
 from dynact.report.names import cell_ratio, display_names, shortened, with_prefix
 from dynact.report.slices import describe, input_bytes
 from dynact.report.style import INK, Page, nothing_to_draw, series_looks, styled
@@ -23,9 +23,10 @@ _TOP = 0.1
 _AXIS_LABELS = 0.6
 _LEGEND_LINE = 0.21
 _LONGEST_NAME = 30
+_ROOF_LABEL = 1.9
 
 _NEEDED = ("flops", "traffic_floor_bytes", "time_ns")
-_LACKING = "arithmetic and bytes to draw"
+_LACKING = "counted arithmetic and bytes to draw"
 _MARKER_AREAS = (20.0, 75.0)  # of the smallest and the largest input, in points²
 
 
@@ -68,11 +69,11 @@ def roofline(rows: pd.DataFrame, caption: str = "") -> Figure:
         + ("floor unknown" if np.isnan(distance) else cell_ratio(distance))
         for a, distance in distances.items()
     }
-    height = max(_PLOT[1], _LEGEND_LINE * (len(labels) + 3))
+    height = max(_PLOT[1], _LEGEND_LINE * (len(labels) + 5))
     page = Page(
         title,
-        [_explanation(phase), omission(rows, drawn, _LACKING), caption],
-        width=_LEFT + _PLOT[0] + 0.65 + max(1.6, 0.075 * max(map(len, labels.values()))),
+        [_explanation(phase), understatement(rows), omission(rows, drawn, _LACKING), caption],
+        width=_LEFT + _PLOT[0] + 0.65 + max(1.7, 0.075 * max(map(len, labels.values()))),
         body=_TOP + height + _AXIS_LABELS,
     )
     axes = page.axes(_LEFT, _TOP, _PLOT[0], height)
@@ -88,7 +89,7 @@ def roofline(rows: pd.DataFrame, caption: str = "") -> Figure:
     corner.set_axis_off()
     corner.legend(
         handles=handles,
-        title="time / least time\n(median over shapes)",
+        title="larger marks: larger inputs\n\ntime / least time\n(median over shapes)",
         title_fontsize=8.5,
         alignment="left",
         loc="upper left",
@@ -107,11 +108,12 @@ def _explanation(phase: str) -> str:
         "distance under a slanted roof is right all the same, as the FLOPs cancel."
     )
     return (
-        "How to read: a point is a case, larger for a larger input. Its distance under its roof "
-        "is how many times longer it takes than the least this device needs. Slanted roofs: the "
-        "bytes that must be moved, at the rate at which this device copies a tensor of the "
-        "input's size (caches make it differ; drawn for the smallest and the largest); flat roof: "
-        "the rate of its matrix product." + (training if phase == "training" else "")
+        "How to read: a point is a case. Its distance under its roof is how many times longer it "
+        "takes than the least this device needs. Slanted roofs: the bytes that must be moved, at "
+        "the rate of the fastest copy measured of a tensor of the input's size or larger; drawn "
+        "for the smallest and the largest input. A point above the lower one is of a smaller "
+        "input, whose own roof is higher. Flat roof: the rate of this device's matrix product."
+        + (training if phase == "training" else "")
     )
 
 
@@ -122,13 +124,16 @@ def _bandwidths(rows: pd.DataFrame) -> "pd.Series[float]":
 
 
 def _scale(axes: Axes, rows: pd.DataFrame, bandwidths: "pd.Series[float]", peak: float) -> None:
-    # A decade beyond the ridges on either side: both kinds of roof are seen, and labels fit.
     ridges = (peak / bandwidths).dropna()
-    left = min([rows["intensity"].min() / 2, *(ridges / 10)])
-    right = max([rows["intensity"].max() * 2, *(ridges * 10)])
+    right = max([rows["intensity"].max() * 2, *(ridges * 4)])
+    first = min([rows["intensity"].min() / 1.4, *ridges])
+    # Left of all points there is room for the labels of the slanted roofs.
+    share = _ROOF_LABEL / _PLOT[0] if len(bandwidths) else 0.0
+    left = first * (first / right) ** (share / (1 - share))
+    bottom = min([rows["rate"].min() / 2, *(bandwidths * left / 3)])
     # fmin and nanmax pass over a peak that was not measured.
     top = np.nanmax([rows["rate"].max(), peak, *np.fmin(peak, bandwidths * right)]) * 2.5
-    axes.set(xscale="log", yscale="log", xlim=(left, right), ylim=(rows["rate"].min() / 2, top))
+    axes.set(xscale="log", yscale="log", xlim=(left, right), ylim=(bottom, top))
     axes.set_xlabel("arithmetic intensity: FLOP per byte that must be moved")
     axes.set_ylabel("arithmetic rate (FLOP/s)")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -168,11 +173,10 @@ def _draw_roofs(
         # The faster one's label stands above its line and the slower one's below: never on both.
         above = rate == bandwidths.max()
         axes.annotate(
-            f"copy of {with_prefix(size, 'B')}: {with_prefix(rate, 'B/s')}",
-            (ridge, ridge * rate),
-            xytext=(-12, 0) if above else (-4, -10),
+            f"inputs of {with_prefix(size, 'B')}: {with_prefix(rate, 'B/s')}",
+            (left, left * rate),
+            xytext=(4, 6) if above else (12, -4),
             textcoords="offset points",
-            ha="right",
             va="bottom" if above else "top",
             rotation=slope,
             rotation_mode="anchor",

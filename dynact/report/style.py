@@ -129,6 +129,30 @@ class Page:
         )
 
 
+def names_width(names: Iterable[str]) -> float:
+    """Return the inches that the names of lines take, left of a plot."""
+    return 0.35 + 0.085 * max(map(len, names))
+
+
+def texts_width(texts: Iterable[str]) -> float:
+    """Return the inches that `write_beside` takes, right of a plot."""
+    return 0.3 + 0.078 * max(map(len, texts))
+
+
+def write_beside(axes: Axes, texts: Iterable[str]) -> None:
+    """Write a text beside the right end of each line 0, 1, … of a plot."""
+    for line, text in enumerate(texts):
+        axes.annotate(
+            text,
+            (1.0, line),
+            xytext=(6, 0),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords="offset points",
+            size=8.5,
+            va="center",
+        )
+
+
 def series_looks(activations: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return what tells each activation's line or points apart, the same in every figure."""
     return {

@@ -9,8 +9,9 @@ import pandas as pd
 from dynact.report.aggregate import geometric_means
 from dynact.report.costs import ceilings, costs, uncounted
 from dynact.report.efficiency import efficiency
-from dynact.report.markdown import LONGEST_MESSAGE, NO_FIGURE, escaped, table
+from dynact.report.markdown import LONGEST_MESSAGE, escaped, table
 from dynact.report.names import (
+    NO_FIGURE,
     display_name,
     display_names,
     ratio_digits,

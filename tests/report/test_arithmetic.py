@@ -5,8 +5,6 @@ from matplotlib.container import BarContainer
 
 from dynact.report.figures import arithmetic
 
-ELEMENTS = 8 * 128 * 28 * 28
-
 
 def bars_of(figure):
     containers = [c for c in figure.axes[0].containers if isinstance(c, BarContainer)]
@@ -59,7 +57,11 @@ def test_the_legend_stays_short_and_nothing_is_lost(make_rows):
     figure = arithmetic(counted(make_rows(("frelu", "silu")), frelu=many, silu={"silu": 2}))
     entries = [t.get_text() for t in figure.axes[1].get_legend().get_texts()]
     assert len(entries) <= 9 + 1
-    assert entries[-2:] == ["other", "what fvcore reports\nby default"]
+    assert entries[-1] == "what fvcore reports\nby default"
+    assert (
+        " ".join(entries[-2].split())
+        == "other: operator_7, operator_8, operator_9, operator_10, operator_11"
+    )
     assert np.sum(list(bars_of(figure).values()), axis=0)[-1] == pytest.approx(sum(many.values()))
     looks = [
         (bar[0].get_facecolor(), bar[0].get_hatch())
@@ -92,6 +94,11 @@ def test_a_bar_that_dwarfs_the_others_runs_off_the_axis(make_rows):
     breaks = [t.xy[1] for t in figure.axes[0].texts if t.get_text() == "≫"]
     assert breaks == [names_of(figure).index("Maxout")]
     assert texts_of(figure)["Maxout"].startswith("2,049 ")
+    # A bar of more than one in twenty can still be read beside the largest.
+    rows = counted(rows, maxout={"conv": 19 * 21})
+    assert arithmetic(rows).axes[0].get_xlim()[1] > 19 * 21
+    rows = counted(rows, maxout={"conv": 21 * 21})
+    assert arithmetic(rows).axes[0].get_xlim()[1] < 25
 
 
 def test_a_line_without_a_bar_says_why(make_rows, fail):
@@ -107,8 +114,45 @@ def test_a_line_without_a_bar_says_why(make_rows, fail):
 def test_uncounted_operators_are_said(make_rows):
     rows = make_rows()
     assert "Not all counted" not in arithmetic(rows).texts[1].get_text()
-    rows.loc[rows["activation"] == "frelu", "uncounted_ops"] = "fft"
-    assert "Not all counted: FReLU." in " ".join(arithmetic(rows).texts[1].get_text().split())
+    rows.loc[rows["activation"] == "frelu", "uncounted_ops"] = "aten::fft, aten::cumsum"
+    figure = arithmetic(rows)
+    notes = " ".join(figure.texts[1].get_text().split())
+    assert "FLOPs of FReLU lack aten::fft, aten::cumsum: there are more than shown." in notes
+    at_least = {name: text.startswith("≥ ") for name, text in texts_of(figure).items()}
+    assert at_least == {"PReLU": False, "FReLU": True, "DY-ReLU-B": False}
+
+
+def test_kindred_operators_are_one(make_rows):
+    rows = counted(
+        make_rows(("frelu", "dyrelu_b", "funnel_maxpool", "funnel_avgpool")),
+        frelu={"conv": 18, "maximum": 1},
+        dyrelu_b={"mul": 2, "max": 1, "maximum": 3},
+        funnel_maxpool={"max_pool2d": 8, "maximum": 1},
+        funnel_avgpool={"avg_pool2d": 9, "maximum": 1},
+    )
+    figure = arithmetic(rows)
+    assert names_of(figure) == ["DY-ReLU-B", "Funnel max-pool", "Funnel avg-pool", "FReLU"]
+    bars = bars_of(figure)
+    assert bars["max"] == pytest.approx([4, 1, 1, 1])
+    assert bars["pooling"] == pytest.approx([0, 8, 9, 0])
+
+
+def test_the_largest_part_of_a_bar_has_its_own_colour_however_rare(make_rows):
+    common = {f"operator_{i}": 20 - i for i in range(9)}
+    rows = counted(
+        make_rows(("frelu", "dyrelu_b", "se")),
+        frelu=common,
+        dyrelu_b=common,
+        se={"rare": 3, "operator_8": 2},
+    )
+    assert bars_of(arithmetic(rows))["rare"] == pytest.approx([3, 0, 0])
+
+
+def test_a_compiled_slice_says_what_was_counted(make_rows):
+    rows = make_rows()
+    for mode, said in (("eager", False), ("compile", True)):
+        notes = arithmetic(rows.assign(mode=mode)).texts[1].get_text()
+        assert ("Counted on the plain formulation, not the compiled one." in notes) == said
 
 
 def test_a_layer_without_arithmetic_is_a_line(make_rows):

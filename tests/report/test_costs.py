@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dynact.report.aggregate import cost_ratios, times_over_floor
-from dynact.report.costs import costs
+from dynact.report.costs import costs, uncounted
 from dynact.report.slices import slices
 
 
@@ -54,6 +54,32 @@ def test_what_is_missing_is_a_dash(make_rows, fail):
     assert [column for column, cell in cells["PReLU"].items() if cell == "–"] == [
         *("parameters", "FLOPs (× ReLU)", "time ÷ floor"),
     ]
+
+
+def test_a_compiled_run_says_what_was_counted(make_rows):
+    for mode, said in (("eager", False), ("compile", True)):
+        text = costs(slices(make_rows().assign(mode=mode))[0])
+        assert ("Counted on the plain formulation, not the compiled one." in text) == said
+
+
+def test_arithmetic_that_is_not_all_counted_is_a_least(make_rows):
+    rows = make_rows(("prelu", "frelu"), (32,), (7,), ("inference",))
+    rows["flops"] = 0
+    rows.loc[rows["activation"] == "frelu", "uncounted_ops"] = "aten::cumsum"
+    cells = table_of(costs(slices(rows)[0]), "Inference")
+    assert {a: c["FLOPs (× ReLU)"] for a, c in cells.items()} == {"PReLU": "0", "FReLU": "≥ 0"}
+
+
+def test_counts_that_are_missing_without_a_word_are_listed(make_rows, uncount):
+    rows = make_rows(("prelu", "frelu", "se"), phases=("inference",))
+    assert uncounted(rows) == ""
+    rows.loc[[4, 6], ["flops", "kernels"]] = None
+    rows.loc[8, "flops"] = None
+    rows.loc[8, "message"] = "arithmetic not counted: no way"
+    *_, first, second = uncounted(rows).split("\n")
+    assert first == "| FReLU | inference | – | 2 | not counted: flops, kernels |"
+    assert second == "| SE | inference | – | 1 | arithmetic not counted: no way |"
+    assert uncounted(uncount(rows).assign(message="")) == ""
 
 
 def test_ratios_are_geometric_means_and_0_or_nothing_where_they_must_be(make_rows):

@@ -68,12 +68,38 @@ def test_text_has_the_sum_and_what_it_does_to_the_batch(make_rows):
     texts = [t.get_text() for t in panels(figure)["training"].texts]
     assert texts == [
         "ReLU: 2.0×",
-        "2.0×, fits 2.0× more samples",
-        "6.5×, fits as many samples",
-        "8.0×, fits 3.0× fewer samples",
+        "2.0×; keeps 0.5× ReLU's: fits 2.0× more samples",
+        "6.5×; keeps 1.0× ReLU's: fits as many samples",
+        "8.0×; keeps 3.0× ReLU's: fits 3.0× fewer samples",
     ]
     assert names_of(figure) == ["PReLU", "FReLU", "DY-ReLU-B"]
-    assert "fewer samples fit" in " ".join(figure.texts[1].get_text().split())
+    notes = " ".join(figure.texts[1].get_text().split())
+    assert "fewer samples fit, taken alone: in a network," in notes
+    assert "is not kept twice" in notes
+
+
+def test_nearly_as_much_fits_as_many(make_rows):
+    rows = make_rows(("prelu",), (32,), (7,), ("training",))
+    for factor, text in ((1.04, "as many"), (0.96, "as many"), (0.9, "1.1× more")):
+        rows["saved_for_backward_bytes"] = factor * rows["baseline_saved_for_backward_bytes"]
+        assert f"fits {text} samples" in panels(memory(rows))["training"].texts[-1].get_text()
+
+
+def test_legend_has_only_parts_that_occur(make_rows):
+    def legend(rows):
+        (found,) = [axes.get_legend() for axes in memory(rows).axes if axes.get_legend()]
+        return [text.get_text() for text in found.get_texts()]
+
+    rows = make_rows(("prelu", "frelu"), (32,), (7,), ("training",))
+    assert legend(rows) == PARTS
+    assert legend(rows.assign(parameters=0, saved_for_backward_bytes=0)) == ["output", "temporary"]
+
+
+def test_a_compiled_slice_says_what_was_counted(make_rows):
+    rows = make_rows()
+    for mode, said in (("eager", False), ("compile", True)):
+        notes = memory(rows.assign(mode=mode)).texts[1].get_text()
+        assert ("Counted on the plain formulation, not the compiled one." in notes) == said
 
 
 def test_the_baselines_peak_is_a_line(make_rows):
@@ -81,6 +107,15 @@ def test_the_baselines_peak_is_a_line(make_rows):
     for phase, peak in (("inference", 1.0), ("training", 2.0)):
         (line,) = [line for line in axes[phase].lines if line.get_label() == "baseline"]
         assert list(line.get_xdata()) == pytest.approx([peak, peak])
+
+
+@pytest.mark.parametrize("peak", [0, None])
+def test_a_baseline_that_allocates_nothing_has_no_line(make_rows, peak):
+    rows = make_rows()
+    assert "Dashed: ReLU's peak, without parameters." in memory(rows).texts[1].get_text()
+    figure = memory(rows.assign(baseline_peak_bytes=peak))
+    assert not any(axes.lines for axes in panels(figure).values())
+    assert "Dashed" not in figure.texts[1].get_text()
 
 
 def test_a_line_without_a_bar_says_why(make_rows, fail):

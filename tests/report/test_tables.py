@@ -155,11 +155,11 @@ def test_efficiency_by_hand(make_rows, environment):
     assert spent.wall_s == 40.0  # 30 + 10
     assert spent.timing_s == 11.0  # 3 + 2 + 6
     assert spent.ceilings_s == 1.25
-    assert spent.startup_s == 11.75  # (20 − 5 − 8) + (10 − 4 − 1.25)
+    assert spent.startup_s == 11.25  # (20 − 5 − 0.5 − 8) + (10 − 4 − 1.25)
     assert spent.counting_s == 2.0  # 0.5 + 1.5
-    assert spent.setup_s == 10.0  # (5 + 6 + 4 + 8) − 11 − 2
-    # 40 − 11 − 11.75 − 10 − 2 − 1.25: session a's second case took 10 s, of which 6 in it.
-    assert spent.rest_s == 4.0
+    assert spent.setup_s == 12.0  # (5 + 6 + 4 + 8) − 11
+    # 40 − 11 − 11.25 − 12 − 2 − 1.25: session a's second case took 10 s, of which 7.5 in it.
+    assert spent.rest_s == 2.5
     summary = summary_markdown(rows, environment, gates, rates)
     assert "27.5% of the sweep's wall time" in summary
     assert ["counting", "2.0 s", "5.0%"] in [
