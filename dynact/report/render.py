@@ -9,11 +9,13 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from PIL import Image
 
 from dynact import results
 from dynact.report.figures import FIGURES
@@ -21,14 +23,35 @@ from dynact.report.slices import Slice, slices
 from dynact.report.style import styled
 from dynact.report.tables import gate_failed, summary_markdown, write_csv
 
-# A date in the file would make two renderings of the same rows differ.
-_CANVASES: dict[str, tuple[Callable[[Figure], Any], dict[str, None]]] = {
-    "png": (FigureCanvasAgg, {}),
-    "svg": (FigureCanvasSVG, {"Date": None}),
-    "pdf": (FigureCanvasPdf, {"CreationDate": None}),
-}
-FORMATS = tuple(_CANVASES)
 _DOTS_PER_INCH = 120
+
+
+def _write_png(figure: Figure, path: Path) -> None:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    image = Image.fromarray(pixels).convert("RGB")
+    # Figures have few colours: with a palette the file is a quarter as large.
+    palette = image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    palette.save(path, optimize=True, dpi=(_DOTS_PER_INCH, _DOTS_PER_INCH))
+
+
+def _write_svg(figure: Figure, path: Path) -> None:
+    # A date in the file would make two renderings of the same rows differ.
+    FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None})  # type: ignore[no-untyped-call]
+
+
+def _write_pdf(figure: Figure, path: Path) -> None:
+    FigureCanvasPdf(figure).print_pdf(path, metadata={"CreationDate": None})  # type: ignore[no-untyped-call]
+
+
+# Not Figure.savefig, which draws twice, the first time to measure what needs no measuring.
+_WRITERS: dict[str, Callable[[Figure, Path], None]] = {
+    "png": _write_png,
+    "svg": _write_svg,
+    "pdf": _write_pdf,
+}
+FORMATS = tuple(_WRITERS)
 
 
 class ChoiceError(ValueError):
@@ -111,9 +134,7 @@ def _write_figures(
         for suffix in formats:
             path = folder / f"{name}.{suffix}"
             figure.set_dpi(_DOTS_PER_INCH)
-            canvas, metadata = _CANVASES[suffix]
-            # Figure.savefig would draw twice, the first time to measure what needs no measuring.
-            getattr(canvas(figure), f"print_{suffix}")(path, metadata=metadata)
+            _WRITERS[suffix](figure, path)
             written.append(path)
     return written
 
