@@ -1,4 +1,4 @@
-"""Draw the overhead figures of a run and write its tables."""
+"""Draw the overhead figures of a run and write its tables, its page and its dashboards."""
 
 import argparse
 import os
@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT))
 from dynact import results  # noqa: E402
 from dynact.report.figures import FIGURES  # noqa: E402
 from dynact.report.render import FORMATS, ChoiceError, render  # noqa: E402
+from dynact.report.tensorboard import write_dashboards  # noqa: E402
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,6 +44,7 @@ def main() -> None:
     try:
         folder = results.find_run(options.run, ROOT / "reports")
         written = render(folder, options.figures, options.format)
+        written.append(write_dashboards(folder))
     except (results.RunNotFoundError, ChoiceError) as error:
         parser.error(str(error))
     except OSError as error:

@@ -59,6 +59,8 @@ def test_it_draws_the_latest_run_and_prints_what_it_wrote(checkout):
         "reports/latest/figures/memory.svg",
         "reports/latest/figures/promise.svg",
         "reports/latest/figures/arithmetic.svg",
+        "reports/latest/index.html",
+        "reports/latest/tensorboard",
     ]
     assert all((checkout / line).stat().st_size > 0 for line in done.stdout.splitlines())
     assert not (checkout / "reports/monday/figures").exists()

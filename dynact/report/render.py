@@ -19,9 +19,11 @@ from PIL import Image
 
 from dynact import results
 from dynact.report.figures import FIGURES
+from dynact.report.page import write_page
 from dynact.report.slices import Slice, slices
 from dynact.report.style import styled
 from dynact.report.tables import gate_failed, summary_markdown, write_csv
+from dynact.report.traced import TRACED, Traces, load_traces
 
 _DOTS_PER_INCH = 120
 
@@ -61,14 +63,14 @@ class ChoiceError(ValueError):
 def render(
     run_folder: Path, figures: Sequence[str] | None = None, formats: Sequence[str] = ("png", "svg")
 ) -> list[Path]:
-    """Draw the figures of a run and write its table and summary, from its stored rows alone.
+    """Draw the figures of a run and write its table, summary and page, from what is stored.
 
     Parameters
     ----------
     run_folder
-        Holds rows.jsonl and environment.json; gets figures/, table.csv and summary.md.
+        Holds rows.jsonl and environment.json; gets figures/, table.csv, summary.md and index.html.
     figures
-        Names out of ``FIGURES``; all of them by default.
+        Names out of ``FIGURES`` and, where steps were traced, ``TRACED``; all by default.
     formats
         Names out of ``FORMATS``.
 
@@ -84,8 +86,12 @@ def render(
     results.RunNotFoundError
         If the folder is not a run, or one without rows.
     """
-    figures = list(FIGURES) if figures is None else list(figures)
-    _check("figure", figures, FIGURES)
+    traces = load_traces(run_folder)
+    known = {**FIGURES, **(TRACED if traces is not None else {})}
+    asked = list(known if figures is None else figures)
+    _check("figure", asked, known)
+    figures = [name for name in asked if name in FIGURES]
+    traced = [name for name in asked if name in TRACED]
     _check("format", formats, FORMATS)
     rows = results.load(run_folder)
     if rows.empty:
@@ -107,11 +113,15 @@ def render(
     captions = [_caption(part, environment, gates) for part in parts]
     write = functools.partial(_write_figures, folder, formats)
     if len(parts) == 1:
-        return [*written, *write(figures, main, captions[0])]
-    # Each figure is a job of its own, those that take longest first: no core is long idle.
-    jobs = [([name], *part) for name in figures for part in zip(parts, captions, strict=True)]
-    with ProcessPoolExecutor(min(len(jobs), os.cpu_count() or 1)) as pool:
-        return [*written, *itertools.chain(*pool.map(write, *zip(*jobs, strict=True)))]
+        written += write(figures, main, captions[0])
+    else:
+        # Each figure is a job of its own, those that take longest first: no core is long idle.
+        jobs = [([name], *part) for name in figures for part in zip(parts, captions, strict=True)]
+        with ProcessPoolExecutor(max(1, min(len(jobs), os.cpu_count() or 1))) as pool:
+            written += itertools.chain(*pool.map(write, *zip(*jobs, strict=True)))
+    if traces is not None:
+        written += _write_traced(folder, formats, traced, traces, captions[0])
+    return [*written, write_page(run_folder, rows, environment, gates)]
 
 
 def _check(kind: str, names: Sequence[str], known: Collection[str]) -> None:
@@ -131,12 +141,27 @@ def _write_figures(
     """Write the figures of one slice."""
     written = []
     for name, figure in _draw(part, figures, caption):
-        for suffix in formats:
-            path = folder / f"{name}.{suffix}"
-            figure.set_dpi(_DOTS_PER_INCH)
-            _WRITERS[suffix](figure, path)
-            written.append(path)
+        written += _write(folder, formats, name, figure)
     return written
+
+
+@styled
+def _write_traced(
+    folder: Path, formats: Sequence[str], figures: Sequence[str], traces: Traces, caption: str
+) -> list[Path]:
+    """Write the figures of what was traced."""
+    written = []
+    for name in figures:
+        written += _write(folder, formats, name, TRACED[name](traces, caption))
+    return written
+
+
+def _write(folder: Path, formats: Sequence[str], name: str, figure: Figure) -> list[Path]:
+    figure.set_dpi(_DOTS_PER_INCH)
+    paths = [folder / f"{name}.{suffix}" for suffix in formats]
+    for path, suffix in zip(paths, formats, strict=True):
+        _WRITERS[suffix](figure, path)
+    return paths
 
 
 def _draw(part: Slice, figures: Sequence[str], caption: str) -> Iterator[tuple[str, Figure]]:

@@ -41,6 +41,7 @@ def test_render_writes_figures_table_and_summary(make_rows, environment, tmp_pat
     assert {p.relative_to(run).as_posix() for p in written} == {
         "table.csv",
         "summary.md",
+        "index.html",
         *(f"figures/{stem}.svg" for stem in stems),
     }
     assert all(path.stat().st_size > 0 for path in written)
@@ -52,6 +53,7 @@ def test_render_draws_what_was_asked_for(make_rows, environment, tmp_path):
     written = render(run, ["time_scaling"], ("png", "pdf"))
     assert {p.name for p in written} == {
         "table.csv", "summary.md", "time_scaling_training.png", "time_scaling_training.pdf",
+        "index.html",
     }  # fmt: skip
     assert (run / "figures/time_scaling_training.png").read_bytes().startswith(b"\x89PNG")
     assert (run / "figures/time_scaling_training.pdf").read_bytes().startswith(b"%PDF")
@@ -72,14 +74,15 @@ def test_two_processes_write_the_same_bytes(make_rows, environment, fail, tmp_pa
             {str(p.relative_to(run)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
         )
     assert digests[0] == digests[1]
-    assert len(digests[0]) == 2 * 10 * 3 + 2 + 3  # figures, tables, what was stored
+    # figures, tables and page, what was stored; report, activations and trials for TensorBoard
+    assert len(digests[0]) == 2 * 10 * 3 + 3 + 3 + 1 + 3 + 47
 
 
 def test_a_run_without_an_ok_row_is_rendered(make_rows, environment, fail, tmp_path):
     rows = make_rows(phases=("inference",))
     run = write_run(tmp_path / "run", fail(rows, range(12), "oom", "x"), environment)
     written = render(run, formats=("png",))
-    assert len(written) == 2 + len(FIGURES)
+    assert len(written) == 3 + len(FIGURES)
     assert all(path.stat().st_size > 0 for path in written)
 
 

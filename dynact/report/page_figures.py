@@ -1,0 +1,127 @@
+"""The figures of a run's main slice, with what a reader needs to read each of them."""
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from dynact.report.names import display_names
+from dynact.report.slices import Slice, describe
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What stands around a figure, whatever the run."""
+
+    heading: str
+    reading: str
+    shows: str
+    """What one sees, for someone who does not."""
+
+
+EXPLANATIONS = {
+    "overhead_ranking": Explanation(
+        "Overhead over all shapes",
+        "A diamond is an activation’s mean over the shapes, a dot one shape; 2× takes twice as "
+        "long as the baseline.",
+        "Overhead of each activation on a log scale, a panel for each phase",
+    ),
+    "promise": Explanation(
+        "What counting promises, and what the clock says",
+        "The band reaches from the arithmetic to the measured time: where it is long, FLOPs do "
+        "not tell the cost.",
+        "FLOPs, bytes moved and time of each activation as multiples of the baseline’s",
+    ),
+    "overhead_heatmap": Explanation(
+        "Overhead at every shape",
+        "A cell is one shape: the darker the red, the dearer; look along a row for channels, "
+        "along a column for resolution.",
+        "A heat map of the overhead over channels and resolution for each activation",
+    ),
+    "time_scaling": Explanation(
+        "Time against resolution",
+        "Parallel lines keep their ratio at every size; lines that are flat at the left are paid "
+        "per call, not per pixel.",
+        "Time against the number of positions, a panel for each channel count, a line for each "
+        "activation and the baseline",
+    ),
+    "roofline": Explanation(
+        "Distance from the device’s limits",
+        "A point is a case: the farther below its roof, the more time goes into something other "
+        "than the bytes and FLOPs that are needed.",
+        "Arithmetic rate against arithmetic intensity of each case, under the device’s measured "
+        "roofs",
+    ),
+    "memory": Explanation(
+        "Memory at the largest input",
+        "A bar is the most that is allocated at once; what is kept for backward decides how many "
+        "samples fit.",
+        "Stacked bars of the memory each activation needs, by what it is for",
+    ),
+    "arithmetic": Explanation(
+        "Where the arithmetic goes",
+        "A bar is all FLOPs for one input element by operator; the black mark is what fvcore "
+        "reports by default.",
+        "Stacked bars of the FLOPs of each activation, by operator",
+    ),
+    "time_by_operator": Explanation(
+        "Where the time of a training step goes",
+        "A bar is one step’s operators, forward and backward apart; the profiler adds to each.",
+        "Stacked bars of the time of one training step by operator, a bar for each activation",
+    ),
+    "step_timeline": Explanation(
+        "One training step, operator by operator",
+        "A block is one operator, its colour the kind of work; blanks are time between operators.",
+        "A strip of one training step for each activation, on a common time axis",
+    ),
+    "step_memory": Explanation(
+        "Memory over one training step",
+        "The dashed line is what is held when the forward pass is over: output and what is kept.",
+        "Allocated bytes over one training step, a panel for each activation",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """One embedded figure."""
+
+    heading: str
+    reading: str
+    alternative: str
+    png: str
+    """In base64."""
+    width: int
+    height: int
+
+
+def page_figures(run_folder: Path, main: Slice) -> list[PageFigure]:
+    """Return the main slice's figures that are there as PNG and not older than the rows."""
+    phases = [str(phase) for phase in sorted(main.rows["phase"].unique())]
+    which = ", ".join(display_names(main.rows["activation"]).values())
+    # One from before the run went on would contradict the tables beside it.
+    measured = (run_folder / "rows.jsonl").stat().st_mtime
+    figures = []
+    for name, explanation in EXPLANATIONS.items():
+        for phase in ("", *phases):
+            path = run_folder / "figures" / f"{name}{'_' * bool(phase)}{phase}.png"
+            if path.is_file() and path.stat().st_mtime >= measured:
+                figures.append(_figure(path, explanation, phase, describe(main.rows), which))
+    return figures
+
+
+def _figure(
+    path: Path, explanation: Explanation, phase: str, setting: str, which: str
+) -> PageFigure:
+    with Image.open(path) as image:
+        width, height = image.size
+    where = f"{phase}, {setting}" if phase else setting
+    return PageFigure(
+        f"{explanation.heading}, {phase}" if phase else explanation.heading,
+        explanation.reading,
+        f"{explanation.shows} ({where}). Activations: {which}.",
+        base64.b64encode(path.read_bytes()).decode("ascii"),
+        width,
+        height,
+    )

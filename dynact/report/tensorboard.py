@@ -1,0 +1,215 @@
+"""A run for TensorBoard's own dashboards: HParams, Scalars, Images and Text."""
+
+import re
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+from PIL import Image
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+
+# Not its module ``api``, which offers the same and imports TensorFlow.
+from tensorboard.plugins.hparams import summary_v2 as hparams
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from tensorboard.plugins.scalar.summary import scalar_pb
+from tensorboard.plugins.text.summary import text_pb
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from dynact import results
+from dynact.cases import CASE_FIELDS
+from dynact.report.markdown import escaped, table
+from dynact.report.names import NO_FIGURE, with_prefix
+from dynact.report.slices import slices
+from dynact.timing import format_ns
+
+FOLDERS = ("report", "activations", "trials")
+METRICS = {
+    "overhead": "time / the baseline's",
+    "time_us": "median time of one call, µs",
+    "peak_mib": "most memory at once above input and parameters, MiB",
+    "kept_mib": "memory kept from forward to backward, MiB",
+    "flops": "FLOPs of one forward pass",
+    "times_floor": "time / the least that memory and arithmetic allow",
+}
+# Sorts behind the curves, which are what the Scalars dashboard is opened for.
+_TRIAL = "trial/"
+
+
+def write_dashboards(run_folder: Path) -> Path:
+    """Write what TensorBoard shows of a run, in place of what was written before.
+
+    Parameters
+    ----------
+    run_folder
+        Holds rows.jsonl and environment.json and, where they are to be shown, figures/*.png,
+        summary.md and traces/kernels.csv.
+
+    Returns
+    -------
+    Path
+        The folder for ``tensorboard --logdir``. Its ``FOLDERS`` hold what was written: figures
+        and texts, the curves of each activation, the figures of each case. Whatever else lies
+        there, such as traces, is left alone. The same run folder gives the same bytes.
+
+    Raises
+    ------
+    results.RunNotFoundError
+        If the folder is not a run.
+    """
+    rows = results.load(run_folder)
+    ok = _with_metrics(rows[rows["status"] == "ok"])
+    environment = results.load_environment(run_folder)
+    time = datetime.fromisoformat(environment["started"]).timestamp()
+
+    logdir = run_folder / "tensorboard"
+    report, activations, trials = (logdir / name for name in FOLDERS)
+    for folder in (report, activations, trials):
+        if folder.exists():
+            shutil.rmtree(folder)
+    _write(report, time, _report(run_folder, ok, environment, time))
+    for activation, points in _curves(ok).items():
+        _write(activations / _folder_name(activation), time, points)
+    for row in ok.to_dict("records"):
+        _write(trials / _folder_name(row["case_id"]), time, [(0, _trial(row, time))])
+    return logdir
+
+
+def _with_metrics(ok: pd.DataFrame) -> pd.DataFrame:
+    time = ok["time_ns"].astype(float)
+    # What need not move or compute anything is no multiple of its floor.
+    floor = ok["floor_time_ns"].astype(float).replace(0.0, float("nan"))
+    return ok.assign(
+        time_us=time / 1e3,
+        peak_mib=ok["peak_bytes"].astype(float) / 2**20,
+        kept_mib=ok["saved_for_backward_bytes"].astype(float) / 2**20,
+        times_floor=time / floor,
+    )
+
+
+def _report(
+    run_folder: Path, ok: pd.DataFrame, environment: dict[str, Any], time: float
+) -> Iterator[tuple[int, Summary]]:
+    """Yield what belongs to the run as a whole."""
+    if len(ok):
+        yield 0, _experiment(ok, time)
+    for path in sorted((run_folder / "figures").glob("*.png")):
+        yield 0, _image(path)
+    yield 0, _text("environment", _environment(environment))
+    summary, kernels = run_folder / "summary.md", run_folder / "traces/kernels.csv"
+    if summary.is_file():
+        yield 0, _text("summary", summary.read_text(encoding="utf-8"))
+    if kernels.is_file():
+        for case_id, rows in pd.read_csv(kernels).groupby("case_id", sort=False):
+            yield 0, _text(f"kernels/{case_id}", _kernels(rows))
+
+
+def _experiment(ok: pd.DataFrame, time: float) -> Summary:
+    """Declare the axes with the values that occur: those are what the dashboard can filter by."""
+    axes = [hparams.HParam(axis, _Values(ok[axis].unique().tolist())) for axis in CASE_FIELDS]
+    metrics = [
+        hparams.Metric(f"{_TRIAL}{name}", display_name=name, description=description)
+        for name, description in METRICS.items()
+    ]
+    return hparams.hparams_config_pb(axes, metrics, time_created_secs=time)
+
+
+class _Values(hparams.Discrete):  # type: ignore[misc]
+    """The values that an axis has in this run."""
+
+    def update_hparam_info(self, hparam_info: Any) -> None:
+        """Describe the axis to the dashboard, which shows first, or only, those that vary."""
+        super().update_hparam_info(hparam_info)
+        hparam_info.differs = len(self.values) > 1
+
+
+def _image(path: Path) -> Summary:
+    # Encoded already: TensorBoard's own image summary wants pixels, and would encode them again.
+    with Image.open(path) as image:
+        width, height = image.size
+    content = Summary.Image(width=width, height=height, encoded_image_string=path.read_bytes())
+    return Summary(value=[Summary.Value(tag=path.stem, image=content)])
+
+
+def _text(tag: str, markdown: str) -> Summary:
+    # Python-Markdown, which TensorBoard uses, has no meaning for $ and ~, so no escape either.
+    return text_pb(tag, re.sub(r"\\([$~])", r"\1", markdown))
+
+
+def _environment(environment: dict[str, Any]) -> str:
+    known = pd.json_normalize(environment).iloc[0].dropna()
+    lines = [[escaped(str(what)), escaped(str(value))] for what, value in known.items()]
+    return table(["what", "value"], lines)
+
+
+def _kernels(rows: pd.DataFrame) -> str:
+    lines = [
+        [
+            escaped(str(row["kernel"])),
+            escaped(str(row["kind"])),
+            escaped(str(row["part"])),
+            f"{row['calls']:,}",
+            format_ns(row["time_ns"]),
+            f"{row['share']:.1%}",
+            _or_dash(row["input_shapes"], escaped),
+            _or_dash(row["bytes"], lambda size: with_prefix(size, "B")),
+            _or_dash(row["bandwidth_bytes_per_s"], lambda rate: with_prefix(rate, "B/s")),
+        ]
+        for row in rows.to_dict("records")
+    ]
+    header = [
+        "kernel", "kind", "part", "calls", "time", "share", "input shapes", "bytes", "bandwidth",
+    ]  # fmt: skip
+    return table(header, lines)
+
+
+def _or_dash(value: Any, written: Callable[[Any], str]) -> str:
+    return NO_FIGURE if pd.isna(value) else written(value)
+
+
+def _curves(ok: pd.DataFrame) -> dict[str, list[tuple[int, Summary]]]:
+    """Return the points of each activation: (pixels, value), the tag says which curve it is on."""
+    curves: dict[str, list[tuple[int, Summary]]] = defaultdict(list)
+    for part in slices(ok):
+        pixels = part.rows["height"] * part.rows["width"]
+        for row in part.rows.assign(pixels=pixels).sort_values("pixels").to_dict("records"):
+            curve = "/".join(filter(None, [row["phase"], f"c{row['channels']}", part.suffix]))
+            curves[row["activation"]] += [
+                (row["pixels"], scalar_pb(f"{metric}/{curve}", row[metric]))
+                for metric in ("overhead", "time_us")
+            ]
+    return curves
+
+
+def _trial(row: dict[Any, Any], time: float) -> Summary:
+    axes = {axis: row[axis] for axis in CASE_FIELDS}
+    trial = hparams.hparams_pb(axes, trial_id=row["case_id"], start_time_secs=time)
+    # The axes are a map, whose order in the file is another each time unless asked not to be.
+    plugin_data = trial.value[0].metadata.plugin_data
+    parsed = HParamsPluginData.FromString(plugin_data.content)
+    plugin_data.content = parsed.SerializeToString(deterministic=True)
+    for name in METRICS:
+        if pd.notna(row[name]):
+            trial.MergeFrom(scalar_pb(f"{_TRIAL}{name}", row[name]))
+    return trial
+
+
+def _folder_name(text: str) -> str:
+    # A user's layer ("pkg.mod:Class") is not a file name on every system as it stands.
+    return quote(text, safe=" ")
+
+
+def _write(folder: Path, time: float, summaries: Iterable[tuple[int, Summary]]) -> None:
+    folder.mkdir(parents=True)
+    # Not by an event writer: it would name the file after this host and the time.
+    with (folder / "events.out.tfevents").open("wb") as file:
+        records = RecordWriter(file)
+        records.write(Event(wall_time=time, file_version="brain.Event:2").SerializeToString())
+        for step, summary in summaries:
+            event = Event(wall_time=time, step=step, summary=summary)
+            records.write(event.SerializeToString())

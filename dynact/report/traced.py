@@ -1,0 +1,281 @@
+"""What the traces of single steps show: where the time goes, in which order, in what memory."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from dynact.report.bars import stacked_bars
+from dynact.report.names import display_names, shortened
+from dynact.report.style import (
+    INK,
+    SERIES_COLOURS,
+    Page,
+    names_width,
+    styled,
+    texts_width,
+    write_beside,
+)
+from dynact.timing import format_ns
+
+# Lengths in inches.
+_LINE = 0.36
+_STRIP = 0.42
+_LEGEND_LINE = 0.21
+_PANEL_TITLE = 0.35
+_PLOT = 3.4
+_AXIS_LABELS = 0.5
+_LONGEST_NAME = 28
+
+_OPERATORS = 8
+_OTHER = "other"
+_KINDS = {
+    "pointwise": "#e69f00",
+    "reduction": "#0072b2",
+    "matmul": "#009e73",
+    "convolution": "#c1440e",
+    "normalisation": "#cc79a7",
+    "memory": "#8a8a8a",
+    "other": "#d4d4d4",
+}
+
+
+@dataclass(frozen=True)
+class Traces:
+    """The tables of a run's traces, one line a case, kernel, call of a kernel and allocation."""
+
+    steps: pd.DataFrame
+    kernels: pd.DataFrame
+    timeline: pd.DataFrame
+    memory: pd.DataFrame
+
+    @property
+    def setting(self) -> str:
+        """Shape, dtype and so on at which most training steps were traced, empty without any."""
+        settings = self._training()["setting"].mode()
+        return str(settings.iloc[0]) if len(settings) else ""
+
+    def of(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return a table's lines of training steps of that setting, with their activation."""
+        training = self._training()
+        chosen = training.loc[training["setting"] == self.setting, ["case_id", "activation"]]
+        return table.merge(chosen, on="case_id")
+
+    def _training(self) -> pd.DataFrame:
+        training = self.steps[self.steps["phase"] == "training"]
+        # An id is the activation, the phase and all else.
+        settings = [
+            case_id.removeprefix(f"{activation}-training-")
+            for case_id, activation in zip(training["case_id"], training["activation"], strict=True)
+        ]
+        return training.assign(setting=settings)
+
+
+def load_traces(run_folder: Path) -> Traces | None:
+    """Return the tables in a run's traces/, or None where nothing was traced."""
+    folder = run_folder / "traces"
+    if not (folder / "steps.csv").is_file():
+        return None
+    names = ("steps", "kernels", "timeline", "memory")
+    return Traces(*(pd.read_csv(folder / f"{name}.csv") for name in names))
+
+
+@styled
+def time_by_operator(traces: Traces, caption: str = "") -> Figure:
+    """Draw where the time of a training step goes, forward and backward apart.
+
+    A bar for each activation, quickest on top, stacked by operator; one training step under the
+    profiler, which adds to each operator's time.
+    """
+    kernels = traces.of(traces.kernels)
+    if kernels.empty:
+        return _nothing(caption)
+    totals = kernels.groupby("activation")["time_ns"].sum().sort_values(kind="stable")
+    order = list(map(str, totals.index))
+    by_time = kernels.groupby("kernel")["time_ns"].sum().sort_values(ascending=False)
+    shown = list(by_time.index[:_OPERATORS])
+    operators = kernels["kernel"].where(kernels["kernel"].isin(shown), _OTHER)
+    columns = [*shown, *([_OTHER] if len(by_time) > len(shown) else [])]
+    labels = [_short(column) for column in columns]
+    colours = [*SERIES_COLOURS[: len(shown)], "#8a8a8a"][: len(columns)]
+
+    names = _names(order)
+    parts = [part for part in ("forward", "backward", "other") if (kernels["part"] == part).any()]
+    tables = {
+        part: kernels.assign(operator=operators)[kernels["part"] == part]
+        .pivot_table(index="activation", columns="operator", values="time_ns", aggfunc="sum")
+        .reindex(index=order, columns=columns)
+        .set_axis(labels, axis="columns")
+        / 1e6
+        for part in parts
+    }
+    sums = {part: table.sum(axis="columns") for part, table in tables.items()}
+    texts = {part: [format_ns(ms * 1e6) if ms else "–" for ms in sums[part]] for part in parts}
+    left, gutter = names_width(names.values()), max(map(texts_width, texts.values()))
+    body = _PANEL_TITLE + _LINE * len(order) + _AXIS_LABELS
+    page = Page(
+        f"Where the time of a training step goes, by operator ({traces.setting})",
+        [
+            "How to read: a bar is the time of one training step's operators, under the profiler, "
+            "which adds to each; the same axis on all sides.",
+            caption,
+        ],
+        width=left + len(parts) * (_PLOT + gutter) + 2.5,
+        body=max(body, _LEGEND_LINE * (len(columns) + 2)),
+    )
+    reach = 1.05 * max(table.sum(axis="columns").max() for table in tables.values())
+    for i, part in enumerate(parts):
+        axes = page.axes(left + i * (_PLOT + gutter), _PANEL_TITLE, _PLOT, _LINE * len(order))
+        bars = stacked_bars(axes, tables[part], colours)
+        axes.set_title(part, size=10, weight="bold", pad=4)
+        axes.set(xlim=(0, reach), xlabel="time of one step (ms)")
+        axes.set_yticks(range(len(order)), [names[a] for a in order] if i == 0 else [])
+        write_beside(axes, texts[part])
+    legend = page.axes(left + len(parts) * (_PLOT + gutter), _PANEL_TITLE, 0.1, 0.1)
+    legend.set_axis_off()
+    legend.legend(
+        bars, labels, title="operator", alignment="left", frameon=False, loc="upper left",
+        borderaxespad=0.0,
+    )  # fmt: skip
+    return page.figure
+
+
+@styled
+def step_timeline(traces: Traces, caption: str = "") -> Figure:
+    """Draw one training step of each activation on a common time axis, operators by kind."""
+    timeline = traces.of(traces.timeline)
+    if timeline.empty:
+        return _nothing(caption)
+    ends = (timeline["start_ns"] + timeline["duration_ns"]).groupby(timeline["activation"]).max()
+    order = [str(activation) for activation in ends.sort_values(kind="stable").index]
+    calls = timeline.groupby("activation").size()
+    texts = [f"{format_ns(ends[a])}, {calls[a]} operators" for a in order]
+    kinds = [kind for kind in _KINDS if (timeline["kind"] == kind).any()]
+    names = _names(order)
+    left = names_width(names.values())
+    page = Page(
+        f"One training step of each activation, operator by operator ({traces.setting})",
+        [
+            "How to read: a block is one operator, its colour what kind of work it is; above the "
+            "line forward, below it backward. Blank is time between operators: the host's.",
+            caption,
+        ],
+        width=left + 2 * _PLOT + texts_width(texts),
+        body=_LEGEND_LINE * 1.6 + _STRIP * len(order) + _AXIS_LABELS,
+    )
+    axes = page.axes(left, _LEGEND_LINE * 1.6, 2 * _PLOT, _STRIP * len(order))
+    for line, activation in enumerate(order):
+        axes.axhline(line, color="#d4d4d4", linewidth=0.6, zorder=0)
+        step = timeline[timeline["activation"] == activation]
+        for part, top in (("forward", line - 0.4), ("backward", line), ("other", line)):
+            for kind in kinds:
+                blocks = step[(step["part"] == part) & (step["kind"] == kind)]
+                axes.broken_barh(
+                    list(zip(blocks["start_ns"] / 1e6, blocks["duration_ns"] / 1e6, strict=True)),
+                    (top, 0.4),
+                    facecolors=_KINDS[kind],
+                    edgecolors=INK,
+                    linewidth=0.2,
+                )
+    axes.set(xlim=(0, 1.01 * ends.max() / 1e6), ylim=(len(order) - 0.5, -0.5))
+    axes.set_xlabel("time since the step began (ms)")
+    axes.tick_params(axis="y", length=0)
+    axes.set_yticks(range(len(order)), [names[a] for a in order])
+    axes.legend(
+        handles=[Patch(facecolor=_KINDS[k], edgecolor=INK, linewidth=0.2, label=k) for k in kinds],
+        ncols=len(kinds), frameon=False, loc="lower left", bbox_to_anchor=(0, 1.0),
+        borderaxespad=0.2, handlelength=1.2, columnspacing=1.2,
+    )  # fmt: skip
+    write_beside(axes, texts)
+    return page.figure
+
+
+@styled
+def step_memory(traces: Traces, caption: str = "") -> Figure:
+    """Draw what each activation has allocated over one training step, each on its own time axis.
+
+    A dashed line marks what is there between forward and backward: the output and what is kept.
+    """
+    memory = traces.of(traces.memory)
+    if memory.empty:
+        return _nothing(caption)
+    timeline = traces.of(traces.timeline)
+    peaks = memory.groupby("activation")["allocated_bytes"].max().sort_values(kind="stable")
+    order = list(map(str, peaks.index))
+    names = _names(order)
+    columns = min(len(order), 3)
+    lines = -(-len(order) // columns)
+    width, height, gap = 2.9, 1.35, 0.62
+    page = Page(
+        f"Memory over one training step ({traces.setting})",
+        [
+            "How to read: bytes allocated above what was there before the step, on one scale; each "
+            "panel has its own time axis, under the profiler. Dashed: what is held when the "
+            "forward pass is over, the output and what is kept for backward.",
+            caption,
+        ],
+        width=0.8 + columns * (width + 0.3),
+        body=_PANEL_TITLE + lines * (height + gap),
+    )
+    reach = 1.1 * peaks.max() / 1e6
+    for i, activation in enumerate(order):
+        left = 0.65 + i % columns * (width + 0.3)
+        axes = page.axes(left, _PANEL_TITLE + i // columns * (height + gap), width, height)
+        step = memory[memory["activation"] == activation].sort_values("at_ns", kind="stable")
+        held = _held_after_forward(step, timeline[timeline["activation"] == activation])
+        _draw_memory(axes, step, held)
+        axes.set_title(names[activation], size=9.5, weight="bold", pad=4)
+        axes.set(ylim=(0, reach))
+        if i % columns:
+            axes.tick_params(axis="y", labelleft=False)
+        else:
+            axes.set_ylabel("allocated (MB)")
+        axes.set_xlabel("time (ms)", labelpad=1)
+    return page.figure
+
+
+TRACED: dict[str, Callable[[Traces, str], Figure]] = {
+    "time_by_operator": time_by_operator,
+    "step_timeline": step_timeline,
+    "step_memory": step_memory,
+}
+"""Figures of traces by name."""
+
+
+def _nothing(caption: str) -> Figure:
+    page = Page("Traces", [caption], width=7.0, body=0.8)
+    line = "Nothing to draw: no training step was traced."
+    page.axes(0.15, 0.1, 6.7, 0.6).text(0, 0.5, line, size=10, va="center")
+    page.figure.axes[0].set_axis_off()
+    return page.figure
+
+
+def _names(activations: list[str]) -> dict[str, str]:
+    return {a: shortened(n, _LONGEST_NAME) for a, n in display_names(activations).items()}
+
+
+def _short(kernel: str) -> str:
+    return shortened(kernel.removeprefix("aten::"), 24)
+
+
+def _held_after_forward(step: pd.DataFrame, timeline: pd.DataFrame) -> float:
+    backward = timeline.loc[timeline["part"] == "backward", "start_ns"]
+    before = step[step["at_ns"] <= backward.min()]
+    return float(before["allocated_bytes"].iloc[-1]) if len(before) else 0.0
+
+
+def _draw_memory(axes: Axes, step: pd.DataFrame, held: float) -> None:
+    at_ms = np.append(0.0, step["at_ns"] / 1e6)
+    allocated = np.append(0.0, step["allocated_bytes"] / 1e6)
+    axes.fill_between(at_ms, allocated, step="post", color="#8fb8d8", linewidth=0)
+    axes.step(at_ms, allocated, where="post", color="#0072b2", linewidth=0.9)
+    axes.add_line(Line2D([0, at_ms[-1]], [held / 1e6] * 2, color=INK, linewidth=0.9, dashes=(4, 2)))
+    axes.set_xlim(0, at_ms[-1] * 1.02)
+    axes.grid(axis="y", color="#e4e4e4", linewidth=0.6)
+    axes.set_axisbelow(True)

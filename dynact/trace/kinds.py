@@ -1,0 +1,77 @@
+"""What sort of work an operator does, and whether it does any itself."""
+
+import functools
+
+import torch
+
+KINDS = (
+    "pointwise", "reduction", "matmul", "convolution", "normalisation", "memory", "other",
+)  # fmt: skip
+
+_SORTS = {
+    "convolution": ("conv",),
+    "normalisation": ("_norm",),
+    "matmul": ("mm", "matmul", "linear", "mv", "dot"),
+    "reduction": ("pool", "softmax", "max", "min", "cumsum"),
+    "memory": (
+        "copy", "clone", "fill", "zero", "ones", "full", "empty", "cat", "stack", "scatter",
+        "gather", "index", "scalar_tensor",
+    ),
+}  # fmt: skip
+"""Parts of the names of operators that torch does not tag as pointwise or as a reduction."""
+
+
+@functools.cache
+def kind_of(name: str) -> str:
+    """Return the kind, one of ``KINDS``, of an operator such as ``"aten::mul"``."""
+    schemas = _overloads().get(name, ())
+    tags = set()
+    for schema in schemas:
+        qualified = torch._C._get_operation_overload(schema.name, schema.overload_name)
+        tags |= set(qualified[2]) if qualified else set()
+    # An operator that is both, as max is, came here by its reduction: the other has a name of
+    # its own, as maximum has.
+    if torch.Tag.reduction in tags:
+        return "reduction"
+    short = name.removeprefix("aten::")
+    for kind, words in _SORTS.items():
+        if torch.Tag.pointwise not in tags and any(word in short for word in words):
+            return kind
+    if not schemas or moves_nothing(name):
+        return "other"
+    return "pointwise"
+
+
+@functools.cache
+def is_composite(name: str, device_type: str) -> bool:
+    """Return whether a name has no code of its own there: it calls others, or is no operator."""
+    key = torch._C._dispatch_key_for_device(device_type)
+
+    def registered(schema: torch._C.FunctionSchema, dispatch_key: str) -> bool:
+        qualified = name + "." * bool(schema.overload_name) + schema.overload_name
+        return torch._C._dispatch_has_kernel_for_dispatch_key(qualified, dispatch_key)
+
+    return all(
+        registered(schema, "CompositeImplicitAutograd") and not registered(schema, key)
+        for schema in _overloads().get(name, ())
+    )
+
+
+@functools.cache
+def moves_nothing(name: str) -> bool:
+    """Return whether an operator with code of its own only views or allocates."""
+    return "empty" in name or all(
+        any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns)
+        for schema in _overloads()[name]
+    )
+
+
+@functools.cache
+def _overloads() -> dict[str, list[torch._C.FunctionSchema]]:
+    # A trace says no overload: all have to agree, but the out= ones that torch generates.
+    found: dict[str, list[torch._C.FunctionSchema]] = {}
+    for qualified in torch._C._dispatch_get_all_op_names():
+        name, _, overload = qualified.partition(".")
+        if not overload.endswith("out"):
+            found.setdefault(name, []).append(torch._C._get_schema(name, overload))
+    return found

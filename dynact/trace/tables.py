@@ -1,0 +1,216 @@
+"""Tables of one step of a trace: its kernels, their timeline, and the memory over it."""
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from dynact.trace.kinds import is_composite, kind_of, moves_nothing
+from dynact.trace.steps import BACKWARD, Operator, Step, in_ns, shapes_of, steps_of
+
+ACCUMULATION = BACKWARD + "torch::autograd::AccumulateGrad"
+"""The node that keeps a gradient: it is part of no forward operator, and has no number."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a trace says of its step of median duration."""
+
+    steps: int
+    step_ns: int
+    """Sum of the self device time: of operators on a CPU, of kernels on an accelerator."""
+    coverage: float
+    """The share of ``step_ns`` that belongs to the activation's forward or backward."""
+    operators: int
+    """Calls of operators that read or write, as `dynact.cost.TrafficCounter` counts them."""
+    kernels: pd.DataFrame
+    """A line a kernel, part and input shapes; the times add up to ``step_ns``."""
+    timeline: pd.DataFrame
+    """A line a call, without what only views, allocates or dispatches."""
+    memory: pd.DataFrame
+    """A line an allocation or a free."""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call that is told apart: what has code of its own, or what dispatches to such calls."""
+
+    operator: Operator
+    part: str
+    is_composite: bool
+    launches: bool
+    """Whether it reads or writes, and does not only view, allocate or dispatch."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A stretch of device time."""
+
+    kernel: str
+    kind: str
+    part: str
+    start_ns: int
+    time_ns: int
+    input_shapes: str
+    bytes: int | None
+    on_timeline: bool
+
+
+def tables_of(trace: dict[str, Any], device_type: str, moved: Sequence[int]) -> Tables:
+    """Return the tables of a trace.
+
+    On a CPU a kernel is an operator with code of its own, with all that this code calls; on an
+    accelerator it is what ran there.
+
+    Parameters
+    ----------
+    trace
+        In Chrome's format, as `record` returns it.
+    device_type
+        Where the work was done: ``"cpu"``, ``"cuda"``.
+    moved
+        Bytes that each operator reads and writes, in their order (`moved_bytes`); left out where
+        there are not as many as operators.
+
+    Raises
+    ------
+    ValueError
+        If the trace has no step: it was cut short.
+    """
+    steps = steps_of(trace)
+    if not steps:
+        raise ValueError("the trace holds no step: it was cut short")
+    calls = [list(_calls(step, device_type)) for step in steps]
+    arrange = _on_host if device_type == "cpu" else _on_device
+    works = [arrange(*both, moved) for both in zip(steps, calls, strict=True)]
+    totals_ns = [sum(work.time_ns for work in of_step) for of_step in works]
+    step_ns = statistics.median_low(totals_ns)
+    chosen = totals_ns.index(step_ns)
+    known_ns = sum(work.time_ns for work in works[chosen] if work.part != "other")
+    return Tables(
+        steps=len(steps),
+        step_ns=step_ns,
+        coverage=known_ns / step_ns if step_ns else 0.0,
+        operators=sum(call.launches for call in calls[chosen]),
+        kernels=_kernels(works[chosen], step_ns),
+        timeline=_timeline(works[chosen], steps[chosen]),
+        memory=_memory(steps[chosen], device_type),
+    )
+
+
+def _calls(step: Step, device_type: str) -> Iterator[_Call]:
+    nodes = [root for root in step.roots if root.name.startswith(BACKWARD)]
+    first_ns = min((node.start_ns for node in nodes), default=None)
+    forward = [root for root in step.roots if first_ns is None or root.start_ns < first_ns]
+    numbers = {_number(operator) for root in forward for operator in root.walk()} - {None}
+    for root in step.roots:
+        if root in forward:
+            part = "forward"
+        elif root.name == ACCUMULATION or (root in nodes and _number(root) in numbers):
+            part = "backward"
+        else:
+            part = "other"
+        yield from _told_apart(root, part, device_type)
+
+
+def _number(operator: Operator) -> Any:
+    # The same for a forward operator and the node that differentiates it.
+    return operator.arguments.get("Sequence number")
+
+
+def _told_apart(operator: Operator, part: str, device_type: str) -> Iterator[_Call]:
+    if not is_composite(operator.name, device_type):
+        yield _Call(operator, part, False, not moves_nothing(operator.name))
+        return
+    yield _Call(operator, part, True, False)
+    for child in operator.children:
+        yield from _told_apart(child, part, device_type)
+
+
+def _on_host(_step: Step, calls: Sequence[_Call], moved: Sequence[int]) -> list[_Work]:
+    bytes_of = _bytes_of(calls, moved)
+    return [
+        _Work(
+            call.operator.name,
+            kind_of(call.operator.name),
+            call.part,
+            call.operator.start_ns,
+            call.operator.self_ns if call.is_composite else call.operator.duration_ns,
+            shapes_of(call.operator),
+            bytes_of.get(call.operator),
+            call.launches,
+        )
+        for call in calls
+    ]
+
+
+def _on_device(step: Step, calls: Sequence[_Call], moved: Sequence[int]) -> list[_Work]:
+    bytes_of = _bytes_of(calls, moved)
+    by_id = {
+        operator.arguments.get("External id"): call
+        for call in calls
+        for operator in ([call.operator] if call.is_composite else call.operator.walk())
+    }
+    launched_by = [by_id[external_id] for _, external_id in step.launched]
+    works = []
+    for (event, _), call in zip(step.launched, launched_by, strict=True):
+        start_ns = in_ns(event["ts"])
+        # Of an operator that launches several kernels nobody says which moved what.
+        alone = launched_by.count(call) == 1
+        works.append(
+            _Work(
+                event["name"],
+                kind_of(call.operator.name) if event["cat"] == "kernel" else "memory",
+                call.part,
+                start_ns,
+                in_ns(event["ts"] + event["dur"]) - start_ns,
+                shapes_of(call.operator),
+                bytes_of.get(call.operator) if alone else None,
+                on_timeline=True,
+            )
+        )
+    return works
+
+
+def _bytes_of(calls: Sequence[_Call], moved: Sequence[int]) -> dict[Operator, int]:
+    launching = [call.operator for call in calls if call.launches]
+    return dict(zip(launching, moved, strict=True)) if len(launching) == len(moved) else {}
+
+
+def _kernels(works: Sequence[_Work], step_ns: int) -> pd.DataFrame:
+    table = pd.DataFrame([vars(work) for work in works], columns=list(_Work.__annotations__))
+    groups = table.groupby(["kernel", "kind", "part", "input_shapes"], sort=False)
+    kernels = groups.agg(
+        calls=("time_ns", "size"),
+        time_ns=("time_ns", "sum"),
+        # Unknown of one call is unknown of all.
+        bytes=("bytes", lambda of_calls: of_calls.sum(skipna=False)),
+    ).reset_index()
+    kernels["share"] = kernels["time_ns"] / step_ns
+    kernels["bytes"] = kernels["bytes"].astype("Int64")
+    kernels["bandwidth_bytes_per_s"] = kernels["bytes"] / kernels["time_ns"] * 1e9
+    return kernels.sort_values("time_ns", ascending=False, kind="stable")[
+        ["kernel", "kind", "part", "calls", "time_ns", "share", "input_shapes", "bytes",
+         "bandwidth_bytes_per_s"]
+    ]  # fmt: skip
+
+
+def _timeline(works: Sequence[_Work], step: Step) -> pd.DataFrame:
+    rows = [
+        (work.start_ns - step.start_ns, work.time_ns, work.kernel, work.kind, work.part)
+        for work in works
+        if work.on_timeline
+    ]
+    return pd.DataFrame(rows, columns=["start_ns", "duration_ns", "kernel", "kind", "part"])
+
+
+def _memory(step: Step, device_type: str) -> pd.DataFrame:
+    rows = [(0, 0)]
+    for event in step.memory:
+        # The profiler's number of the host is 0.
+        if (event["args"]["Device Type"] == 0) == (device_type == "cpu"):
+            at_ns = in_ns(event["ts"]) - step.start_ns
+            rows.append((at_ns, rows[-1][1] + event["args"]["Bytes"]))
+    return pd.DataFrame(rows, columns=["at_ns", "allocated_bytes"])

@@ -1,0 +1,185 @@
+"""Trace cases of a run with the profiler, after and apart from their timing."""
+
+import argparse
+import difflib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parent.parent
+# Works from a checkout too, where dynact is not installed.
+sys.path.insert(0, str(ROOT))
+
+from dynact import results  # noqa: E402
+from dynact.cases import CASE_FIELDS, Case  # noqa: E402
+from dynact.progress import format_seconds  # noqa: E402
+from dynact.redact import error_line  # noqa: E402
+from dynact.report.slices import at_largest_input, input_elements, slices  # noqa: E402
+from dynact.timing import format_ns  # noqa: E402
+from dynact.worker import MEMORY_KEEPING_MALLOC  # noqa: E402
+
+HEADLINE = "headline"
+SLOWEST = "slowest:"
+MOST_ELEMENTS = 2 * 512 * 28 * 28
+"""The largest input of the default sweep; a larger one tells no more, and takes longer."""
+QUIET = {"KINETO_LOG_LEVEL": "99"}
+"""The profiler's library otherwise reports each start, and each accelerator that is not there."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that answers a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with the message alone; --help has the rest."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = Parser(description=__doc__)
+    parser.add_argument("run", nargs="?", help="a name in reports/, or a path; default: the latest")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--cases",
+        default=HEADLINE,
+        help="headline (all activations and the baseline at one shape), slowest:N, or a comma list"
+        " of case ids; default: %(default)s",
+    )
+    which.add_argument("-k", metavar="WORDS", help="cases whose id contains all these words")
+    parser.add_argument("--steps", type=int, default=3, help="to trace; default: %(default)s")
+    options = parser.parse_args()
+    if options.steps < 1:
+        parser.error(f"--steps must be at least 1, got {options.steps}")
+    try:
+        folder = results.find_run(options.run, ROOT / "reports")
+        rows = results.load(folder)
+        cases = list(chosen(rows, options.cases, options.k))
+        _take_the_workers_environment()
+        failed = _trace_each(cases, folder, options.steps)
+    except ValueError as error:
+        parser.error(str(error))
+    except OSError as error:
+        parser.error(f"{os.path.relpath(str(error.filename))}: {error.strerror}")
+    except KeyboardInterrupt:
+        parser.exit(130, "interrupted; what was traced before is whole\n")
+    sys.exit(1 if failed else 0)
+
+
+def chosen(
+    rows: pd.DataFrame, cases: str, words: str | None
+) -> Iterator[tuple[Case, float | None]]:
+    """Yield the cases to trace, each with the time in ns that the run has of it.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or one is not in the run or has no time: one line.
+    """
+    ok = rows[rows["status"] == "ok"]
+    if ok.empty:
+        raise ValueError("the run has no ok rows, there is nothing to trace")
+    if words is not None:
+        ids = ok["case_id"]
+        taken = ok[[all(word in case_id for word in words.split()) for case_id in ids]]
+        if taken.empty:
+            raise ValueError(f"no ok case has {words!r} in its id; one is {ids.iloc[0]}")
+    elif cases == HEADLINE:
+        taken = _at_one_shape(ok)
+        yield from _baselines(taken)
+    elif cases.startswith(SLOWEST):
+        taken = ok.nlargest(_count(cases.removeprefix(SLOWEST)), "time_ns")
+    else:
+        wanted = [case_id.strip() for case_id in cases.split(",") if case_id.strip()]
+        for case_id in wanted:
+            _check_is_ok(case_id, rows)
+        taken = ok[ok["case_id"].isin(wanted)]
+        if taken.empty:
+            raise ValueError("no case given; --help says how to name some")
+    for row in taken.to_dict("records"):
+        yield Case(**{name: row[name] for name in CASE_FIELDS}), row["time_ns"]
+
+
+def _at_one_shape(ok: pd.DataFrame) -> pd.DataFrame:
+    main = slices(ok)[0].rows
+    modest = main[input_elements(main) <= MOST_ELEMENTS]
+    if modest.empty:
+        modest = main[input_elements(main) == input_elements(main).min()]
+    return at_largest_input(main, among=modest)
+
+
+def _baselines(rows: pd.DataFrame) -> Iterator[tuple[Case, float]]:
+    """Yield the baseline of each phase, unless it has a row of its own."""
+    for _, of_phase in rows.groupby("phase"):
+        first = of_phase.to_dict("records")[0]
+        if first["baseline"] not in set(of_phase["activation"]):
+            case = Case(**{name: first[name] for name in CASE_FIELDS})
+            yield (
+                replace(case, activation=case.baseline),
+                float(of_phase["baseline_time_ns"].median()),
+            )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"slowest:{text}: write a number of cases, as in slowest:5")
+    return int(text)
+
+
+def _check_is_ok(case_id: str, rows: pd.DataFrame) -> None:
+    known = list(rows["case_id"])
+    if case_id not in known:
+        near = difflib.get_close_matches(case_id, known, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"one that is: {known[0]}"
+        raise ValueError(f"case {case_id!r} is not in the run; {hint}")
+    if not ((rows["case_id"] == case_id) & (rows["status"] == "ok")).any():
+        row = rows[rows["case_id"] == case_id].iloc[-1]
+        raise ValueError(f"case {case_id!r} is not ok in the run: {row['status']} {row['message']}")
+
+
+def _take_the_workers_environment() -> None:
+    """Start over with the memory allocator that timing had, which only a new process takes."""
+    wanted = {**MEMORY_KEEPING_MALLOC, **QUIET, **os.environ}
+    if wanted != dict(os.environ):
+        os.execve(sys.executable, [sys.executable, *sys.argv], wanted)
+
+
+def _trace_each(cases: list[tuple[Case, float | None]], folder: Path, steps: int) -> bool:
+    """Trace and store each case, and return whether any failed."""
+    # Imported on demand: a mistake on the command line is answered before torch is there.
+    import torch
+
+    from dynact.device import open_device
+    from dynact.trace import moved_bytes, record, store, tables_of
+
+    torch.set_num_threads(results.load_environment(folder)["threads"])
+    device = open_device(cases[0][0].device)
+    failed = False
+    start_s = time.perf_counter()
+    for done, (case, untraced_ns) in enumerate(cases, 1):
+        try:
+            trace = record(case, device, steps)
+            tables = tables_of(trace, device.torch_device.type, moved_bytes(case, device))
+            device.release_memory()
+        except Exception as error:
+            failed = True
+            finding = f"not traced: {error_line(error)}"
+        else:
+            store(folder, case, trace, tables, untraced_ns)
+            finding = f"operators {tables.operators}, step {format_ns(tables.step_ns)}"
+        elapsed_s = time.perf_counter() - start_s
+        left = format_seconds(elapsed_s / done * (len(cases) - done))
+        print(
+            f"[{done / len(cases):4.0%}] {done}/{len(cases)} · {left} left · {case.id}: {finding}",
+            flush=True,
+        )
+    return failed
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,303 @@
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from io import BytesIO
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from dynact.report.figures import FIGURES
+from dynact.report.page import write_page
+from dynact.report.page_figures import EXPLANATIONS
+from dynact.report.render import render
+from tests.report.test_render import write_run
+
+EVIL = "evil:<img src=x onerror=alert(1)>"
+GATE = {
+    "session": "s", "trustworthy": True, "message": "", "more_elements": 1.018,
+    "self_ratio": 1.0003, "self_lo": 0.999, "self_hi": 1.001,
+    "more_ratio": 1.02, "more_lo": 1.01, "more_hi": 1.03,
+}  # fmt: skip
+
+
+class Page(HTMLParser):
+    """What a browser without scripts would make of it: tables, images, text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.html = html
+        self.tables, self.images, self.links, self.text = [], [], [], []
+        self.inside = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        elif tag == "img":
+            self.images.append(attributes)
+        elif tag == "a":
+            self.links.append(attributes["href"])
+        if tag in ("script", "style", "td", "th"):
+            self.inside.append(tag)
+
+    def handle_endtag(self, tag):
+        if self.inside and self.inside[-1] == tag:
+            self.inside.pop()
+
+    def handle_data(self, data):
+        if self.inside and self.inside[-1] in ("td", "th"):
+            self.tables[-1][-1][-1] += f" {data}"
+        if not set(self.inside) & {"script", "style"}:
+            self.text.append(data)
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+    @property
+    def ranked(self):
+        """The ranked table as {activation: {heading: cell}}."""
+        header, *lines = ([" ".join(cell.split()) for cell in line] for line in self.tables[0])
+        return {line[0]: dict(zip(header[1:], line[1:], strict=True)) for line in lines}
+
+    @property
+    def rows(self):
+        """What the script gets as one record a row."""
+        found = re.search(r'<script type="application/json" id="data">(.*?)</script>', self.html)
+        columns = json.loads(found[1])["columns"]
+        cells = {
+            c["name"]: [c["words"][cell] for cell in c["cells"]] if "words" in c else c["cells"]
+            for c in columns
+        }
+        return pd.DataFrame(cells)
+
+
+@pytest.fixture
+def page_of(environment, tmp_path):
+    def build(rows, gates=(), **changes):
+        run = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
+        write_run(run, rows, environment | changes, gates)
+        return Page(write_page(run, rows, environment | changes, list(gates)).read_text("utf-8"))
+
+    return build
+
+
+def test_the_ranked_table_agrees_with_the_rows(make_rows, page_of):
+    rows = make_rows()
+    ranked = page_of(rows).ranked
+    names = {"PReLU": "prelu", "FReLU": "frelu", "DY-ReLU-B": "dyrelu_b"}
+    cheapest = []
+    for name, cells in ranked.items():
+        mine = rows[rows["activation"] == names[name]]
+        for phase in ("inference", "training"):
+            part = mine[mine["phase"] == phase]
+            logs = np.log(part["overhead"])
+            half = np.sqrt(sum(np.log(part["overhead_hi"] / part["overhead_lo"]) ** 2 / 4)) / len(
+                part
+            )
+            ratio, low, high = re.findall(r"[\d.]+", cells[f"overhead, {phase}"])
+            assert float(ratio) == pytest.approx(np.exp(logs.mean()), rel=6e-3)
+            assert float(low) == pytest.approx(np.exp(logs.mean() - half), rel=6e-3)
+            assert float(high) == pytest.approx(np.exp(logs.mean() + half), rel=6e-3)
+            floor = np.median(part["time_ns"] / part["floor_time_ns"])
+            shown = float(cells[f"time ÷ floor, {phase}"].strip("×"))
+            assert shown == pytest.approx(floor, rel=0.06)
+            if phase == "inference":
+                cheapest.append(float(ratio))
+        training = mine[mine["phase"] == "training"]
+        kept = training["saved_for_backward_bytes"] / training["baseline_saved_for_backward_bytes"]
+        shown = float(cells["kept for backward, × ReLU"].strip("×"))
+        assert shown == pytest.approx(np.exp(np.log(kept).mean()), rel=0.06)
+        flops = np.exp(np.log(mine["flops"] / mine["baseline_flops"]).mean())
+        assert float(cells["FLOPs, × ReLU"].strip("×")) == pytest.approx(flops, rel=0.06)
+        assert cells["parameters"] == str(mine["parameters"].iloc[0])
+    assert cheapest == sorted(cheapest)
+
+
+def test_the_finding_names_both_ends(make_rows, page_of):
+    rows = make_rows(("prelu", "frelu", "dyrelu_b"), (32,), (7,))
+    rows["overhead"] = [1.5, 20.0, 70.0, 4.0, 2.0, 40.0]
+    assert page_of(rows).words.count(
+        "Compared with ReLU, inference takes from 1.50× (PReLU) to 70× (DY-ReLU-B) the time, "
+        "training takes from 2.0× (FReLU) to 40× (DY-ReLU-B) the time."
+    )
+
+
+def test_every_row_is_in_the_page(make_rows, fail, page_of):
+    rows = fail(make_rows(batches=(8, 32)), [3], "oom", "no memory")
+    shown = page_of(rows).rows
+    assert len(shown) == len(rows)
+    names = {"prelu": "PReLU", "frelu": "FReLU", "dyrelu_b": "DY-ReLU-B"}
+    key = ["activation", "phase", "batch", "channels", "height", "width"]
+    both = rows.replace({"activation": names}).merge(shown, on=key, suffixes=("", "_shown"))
+    assert len(both) == len(rows)
+    for column in ("overhead", "overhead_lo", "time_ns", "flops", "peak_bytes", "kernels"):
+        there = both[f"{column}_shown"].astype(float).to_numpy()
+        np.testing.assert_allclose(there, both[column].astype(float), rtol=1e-5)
+    over_floor = (both["time_ns"] / both["floor_time_ns"]).astype(float)
+    np.testing.assert_allclose(both["over_floor"].astype(float), over_floor, rtol=1e-5)
+    assert set(shown.loc[shown["status"] == "oom", "message"]) == {"no memory"}
+    # What all rows share is said once.
+    assert "dtype" not in shown
+    assert "dtype float32" in page_of(rows).words
+
+
+def test_names_and_messages_are_text(make_rows, fail, page_of):
+    rows = make_rows(("prelu", EVIL), (32,), (7,))
+    message = "</script><script>alert(2)</script> & <u>"
+    rows = fail(rows, [0], "error", message)
+    rows.loc[rows["activation"] == EVIL, "uncounted_ops"] = "<i>fft</i>"
+    gate = GATE | {"trustworthy": False, "message": "<svg onload=alert(3)>"}
+    page = page_of(rows, [gate], command=["pytest", "<script>alert(4)</script>"])
+    assert page.images == []
+    assert page.html.count("<script") == 2
+    for raw in ("<img src=x", "<u>", "<svg", "<i>"):
+        assert raw not in page.html
+    assert "<img src=x onerror=alert(1)>" in page.ranked
+    assert message in page.words
+    assert "<svg onload=alert(3)>" in page.words
+    assert message in set(page.rows["message"])
+
+
+def test_the_gates_verdict_is_loud_if_it_failed(make_rows, page_of):
+    rows = make_rows()
+    assert "Gate: not run." in page_of(rows).words
+    assert "Gate: passed." in page_of(rows, [GATE]).words
+    failed = GATE | {"trustworthy": False, "message": "ReLU against itself read 1.2"}
+    page = page_of(rows, [GATE, failed])
+    assert "RATIOS NOT TRUSTWORTHY" in page.words
+    assert "ReLU against itself read 1.2" in page.words
+    assert 'class="gate failed"' in page.html
+
+
+def test_nothing_is_fetched(make_rows, page_of):
+    html = page_of(make_rows()).html
+    assert "default-src 'none'" in html
+    assert "http:" not in html
+    assert "https:" not in html
+    assert re.findall(r"<link[^>]*href=\"([^\"]*)\"", html) == ["data:,"]
+
+
+def test_figures_are_embedded_each_with_its_words(make_rows, environment, tmp_path):
+    run = write_run(tmp_path / "run", make_rows(batches=(8, 32)), environment)
+    render(run, ["overhead_ranking", "roofline"], ("png",))
+    page = Page((run / "index.html").read_text("utf-8"))
+    # Of the main slice; that of batch 32 has its files.
+    expected = ["overhead_ranking", "roofline_inference", "roofline_training"]
+    for image, name in zip(page.images, expected, strict=True):
+        png = base64.b64decode(image["src"].removeprefix("data:image/png;base64,"))
+        assert png == (run / f"figures/{name}.png").read_bytes()
+        assert Image.open(BytesIO(png)).size == (int(image["width"]), int(image["height"]))
+        assert "PReLU, FReLU, DY-ReLU-B" in image["alt"]
+        assert "batch 8" in image["alt"]
+        assert EXPLANATIONS[name.split("_inf")[0].split("_tr")[0]].reading in page.words
+
+
+def test_every_figure_has_an_explanation():
+    assert set(FIGURES) <= set(EXPLANATIONS)
+
+
+def test_a_figure_from_before_the_last_rows_is_left_out(make_rows, environment, tmp_path):
+    run = write_run(tmp_path / "run", make_rows(), environment)
+    render(run, ["overhead_ranking"], ("png",))
+    rows = run / "rows.jsonl"
+    rows.write_text(rows.read_text("utf-8"), encoding="utf-8")
+    render(run, ["overhead_ranking"], ("svg",))
+    page = Page((run / "index.html").read_text("utf-8"))
+    assert page.images == []
+    assert "no figure was drawn as PNG" in page.words
+
+
+def test_an_old_run_without_counts(make_rows, uncount, page_of):
+    page = page_of(uncount(make_rows()))
+    assert page.ranked["FReLU"]["FLOPs, × ReLU"] == "–"
+    assert page.ranked["FReLU"]["parameters"] == "–"
+    assert "Nothing was counted in this run" in page.words
+    assert "flops" not in page.rows
+    assert page.rows["overhead"].notna().all()
+
+
+def test_a_run_of_which_every_case_failed(make_rows, fail, page_of):
+    rows = make_rows()
+    page = page_of(fail(rows, range(len(rows)), "oom", "no memory"))
+    assert "Nothing could be measured: every case failed." in page.words
+    assert page.ranked["PReLU"]["overhead, training"] == "failed: oom"
+    assert f"{len(rows)} of {len(rows)} cases failed." in page.words
+    assert page.words.count("no memory") == 6  # by activation and phase
+
+
+def test_an_activation_measured_in_part(make_rows, fail, page_of):
+    page = page_of(fail(make_rows(), [1, 2], "timeout", "too slow"))
+    assert page.ranked["PReLU"]["overhead, inference"].endswith("2/4 shapes")
+    assert "shapes" not in page.ranked["FReLU"]["overhead, inference"]
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_one_phase(make_rows, page_of, phase):
+    page = page_of(make_rows(phases=(phase,)))
+    headings = list(page.ranked["PReLU"])
+    assert [h for h in headings if "overhead" in h] == [f"overhead, {phase}"]
+    memory = "kept for backward, × ReLU" if phase == "training" else "peak memory, × ReLU"
+    assert memory in headings
+
+
+def test_what_was_not_counted_is_said(make_rows, page_of):
+    rows = make_rows()
+    assert "every operator of every measured case was counted" in page_of(rows).words
+    rows.loc[rows["activation"] == "frelu", "uncounted_ops"] = "aten::fft"
+    rows.loc[rows["activation"] == "prelu", "data_dependent"] = True
+    page = page_of(rows)
+    assert "aten::fft" in page.words
+    assert "depends on the input’s values" in page.words
+    assert page.ranked["FReLU"]["FLOPs, × ReLU"].startswith("≥ ")
+
+
+def write_traces(run, case_id, activation="frelu", kernel="aten::mul"):
+    (run / "traces").mkdir(exist_ok=True)
+    step = {"case_id": case_id, "activation": activation, "phase": "training", "steps": 3,
+            "step_ns": 2e6, "untraced_ns": 1.5e6, "coverage": 0.97, "operators": 20,
+            "trace": "tensorboard/some/trace.pt.trace.json.gz"}  # fmt: skip
+    pd.DataFrame([step]).to_csv(run / "traces/steps.csv", index=False)
+    kernels = [
+        {"case_id": case_id, "kernel": f"{kernel}{i}", "kind": "pointwise", "part": "forward",
+         "calls": i, "time_ns": 1e5 * i, "share": 0.05 * i, "input_shapes": "[8, 32, 7, 7]",
+         "bytes": 1e5, "bandwidth_bytes_per_s": 2e9}
+        for i in range(1, 16)
+    ]  # fmt: skip
+    pd.DataFrame(kernels).to_csv(run / "traces/kernels.csv", index=False)
+
+
+def test_traces_are_shown_longest_kernel_first(make_rows, environment, tmp_path):
+    rows = make_rows()
+    run = write_run(tmp_path / "run", rows, environment)
+    write_traces(run, "frelu-training-x", kernel="<b>mul")
+    page = Page(write_page(run, rows, environment, []).read_text("utf-8"))
+    (kernels,) = [table for table in page.tables if table[0][:1] == [" kernel"]]
+    assert [line[0].strip() for line in kernels[1:]] == [f"<b>mul{i}" for i in range(15, 3, -1)]
+    assert [cell.strip() for cell in kernels[1][3:7]] == ["15", "1.5 ms", "75.0%", "2.0 GB/s"]
+    assert "1.5 ms without the profiler, 2 ms with it" in page.words
+    assert "tensorboard --logdir" in page.words
+    assert "tensorboard/some/trace.pt.trace.json.gz" in page.links
+
+
+def test_without_traces_it_says_how_to_make_them(make_rows, page_of):
+    assert "python scripts/profile_traces.py" in page_of(make_rows()).words
+
+
+def test_a_large_run_is_a_small_page_and_the_same_each_time(make_rows, fail, page_of):
+    many = [f"layer_{i:02}" for i in range(22)]
+    rows = make_rows(many, tuple(range(8, 328, 8)), (7, 14, 28, 56, 112, 224), batches=(1, 8))
+    assert len(rows) > 20_000
+    rows = fail(rows.iloc[:10_000], range(0, 10_000, 3), "error", "x" * 300)
+    pages = [page_of(rows).html for _ in range(2)]
+    assert pages[0] == pages[1]
+    # The figures of 22 activations take less than 2 MB.
+    assert len(pages[0].encode()) < 3e6

@@ -1,0 +1,247 @@
+import getpass
+import io
+import json
+import socket
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugin_util import markdown_to_safe_html
+from tensorboard.plugins.base_plugin import TBContext
+from tensorboard.plugins.hparams import api_pb2
+from tensorboard.plugins.hparams.backend_context import Context
+from tensorboard.plugins.hparams.list_session_groups import Handler
+from tensorboard.util import tensor_util
+
+from dynact import results
+from dynact.cases import CASE_FIELDS
+from dynact.report.tensorboard import FOLDERS, METRICS, write_dashboards
+
+KERNELS = """\
+case_id,kernel,kind,part,calls,time_ns,share,input_shapes,bytes,bandwidth_bytes_per_s
+one,"void f<int, $1>(a|b) ~c~ <script>",pointwise,forward,1200,123456,0.123,"[[2, 64]]",1.6e6,5.6e10
+one,aten::conv2d,conv,backward,1,1e6,0.5,,,
+two,aten::relu,elementwise,forward,3,1e3,1.0,"[[2, 64]]",512,1e9
+"""
+
+
+@pytest.fixture
+def write_run(tmp_path, environment):
+    def write(rows):
+        folder = tmp_path / "run"
+        folder.mkdir(exist_ok=True)
+        rows.to_json(folder / "rows.jsonl", orient="records", lines=True)
+        (folder / "environment.json").write_text(json.dumps(environment))
+        return folder
+
+    return write
+
+
+def read(folder):
+    return EventAccumulator(str(folder)).Reload()
+
+
+def read_texts(report):
+    return {
+        tag: tensor_util.make_ndarray(report.Tensors(tag)[0].tensor_proto).item().decode()
+        for tag in report.Tags()["tensors"]
+        if report.SummaryMetadata(tag).plugin_data.plugin_name == "text"
+    }
+
+
+def read_scalars(run):
+    """Return tag → [(step, value)]."""
+    return {
+        tag: [(e.step, tensor_util.make_ndarray(e.tensor_proto).item()) for e in run.Tensors(tag)]
+        for tag in run.Tags()["tensors"]
+        if run.SummaryMetadata(tag).plugin_data.plugin_name == "scalars"
+    }
+
+
+def read_hparams(logdir):
+    """Return what the HParams dashboard's own backend makes of it: (experiment, trials)."""
+    runs = EventMultiplexer().AddRunsFromDirectory(str(logdir))
+    runs.Reload()
+    backend = Context(TBContext(data_provider=MultiplexerDataProvider(runs, str(logdir))))
+    here = RequestContext()
+    found = backend.hparams_metadata(here, "")
+    experiment = backend.experiment_from_metadata(
+        here, "", True, found, backend.hparams_from_data_provider(here, "", limit=None)
+    )
+    request = api_pb2.ListSessionGroupsRequest(
+        start_index=0, slice_size=1000, allowed_statuses=api_pb2.Status.values()
+    )
+    return experiment, list(Handler(here, backend, "", request).run().session_groups)
+
+
+def contents(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_an_activation_is_a_run_with_its_time_and_overhead_by_pixels(make_rows, write_run):
+    rows = pd.concat(
+        [make_rows(resolutions=(28, 7, 14)), make_rows(("prelu",), (32,), (7,), batches=(32,))]
+    )
+    logdir = write_dashboards(write_run(rows))
+    assert {f.name for f in (logdir / "activations").iterdir()} == {"prelu", "frelu", "dyrelu_b"}
+    points = read_scalars(read(logdir / "activations/frelu"))
+    assert len(points) == 2 * 2 * 2  # figures, phases, channels
+    here = rows.query("activation == 'frelu' and phase == 'training' and channels == 128")
+    here = here.sort_values("height")
+    for tag, values in (("overhead", here["overhead"]), ("time_us", here["time_ns"] / 1e3)):
+        steps, found = zip(*points[f"{tag}/training/c128"], strict=True)
+        assert steps == (49, 196, 784)
+        assert found == pytest.approx(list(values), rel=1e-6)
+    other = read_scalars(read(logdir / "activations/prelu"))["overhead/inference/c32/n32"]
+    assert other == [(49, pytest.approx(rows.iloc[-2]["overhead"], rel=1e-6))]
+
+
+def test_each_ok_row_is_a_trial(make_rows, write_run, fail):
+    rows = fail(make_rows(), [5], "oom", "no memory")
+    experiment, trials = read_hparams(write_dashboards(write_run(rows)))
+    ok = rows[rows["status"] == "ok"].set_index("case_id")
+    assert {trial.name for trial in trials} == set(ok.index)
+    assert len(trials) == len(rows) - 1
+    for trial in trials:
+        row = ok.loc[trial.name]
+        axes = {
+            axis: value.string_value or value.number_value for axis, value in trial.hparams.items()
+        }
+        assert axes == {axis: row[axis] for axis in CASE_FIELDS}
+        found = {value.name.tag.rpartition("/")[2]: value.value for value in trial.metric_values}
+        assert found == pytest.approx(
+            {
+                "overhead": row["overhead"],
+                "time_us": row["time_ns"] / 1e3,
+                "peak_mib": row["peak_bytes"] / 1048576,
+                "kept_mib": row["saved_for_backward_bytes"] / 1048576,
+                "flops": row["flops"],
+                "times_floor": row["time_ns"] / row["floor_time_ns"],
+            },
+            rel=1e-6,
+        )
+    declared = {
+        axis.name: [v.string_value or v.number_value for v in axis.domain_discrete.values]
+        for axis in experiment.hparam_infos
+    }
+    assert declared == {axis: sorted(ok[axis].unique()) for axis in CASE_FIELDS}
+    vary = [axis.name for axis in experiment.hparam_infos if axis.differs]
+    assert vary == ["activation", "channels", "height", "phase", "width"]
+    assert {metric.display_name for metric in experiment.metric_infos} == set(METRICS)
+
+
+def test_what_was_not_counted_is_left_out_of_a_trial(make_rows, write_run, uncount):
+    _, trials = read_hparams(write_dashboards(write_run(uncount(make_rows()))))
+    assert len(trials) == 24
+    for trial in trials:
+        assert {v.name.tag for v in trial.metric_values} == {"trial/overhead", "trial/time_us"}
+
+
+def test_figures_and_texts_are_those_of_the_run(make_rows, write_run):
+    run = write_run(make_rows())
+    (run / "figures").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(run / "figures/overhead_ranking.png")
+    (run / "figures/overhead_ranking.svg").write_text("<svg/>")
+    (run / "summary.md").write_text("# Títle\n\n| a | b |\n| :-- | --: |\n| x\\$y \\~ | 1 |\n")
+    report = read(write_dashboards(run) / "report")
+
+    (image,) = report.Images("overhead_ranking")
+    assert (image.width, image.height) == (5, 3)
+    assert (np.asarray(Image.open(io.BytesIO(image.encoded_image_string))) == pixels).all()
+
+    texts = read_texts(report)
+    assert set(texts) == {"summary", "environment"}
+    shown = markdown_to_safe_html(texts["summary"])
+    assert "<h1>Títle</h1>" in shown
+    assert "<td>x$y ~</td>" in shown
+    shown = markdown_to_safe_html(texts["environment"])
+    assert "<td>versions.torch</td>\n<td>2.14.1</td>" in shown
+
+
+def test_kernels_of_each_traced_case_are_a_table(make_rows, write_run):
+    run = write_run(make_rows())
+    (run / "traces").mkdir()
+    (run / "traces/kernels.csv").write_text(KERNELS)
+    texts = read_texts(read(write_dashboards(run) / "report"))
+    assert set(texts) == {"environment", "kernels/one", "kernels/two"}
+    shown = markdown_to_safe_html(texts["kernels/one"])
+    cells = [line[4:-5] for line in shown.splitlines() if line.startswith("<td>")]
+    assert cells == [
+        "void f&lt;int, $1&gt;(a|b) ~c~ &lt;script&gt;", "pointwise", "forward", "1,200",
+        "123 µs", "12.3%", "[[2, 64]]", "1.6 MB", "56 GB/s",
+        "aten::conv2d", "conv", "backward", "1", "1 ms", "50.0%", "–", "–", "–",
+    ]  # fmt: skip
+
+
+def test_writing_again_replaces_what_was_written_and_nothing_else(make_rows, write_run):
+    run = write_run(make_rows())
+    logdir = write_dashboards(run)
+    first = contents(logdir)
+    trace = logdir / "frelu-training/host_1.1.pt.trace.json"
+    trace.parent.mkdir()
+    trace.write_text("{}")
+    assert write_dashboards(run) == logdir
+    again = contents(logdir)
+    assert again.pop(trace.relative_to(logdir)) == b"{}"
+    assert again == first
+
+    write_run(make_rows(("prelu",)))
+    write_dashboards(run)
+    assert [folder.name for folder in (logdir / "activations").iterdir()] == ["prelu"]
+    assert len(list((logdir / "trials").iterdir())) == 8
+    assert trace.read_text() == "{}"
+
+
+def test_a_run_without_an_ok_row_has_its_texts(make_rows, write_run, fail):
+    logdir = write_dashboards(write_run(fail(make_rows(), range(24), "oom", "x")))
+    assert [folder.name for folder in logdir.iterdir()] == ["report"]
+    assert set(read_texts(read(logdir / "report"))) == {"environment"}
+    assert read_hparams(logdir)[1] == []
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(results.RunNotFoundError, match=r"it has no rows\.jsonl"):
+        write_dashboards(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pkg.mod:Class",
+        "with space",
+        "Ünï·λ",
+        "$HOME/../x",
+        "<b>&amp;",
+        "a\\b|c",
+        "report",
+        "%2F",
+    ],
+)
+def test_any_name_is_one_run(name, make_rows, write_run):
+    logdir = write_dashboards(write_run(make_rows((name, "prelu"), (32,), (7,))))
+    assert {folder.name for folder in logdir.iterdir()} == set(FOLDERS)
+    assert len(list((logdir / "activations").iterdir())) == 2
+    experiment, trials = read_hparams(logdir)
+    assert sorted(t.hparams["activation"].string_value for t in trials) == sorted(
+        2 * [name, "prelu"]
+    )
+    assert {axis.name: len(axis.domain_discrete) for axis in experiment.hparam_infos}[
+        "activation"
+    ] == 2
+
+
+def test_neither_host_nor_user_nor_paths_are_told(make_rows, write_run):
+    run = write_run(make_rows())
+    (run / "summary.md").write_text("# Summary\n")
+    logdir = write_dashboards(run)
+    told = b"".join(str(path).encode() + data for path, data in contents(logdir).items())
+    for secret in (socket.gethostname(), getpass.getuser(), str(run), str(Path.home())):
+        assert secret.encode() not in told

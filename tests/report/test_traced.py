@@ -1,0 +1,175 @@
+"""Figures of traces: what is drawn agrees with the tables."""
+
+from pathlib import Path
+
+import matplotlib.colors
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+
+from dynact.report.traced import TRACED, Traces, load_traces
+
+
+def case(activation: str, phase: str = "training") -> str:
+    return f"{activation}-{phase}-8x64x56x56-float32-cpu"
+
+
+OPERATORS = [
+    # activation, kernel, kind, part, start, duration
+    ("relu", "aten::relu", "pointwise", "forward", 0, 400_000),
+    ("relu", "aten::threshold_backward", "pointwise", "backward", 500_000, 600_000),
+    ("dyrelu_b", "aten::mean", "reduction", "forward", 0, 300_000),
+    ("dyrelu_b", "aten::mul", "pointwise", "forward", 300_000, 5_000_000),
+    ("dyrelu_b", "aten::max", "reduction", "forward", 5_300_000, 9_000_000),
+    ("dyrelu_b", "aten::mul", "pointwise", "backward", 15_000_000, 20_000_000),
+]
+MEMORY = [
+    ("relu", 10, 1_000_000), ("relu", 500_001, 2_000_000), ("relu", 1_200_000, 0),
+    ("dyrelu_b", 10, 4_000_000), ("dyrelu_b", 14_000_000, 3_000_000),
+    ("dyrelu_b", 16_000_000, 8_000_000), ("dyrelu_b", 35_000_000, 0),
+]  # fmt: skip
+
+
+@pytest.fixture
+def traces() -> Traces:
+    timeline = pd.DataFrame(
+        [(case(a), *rest) for a, *rest in OPERATORS],
+        columns=["case_id", "kernel", "kind", "part", "start_ns", "duration_ns"],
+    )
+    kernels = (
+        timeline.groupby(["case_id", "kernel", "kind", "part"], as_index=False)["duration_ns"]
+        .sum()
+        .rename(columns={"duration_ns": "time_ns"})
+    )
+    # An inference case beside them, which none of the figures shows.
+    other = kernels.head(1).assign(case_id=case("relu", "inference"), time_ns=10**12)
+    steps = pd.DataFrame(
+        [(case(a, p), a, p) for a in ("relu", "dyrelu_b") for p in ("training", "inference")],
+        columns=["case_id", "activation", "phase"],
+    )
+    memory = pd.DataFrame(
+        [(case(a), at, size) for a, at, size in MEMORY],
+        columns=["case_id", "at_ns", "allocated_bytes"],
+    )
+    return Traces(steps, pd.concat([kernels, other]), timeline, memory)
+
+
+def texts(figure: Figure) -> str:
+    return "\n".join(
+        text.get_text() for part in (figure, *figure.axes) for text in part.findobj(match=_is_text)
+    )
+
+
+def _is_text(artist: object) -> bool:
+    return hasattr(artist, "get_text")
+
+
+def test_bars_are_the_operators_times(traces: Traces) -> None:
+    figure = TRACED["time_by_operator"](traces, "caption")
+
+    forward, backward, _legend = figure.axes
+    assert [axes.get_title() for axes in (forward, backward)] == ["forward", "backward"]
+    assert [label.get_text() for label in forward.get_yticklabels()] == ["ReLU", "DY-ReLU-B"]
+    for axes, sums in ((forward, (0.4, 14.3)), (backward, (0.6, 20.0))):
+        drawn = [0.0, 0.0]
+        for bar in axes.patches:
+            drawn[round(bar.get_y() + bar.get_height() / 2)] += bar.get_width()  # type: ignore[attr-defined]
+        assert drawn == pytest.approx(sums)
+        assert axes.get_xlim() == forward.get_xlim()
+    shown = texts(figure)
+    for word in ("400 µs", "14.3 ms", "20 ms", "threshold_backward", "max", "caption"):
+        assert word in shown
+
+
+def test_what_is_small_goes_together(traces: Traces) -> None:
+    more = pd.DataFrame(
+        [(case("relu"), f"aten::op{i}", "other", "forward", 1_000 + i) for i in range(12)],
+        columns=["case_id", "kernel", "kind", "part", "time_ns"],
+    )
+    many = Traces(traces.steps, pd.concat([traces.kernels, more]), traces.timeline, traces.memory)
+    figure = TRACED["time_by_operator"](many, "")
+
+    entries = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
+    assert len(entries) == 9
+    assert entries[-1] == "other"
+    width = sum(bar.get_width() for bar in figure.axes[0].patches)  # type: ignore[attr-defined]
+    expected = many.of(many.kernels).query("part == 'forward'")["time_ns"].sum() / 1e6
+    assert width == pytest.approx(expected)
+
+
+def test_a_strip_shows_each_operator_where_it_ran(traces: Traces) -> None:
+    figure = TRACED["step_timeline"](traces, "")
+
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["ReLU", "DY-ReLU-B"]
+    blocks = {}
+    for collection in axes.collections:
+        assert isinstance(collection, PolyCollection)
+        colour = matplotlib.colors.to_hex(collection.get_facecolor()[0])
+        for path in collection.get_paths():
+            (left, top), (right, bottom) = path.vertices.min(axis=0), path.vertices.max(axis=0)
+            blocks[(round(left, 3), round(right - left, 3))] = (top, bottom, colour)
+    assert set(blocks) == {(start / 1e6, length / 1e6) for *_, start, length in OPERATORS}
+    # ReLU's forward stands above its line, its backward below; the same kind has one colour.
+    relu_forward, relu_backward = blocks[0.0, 0.4], blocks[0.5, 0.6]
+    assert relu_forward[1] <= 0 <= relu_backward[0]
+    assert relu_forward[2] == relu_backward[2] == blocks[15.0, 20.0][2]
+    assert blocks[5.3, 9.0][2] != relu_forward[2]
+    assert "1.1 ms, 2 operators" in texts(figure)
+    assert "35 ms, 4 operators" in texts(figure)
+
+
+def test_memory_is_drawn_over_the_step_with_what_is_held(traces: Traces) -> None:
+    figure = TRACED["step_memory"](traces, "")
+
+    relu, dyrelu = figure.axes
+    assert (relu.get_title(), dyrelu.get_title()) == ("ReLU", "DY-ReLU-B")
+    assert relu.get_ylim() == dyrelu.get_ylim()
+    for axes, peak, held in ((relu, 2.0, 1.0), (dyrelu, 8.0, 3.0)):
+        curve, dashed = axes.lines
+        assert np.max(curve.get_ydata()) == pytest.approx(peak)  # type: ignore[arg-type]
+        assert list(dashed.get_ydata()) == pytest.approx([held, held])  # type: ignore[arg-type]
+
+
+def test_tables_are_read_where_there_are_any(traces: Traces, tmp_path: Path) -> None:
+    assert load_traces(tmp_path) is None
+    folder = tmp_path / "traces"
+    folder.mkdir()
+    for name in ("steps", "kernels", "timeline", "memory"):
+        getattr(traces, name).to_csv(folder / f"{name}.csv", index=False)
+
+    read = load_traces(tmp_path)
+
+    assert read is not None
+    assert len(read.timeline) == len(OPERATORS)
+    assert read.steps["activation"].tolist() == traces.steps["activation"].tolist()
+
+
+def test_steps_of_one_setting_stand_side_by_side(traces: Traces) -> None:
+    elsewhere = "dyrelu_b-training-1x8x7x7-float32-cpu"
+    steps = pd.concat(
+        [pd.DataFrame([(elsewhere, "dyrelu_b", "training")], columns=list(traces.steps)),
+         traces.steps]
+    )  # fmt: skip
+    slow = traces.kernels.head(1).assign(case_id=elsewhere, time_ns=10**12)
+    mixed = Traces(steps, pd.concat([slow, traces.kernels]), traces.timeline, traces.memory)
+
+    assert mixed.setting == "8x64x56x56-float32-cpu"
+    assert set(mixed.of(mixed.kernels)["case_id"]) == {case("relu"), case("dyrelu_b")}
+    assert mixed.setting in texts(TRACED["time_by_operator"](mixed, ""))
+
+
+@pytest.mark.parametrize("name", TRACED)
+def test_without_a_training_step_a_figure_says_so(traces: Traces, name: str) -> None:
+    inference_only = Traces(
+        traces.steps[traces.steps["phase"] == "inference"],
+        traces.kernels,
+        traces.timeline,
+        traces.memory,
+    )
+
+    figure = TRACED[name](inference_only, "")
+
+    assert "no training step was traced" in texts(figure)
