@@ -45,7 +45,7 @@ def main() -> None:
         folder = results.find_run(options.run, ROOT / "reports")
         written = render(folder, options.figures, options.format)
         written.append(write_dashboards(folder))
-    except (results.RunNotFoundError, ChoiceError) as error:
+    except (results.RunError, ChoiceError) as error:
         parser.error(str(error))
     except OSError as error:
         parser.error(f"{os.path.relpath(str(error.filename))}: {error.strerror}")

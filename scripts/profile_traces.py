@@ -44,6 +44,7 @@ def main() -> None:
     """Run the command line."""
     parser = Parser(description=__doc__)
     parser.add_argument("run", nargs="?", help="a name in reports/, or a path; default: the latest")
+    parser.add_argument("--run", dest="run_option", metavar="RUN", help="the same")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--cases",
@@ -52,12 +53,12 @@ def main() -> None:
         " of case ids; default: %(default)s",
     )
     which.add_argument("-k", metavar="WORDS", help="cases whose id contains all these words")
-    parser.add_argument("--steps", type=int, default=3, help="to trace; default: %(default)s")
+    parser.add_argument("--steps", type=int, default=16, help="to trace; default: %(default)s")
     options = parser.parse_args()
     if options.steps < 1:
         parser.error(f"--steps must be at least 1, got {options.steps}")
     try:
-        folder = results.find_run(options.run, ROOT / "reports")
+        folder = results.find_run(options.run_option or options.run, ROOT / "reports")
         rows = results.load(folder)
         cases = list(chosen(rows, options.cases, options.k))
         _take_the_workers_environment()
@@ -81,9 +82,10 @@ def chosen(
     ValueError
         If there are none, or one is not in the run or has no time: one line.
     """
-    ok = rows[rows["status"] == "ok"]
+    # A compiled layer's trace is of other kernels than those counted.
+    ok = rows[(rows["status"] == "ok") & (rows["mode"] == "eager")]
     if ok.empty:
-        raise ValueError("the run has no ok rows, there is nothing to trace")
+        raise ValueError("the run has no ok rows in eager mode, there is nothing to trace")
     if words is not None:
         ids = ok["case_id"]
         taken = ok[[all(word in case_id for word in words.split()) for case_id in ids]]

@@ -81,7 +81,7 @@ def test_by_default_it_traces_one_shape_and_the_baseline_of_the_latest_run(
     assert lines[-1].startswith("[100%] 6/6 · 0 s left · ")
     table = steps(checkout, "tuesday")
     assert set(table.index) == HEADLINE
-    assert set(table["steps"]) == {3}
+    assert set(table["steps"]) == {16}
     # The rows of the fixture: a baseline of 1 µs, and multiples of it.
     relu, frelu = (f"{name}-training-2x16x7x7-float32-cpu" for name in ("relu", "frelu"))
     assert (table["untraced_ns"][relu], table["untraced_ns"][frelu]) == (1e3, 7e3)

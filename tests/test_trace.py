@@ -5,12 +5,7 @@ import gzip
 import json
 import re
 import socket
-import statistics
-import subprocess
 import sys
-import time
-from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +18,9 @@ from dynact.cases import HEADLINE, PHASES, Case
 from dynact.cost import count_parameters
 from dynact.count import count
 from dynact.device import Cpu
-from dynact.layers import build, call_of, draw_gradient, draw_input, prepared
+from dynact.layers import build
 from dynact.trace import Tables, moved_bytes, record, store, tables_of
 from dynact.trace.kinds import KINDS, kind_of
-from dynact.worker import MEMORY_KEEPING_MALLOC
 
 from .sweeping import case_of
 
@@ -168,53 +162,6 @@ def test_kernels_of_an_accelerator_belong_to_what_launched_them() -> None:
         "silu_kernel": 128, "silu_backward_kernel": 192,
     }  # fmt: skip
     assert list(tables.memory["allocated_bytes"]) == [0, 512]
-
-
-# Against the clock.
-
-
-@dataclass
-class Source:
-    current: Tensor
-
-
-def ratio_to_untraced(name: str, phase: str) -> float:
-    """Return a trace's step time over the same step's without the profiler."""
-    # Sizes that fill no whole pages: or tensors that happen to follow each other share cache sets.
-    case = case_of(name, phase=phase, batch=4, channels=64, height=33, width=27)
-    ratios = []
-    # Alternating, each time with tensors of its own: where they lie changes the time too.
-    for _ in range(9):
-        traced_ns = tables_of(record(case, Cpu(), 5), "cpu", []).step_ns
-        gradient = draw_gradient(case, Cpu())
-        call = call_of(prepared(name, case, Cpu()), Source(draw_input(case, Cpu())), gradient)
-        with nullcontext() if gradient is not None else torch.inference_mode():
-            samples_ns = []
-            for _ in range(10):
-                start_ns = time.perf_counter_ns()
-                call()
-                samples_ns.append(time.perf_counter_ns() - start_ns)
-        untraced_ns = statistics.median(samples_ns[5:])
-        assert untraced_ns > 1e6, "too short to compare"
-        ratios.append(traced_ns / untraced_ns)
-    return statistics.median(ratios)
-
-
-@pytest.mark.parametrize(
-    ("name", "phase"), [("dyrelu_b", "training"), ("dyrelu_c", "inference"), ("frelu", "training")]
-)
-def test_kernel_times_add_up_to_the_time_without_the_profiler(name: str, phase: str) -> None:
-    # In a process of its own: only a new one takes the allocator that timing has.
-    code = (
-        "import torch; torch.set_num_threads(1); from tests.test_trace import ratio_to_untraced;"
-        f"print(ratio_to_untraced({name!r}, {phase!r}))"
-    )
-    environment = {**MEMORY_KEEPING_MALLOC, "PATH": "", "KINETO_LOG_LEVEL": "99"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert 0.85 <= float(done.stdout) <= 1.15
 
 
 # In a run folder.

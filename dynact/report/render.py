@@ -87,6 +87,8 @@ def render(
         If the folder is not a run, or one without rows.
     """
     traces = load_traces(run_folder)
+    if traces is not None and not traces.setting:
+        traces = None  # they show training steps, and none was traced
     known = {**FIGURES, **(TRACED if traces is not None else {})}
     asked = list(known if figures is None else figures)
     _check("figure", asked, known)

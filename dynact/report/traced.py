@@ -22,6 +22,7 @@ from dynact.report.style import (
     texts_width,
     write_beside,
 )
+from dynact.results import RunError
 from dynact.timing import format_ns
 
 # Lengths in inches.
@@ -35,6 +36,7 @@ _LONGEST_NAME = 28
 
 _OPERATORS = 8
 _OTHER = "other"
+_OWN = "the layer's one operator"
 _KINDS = {
     "pointwise": "#e69f00",
     "reduction": "#0072b2",
@@ -78,29 +80,46 @@ class Traces:
 
 
 def load_traces(run_folder: Path) -> Traces | None:
-    """Return the tables in a run's traces/, or None where nothing was traced."""
-    folder = run_folder / "traces"
-    if not (folder / "steps.csv").is_file():
-        return None
+    """Return the tables in a run's traces/, or None where they are not all there.
+
+    Raises
+    ------
+    RunError
+        If one is no table: one line.
+    """
     names = ("steps", "kernels", "timeline", "memory")
-    return Traces(*(pd.read_csv(folder / f"{name}.csv") for name in names))
+    paths = [run_folder / "traces" / f"{name}.csv" for name in names]
+    if not all(path.is_file() for path in paths):
+        return None
+    return Traces(*map(_table, paths))
+
+
+def _table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError):
+        raise RunError(
+            f"traces/{path.name} is cut short; remove traces/ and run profile_traces.py again"
+        ) from None
 
 
 @styled
 def time_by_operator(traces: Traces, caption: str = "") -> Figure:
     """Draw where the time of a training step goes, forward and backward apart.
 
-    A bar for each activation, quickest on top, stacked by operator; one training step under the
-    profiler, which adds to each operator's time.
+    A bar for each activation, quickest on top, stacked by operator; one training step, the
+    profiler's own cost included.
     """
     kernels = traces.of(traces.kernels)
     if kernels.empty:
         return _nothing(caption)
     totals = kernels.groupby("activation")["time_ns"].sum().sort_values(kind="stable")
     order = list(map(str, totals.index))
-    by_time = kernels.groupby("kernel")["time_ns"].sum().sort_values(ascending=False)
+    own = _own_operators(kernels)
+    operators = kernels["kernel"].where(~kernels["kernel"].isin(own), _OWN)
+    by_time = kernels["time_ns"].groupby(operators).sum().sort_values(ascending=False)
     shown = list(by_time.index[:_OPERATORS])
-    operators = kernels["kernel"].where(kernels["kernel"].isin(shown), _OTHER)
+    operators = operators.where(operators.isin(shown), _OTHER)
     columns = [*shown, *([_OTHER] if len(by_time) > len(shown) else [])]
     labels = [_short(column) for column in columns]
     colours = [*SERIES_COLOURS[: len(shown)], "#8a8a8a"][: len(columns)]
@@ -122,8 +141,8 @@ def time_by_operator(traces: Traces, caption: str = "") -> Figure:
     page = Page(
         f"Where the time of a training step goes, by operator ({traces.setting})",
         [
-            "How to read: a bar is the time of one training step's operators, under the profiler, "
-            "which adds to each; the same axis on all sides.",
+            "How to read: a bar is the time of one training step's operators, traced apart "
+            "from all timing, with the profiler's own cost in it; the same axis on all sides.",
             caption,
         ],
         width=left + len(parts) * (_PLOT + gutter) + 2.5,
@@ -163,7 +182,8 @@ def step_timeline(traces: Traces, caption: str = "") -> Figure:
         f"One training step of each activation, operator by operator ({traces.setting})",
         [
             "How to read: a block is one operator, its colour what kind of work it is; above the "
-            "line forward, below it backward. Blank is time between operators: the host's.",
+            "line forward, below it backward. Blank is time between them: views, allocation, "
+            "dispatch, the profiler.",
             caption,
         ],
         width=left + 2 * _PLOT + texts_width(texts),
@@ -246,6 +266,18 @@ TRACED: dict[str, Callable[[Traces, str], Figure]] = {
     "step_memory": step_memory,
 }
 """Figures of traces by name."""
+
+
+def _own_operators(kernels: pd.DataFrame) -> set[str]:
+    """Return operators that are nearly all of one activation's bar, and no other's part.
+
+    A colour for each would leave none for what the longer bars are made of.
+    """
+    of_bars = kernels.groupby(["activation", "part", "kernel"])["time_ns"].sum()
+    shares = of_bars / of_bars.groupby(["activation", "part"]).transform("sum")
+    users = kernels.groupby("kernel")["activation"].nunique()
+    nearly_all = shares[shares > 0.9].index.get_level_values("kernel")
+    return {kernel for kernel in nearly_all if users[kernel] == 1}
 
 
 def _nothing(caption: str) -> Figure:

@@ -19,7 +19,8 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+# Of a module: it has a process of its own, and other tests count the children of theirs.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if path is None:

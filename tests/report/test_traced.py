@@ -79,7 +79,7 @@ def test_bars_are_the_operators_times(traces: Traces) -> None:
         assert drawn == pytest.approx(sums)
         assert axes.get_xlim() == forward.get_xlim()
     shown = texts(figure)
-    for word in ("400 µs", "14.3 ms", "20 ms", "threshold_backward", "max", "caption"):
+    for word in ("400 µs", "14.3 ms", "20 ms", "the layer's one operator", "max", "caption"):
         assert word in shown
 
 
