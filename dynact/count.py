@@ -4,7 +4,7 @@ import functools
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from dynact.cost import (
     saved_for_backward,
 )
 from dynact.device import Device
-from dynact.layers import call_of, draw_input, prepared
+from dynact.layers import Fixed, call_of, draw_input, prepared
 from dynact.redact import error_line
 
 Figures = dict[str, Any]
@@ -33,11 +33,6 @@ MOST_KEPT = 2000
 """Parts that are kept for later cases: as many as the quick sweep has, in little memory."""
 
 _kept: dict[tuple[str, Case, Device], Figures] = {}
-
-
-@dataclass
-class _Input:
-    current: Tensor
 
 
 def count(case: Case, device: Device) -> Figures:
@@ -114,7 +109,7 @@ def _fvcore_default(layer: nn.Module, x: Tensor, _case: Case, _device: Device) -
 def _traffic_and_peak(layer: nn.Module, x: Tensor, case: Case, device: Device) -> Figures:
     training = case.phase == "training"
     gradient = torch.ones_like(x) if training else None
-    call = call_of(layer, _Input(x), gradient)
+    call = call_of(layer, Fixed(x), gradient)
     parameters = list(layer.parameters())
     there_anyway = [x, *parameters, *layer.buffers()]
     if gradient is not None:

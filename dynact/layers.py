@@ -3,6 +3,7 @@
 import importlib
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -22,6 +23,13 @@ SEED = 0
 
 class Source(Protocol):
     """Where each call finds its input."""
+
+    current: Tensor
+
+
+@dataclass
+class Fixed:
+    """The same input for each call."""
 
     current: Tensor
 

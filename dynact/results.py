@@ -1,7 +1,9 @@
 """Rows, and the run folder that keeps them: append, resume, load."""
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -15,6 +17,8 @@ from dynact.cases import CASE_FIELDS, Case
 STATUSES = ("ok", "oom", "timeout", "crashed", "error", "unsupported")
 LATEST = "latest"
 CEILINGS = "ceilings.json"
+LONGEST_NAME = 120
+"""Of a folder, in characters: below every file system's limit, and readable."""
 
 
 class RunError(ValueError):
@@ -154,6 +158,18 @@ def load_ceilings(run_folder: Path | str) -> dict[str, Any] | None:
         return None
     record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return record
+
+
+def folder_name(text: str) -> str:
+    """Return a name for a text's own folder that any file system takes; equal for equal texts.
+
+    A case id with a user's class ("pkg.mod:Class") is no such name as it stands.
+    """
+    plain = re.sub(r"[^\w.-]", "-", text, flags=re.ASCII)
+    if plain == text and re.match(r"\w", text) and len(text) <= LONGEST_NAME:
+        return text
+    digest = hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()
+    return f"{plain.lstrip('.')[: LONGEST_NAME - 9]}-{digest[:8]}"
 
 
 def find_run(name: str | None, reports: Path) -> Path:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynact import results
+from dynact.cases import Case
 from dynact.results import (
     COLUMNS,
     Row,
@@ -26,13 +28,14 @@ from dynact.results import (
     RunFolder,
     RunNotFoundError,
     find_run,
+    folder_name,
     load,
     load_ceilings,
     load_environment,
     load_gates,
 )
 
-from .sweeping import ROWS, case_of, ok_row
+from .sweeping import CASES, ROWS, case_of, ok_row
 
 ENVIRONMENT = {
     "command": ["pytest", "benches"],
@@ -278,6 +281,21 @@ def test_a_folder_without_rows_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(RunNotFoundError, match=r"is not a run: it has no rows\.jsonl"):
         load(tmp_path)
     assert load_gates(tmp_path) == []
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_a_folder_s_name_fits_any_file_system_and_tells_texts_apart(one: str, other: str) -> None:
+    names = [folder_name(text) for text in (one, other)]
+
+    assert all(re.fullmatch(r"[\w-][\w.-]{0,119}", name, flags=re.ASCII) for name in names)
+    assert (names[0] == names[1]) == (one == other)
+
+
+@given(CASES)
+def test_a_usual_case_s_folder_is_its_id(case: Case) -> None:
+    usual = replace(case, activation="dyrelu_b", impl="reference", device="cpu", baseline="relu")
+
+    assert folder_name(usual.id) == usual.id
 
 
 def test_ceilings_are_kept_for_all_sessions_of_a_run(run_folder: Path) -> None:

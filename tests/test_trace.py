@@ -19,6 +19,7 @@ from dynact.cost import count_parameters
 from dynact.count import count
 from dynact.device import Cpu
 from dynact.layers import build
+from dynact.results import folder_name
 from dynact.trace import Tables, moved_bytes, record, store, tables_of
 from dynact.trace.kinds import KINDS, kind_of
 
@@ -219,9 +220,7 @@ class Own(nn.Module):
 def test_no_folder_host_or_user_in_what_is_written(tmp_path: Path) -> None:
     case = case_of(f"{__name__}:Own", phase="training")
     store(tmp_path, case, *traced(case), None)
-    assert [path.name for path in (tmp_path / "tensorboard").iterdir()] == [
-        case.id.replace(":", "-")
-    ]
+    assert [path.name for path in (tmp_path / "tensorboard").iterdir()] == [folder_name(case.id)]
     for path in tmp_path.rglob("*"):
         if path.is_file():
             content = path.read_bytes()

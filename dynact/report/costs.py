@@ -5,25 +5,16 @@ from typing import Any
 import pandas as pd
 
 from dynact.report.aggregate import cost_ratios, geometric_means, times_over_floor
-from dynact.report.markdown import LONGEST_MESSAGE, escaped, table
+from dynact.report.markdown import escaped, table
 from dynact.report.missing import formulation, uncounted_operators
 from dynact.report.names import (
-    NO_FIGURE,
-    cell_ratio,
     count_range,
     display_name,
     display_names,
+    ratio_or_none,
     with_prefix,
 )
 from dynact.report.slices import Slice
-
-_DEPENDENT = "its work depends on the input's values: counted as for this input"
-# What a row of a measured case holds wherever counting worked.
-_COUNTS = (
-    *("parameters", "flops", "flops_fvcore_default", "traffic_floor_bytes", "traffic_eager_bytes"),
-    *("kernels", "saved_for_backward_bytes", "peak_bytes", "baseline_flops"),
-    *("baseline_traffic_eager_bytes", "baseline_saved_for_backward_bytes", "baseline_peak_bytes"),
-)
 
 
 def costs(main: Slice) -> str:
@@ -87,62 +78,17 @@ def _table(rows: pd.DataFrame, phase: str, baseline: str) -> str:
     columns = {
         "parameters": [count_range(ok["parameters"][ok["activation"] == a]) for a in order],
         f"FLOPs (× {baseline})": [
-            "≥ " * (a in lacking) + _ratio(ratio) for a, ratio in ratios["flops"].items()
+            "≥ " * (a in lacking) + ratio_or_none(ratio) for a, ratio in ratios["flops"].items()
         ],
-        f"fvcore (× {baseline})": map(_ratio, ratios["flops_fvcore_default"]),
-        f"bytes (× {baseline})": map(_ratio, ratios["traffic_eager_bytes"]),
+        f"fvcore (× {baseline})": map(ratio_or_none, ratios["flops_fvcore_default"]),
+        f"bytes (× {baseline})": map(ratio_or_none, ratios["traffic_eager_bytes"]),
         "kernels": [count_range(ok["kernels"][ok["activation"] == a]) for a in order],
-        f"kept (× {baseline})": map(_ratio, ratios["saved_for_backward_bytes"]),
-        f"peak (× {baseline})": map(_ratio, ratios["peak_bytes"]),
-        "time ÷ floor": map(_ratio, floors),
+        f"kept (× {baseline})": map(ratio_or_none, ratios["saved_for_backward_bytes"]),
+        f"peak (× {baseline})": map(ratio_or_none, ratios["peak_bytes"]),
+        "time ÷ floor": map(ratio_or_none, floors),
     }
     if phase != "training":
         del columns[f"kept (× {baseline})"]
     names = display_names(order)
     lines = zip([escaped(names[a]) for a in order], *columns.values(), strict=True)
     return table(["activation", *columns], lines)
-
-
-def _ratio(ratio: float) -> str:
-    if pd.isna(ratio):
-        return NO_FIGURE
-    return cell_ratio(ratio) if ratio else "0"
-
-
-def uncounted(rows: pd.DataFrame) -> str:
-    """Return a table of what could not be counted in ok rows, empty if all could."""
-    ok = rows[rows["status"] == "ok"]
-    absent = ok[list(_COUNTS)].isna()
-    # An old run did not try to count.
-    tried = not absent.all(axis=None)
-    lacking = [", ".join(absent.columns[line & tried]) for line in absent.to_numpy()]
-    absences = [f"not counted: {names}" if names else "" for names in lacking]
-    depends = ok["data_dependent"].eq(True)
-    messages = ok["message"].fillna("")
-    gaps = pd.DataFrame(
-        {
-            "activation": ok["activation"],
-            "phase": ok["phase"],
-            "operators": ok["uncounted_ops"].fillna("").astype(str),
-            "message": [
-                "; ".join(filter(None, (_DEPENDENT * dependent, message or absence)))
-                for dependent, message, absence in zip(depends, messages, absences, strict=True)
-            ],
-        }
-    )
-    gaps = gaps[(gaps["operators"] != "") | (gaps["message"] != "")]
-    if gaps.empty:
-        return ""
-    names = display_names(rows["activation"])
-    lines = [
-        [
-            escaped(names[str(activation)]),
-            str(phase),
-            escaped(str(operators)) or NO_FIGURE,
-            str(len(group)),
-            escaped(str(message)[:LONGEST_MESSAGE]),
-        ]
-        for (activation, phase, operators, message), group in gaps.groupby(list(gaps.columns))
-    ]
-    header = ["activation", "phase", "operators that FLOPs lack", "cases", "message"]
-    return "Measured, but not all of it counted:\n\n" + table(header, lines)

@@ -3,8 +3,6 @@
 import re
 from collections.abc import Iterable, Sequence
 
-LONGEST_MESSAGE = 300
-
 
 def escaped(text: str) -> str:
     """Return one line of Markdown that shows the text as it is, also inside a table."""

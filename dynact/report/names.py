@@ -93,6 +93,13 @@ def cell_ratio(ratio: float) -> str:
     return f"{ratio:.1f}×" if ratio < 9.95 else f"{ratio:.0f}×"
 
 
+def ratio_or_none(ratio: float) -> str:
+    """Return a ratio of counts, which may be 0 or missing."""
+    if np.isnan(ratio):
+        return NO_FIGURE
+    return cell_ratio(ratio) if ratio else "0"
+
+
 def ratio_digits(ratio: float) -> str:
     """Return a ratio to three significant digits, without a sign: 0.972, 2.61, 107."""
     if ratio >= 99.95:

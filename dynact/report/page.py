@@ -6,14 +6,13 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from dynact.report.markdown import LONGEST_MESSAGE
-from dynact.report.names import NO_FIGURE, display_name, display_names, resolution, with_prefix
+from dynact.report.caveats import doubts, failures, gaps, gate_failed
+from dynact.report.names import NO_FIGURE, display_name, display_names, with_prefix
 from dynact.report.page_answer import answer
 from dynact.report.page_figures import page_figures
 from dynact.report.page_rows import all_rows
-from dynact.report.slices import describe, slices
-from dynact.timing import format_ns, is_steady
-from dynact.timing.paired import STEADY_WITHIN
+from dynact.report.slices import describe, device_and_threads, slices
+from dynact.timing import format_ns
 
 _KERNELS_SHOWN = 12
 
@@ -36,7 +35,6 @@ def write_page(
         The page. Names and messages in it are text, whatever they hold.
     """
     main, *others = slices(rows)
-    ok = rows["status"] == "ok"
     names = display_names(rows["activation"])
     page = _template().render(
         answer=answer(main),
@@ -44,19 +42,16 @@ def write_page(
         setting=describe(main.rows),
         shapes=main.shapes,
         other_settings=len(others),
-        device=_device(main.rows, environment),
+        device=device_and_threads(main.rows, environment),
         date=pd.Timestamp(environment["started"]).strftime("%Y-%m-%d"),
         gates=gates,
-        gate_failed=not all(gate["trustworthy"] for gate in gates),
+        gate_failed=gate_failed(gates),
         figures=page_figures(run_folder, main),
         rows=all_rows(rows),
         traces=_traces(run_folder / "traces", names),
-        ok=int(ok.sum()),
-        wide=int((~rows.loc[ok, "converged"].astype(bool)).sum()),
-        unsteady=sum(not is_steady(drift) for drift in rows.loc[ok, "speed_drift"].dropna()),
-        steady_within=f"{STEADY_WITHIN - 1:.0%}",
-        failures=_grouped(rows[~ok], ["status", "message"], names),
-        gaps=_grouped(_gaps(rows[ok]), ["data_dependent", "uncounted_ops", "message"], names),
+        doubts=doubts(rows),
+        failures=failures(rows).to_dict("records"),
+        gaps=gaps(rows).to_dict("records"),
         counted=bool(rows["flops"].notna().any()),
         environment=environment,
         clock=str(rows["clock"].dropna().iloc[0]) if rows["clock"].notna().any() else "",
@@ -77,41 +72,6 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     return environment.get_template("page.html.jinja")
-
-
-def _device(rows: pd.DataFrame, environment: dict[str, Any]) -> str:
-    device, threads = environment["device"], environment["threads"]
-    where = rows["device"].iloc[0]
-    name = device["name"] if where == device["type"] else where
-    return f"{name}, {threads} thread{'s' if threads != 1 else ''}"
-
-
-def _gaps(ok: pd.DataFrame) -> pd.DataFrame:
-    """Return the measured rows of which not all was counted."""
-    dependent = ok["data_dependent"].eq(True)
-    said = ok[["uncounted_ops", "message"]].fillna("").astype(bool).any(axis="columns")
-    return ok.assign(data_dependent=dependent)[said | dependent]
-
-
-def _grouped(rows: pd.DataFrame, reasons: list[str], names: dict[str, str]) -> list[dict[str, Any]]:
-    """Return one record for each activation, phase and reason."""
-    keys = ["activation", "phase", *reasons]
-    groups = rows.assign(**rows[keys].fillna("")).groupby(keys)
-    first = groups.first().assign(cases=groups.size()).reset_index()
-    return [
-        {
-            **row[[*keys, "cases"]],
-            "activation": names[str(row["activation"])],
-            "message": str(row["message"])[:LONGEST_MESSAGE],
-            "first": _case(row),
-        }
-        for _, row in first.iterrows()
-    ]
-
-
-def _case(row: "pd.Series[Any]") -> str:
-    shape = f"{row['channels']} channels, {resolution(row['height'], row['width'])}"
-    return f"batch {row['batch']}, {shape}, {row['dtype']}, {row['mode']}"
 
 
 def _traces(folder: Path, names: dict[str, str]) -> list[dict[str, Any]]:

@@ -9,12 +9,12 @@ import pandas as pd
 from dynact.report.aggregate import cost_ratios, geometric_means, times_over_floor
 from dynact.report.missing import absence, uncounted_operators
 from dynact.report.names import (
-    NO_FIGURE,
     cell_ratio,
     count_range,
     display_name,
     display_names,
     ratio_digits,
+    ratio_or_none,
 )
 from dynact.report.slices import Slice
 
@@ -123,20 +123,14 @@ def _costs(
     kept = counted[counted.index.get_level_values("phase") == phases[-1]].droplevel("phase")
     floors = times_over_floor(rows)
     columns = {
-        label: [_ratio(ratio) for ratio in kept[memory].reindex(order)],
+        label: [ratio_or_none(ratio) for ratio in kept[memory].reindex(order)],
         "parameters": [count_range(ok["parameters"][ok["activation"] == a]) for a in order],
         f"FLOPs, ×\u00a0{baseline}": [
-            "≥ " * (a in lacking) + _ratio(ratio) for a, ratio in ratios["flops"].items()
+            "≥ " * (a in lacking) + ratio_or_none(ratio) for a, ratio in ratios["flops"].items()
         ],
     }
     for phase in phases:
         columns[f"time ÷ floor, {phase}"] = [
-            _ratio(floors.get((phase, activation), np.nan)) for activation in order
+            ratio_or_none(floors.get((phase, activation), np.nan)) for activation in order
         ]
     return columns
-
-
-def _ratio(ratio: float) -> str:
-    if pd.isna(ratio):
-        return NO_FIGURE
-    return cell_ratio(ratio) if ratio else "0"

@@ -55,7 +55,7 @@ EXPLANATIONS = {
     ),
     "memory": Explanation(
         "Memory at the largest input",
-        "A bar is the most that is allocated at once; what is kept for backward decides how many "
+        "A bar is the most that is allocated at once; what is kept for backward bears on how many "
         "samples fit.",
         "Stacked bars of the memory each activation needs, by what it is for",
     ),
@@ -67,12 +67,14 @@ EXPLANATIONS = {
     ),
     "time_by_operator": Explanation(
         "Where the time of a training step goes",
-        "A bar is one step’s operators, forward and backward apart; the profiler adds to each.",
+        "A bar is one step’s operators, forward and backward apart, with the profiler’s own cost "
+        "in it.",
         "Stacked bars of the time of one training step by operator, a bar for each activation",
     ),
     "step_timeline": Explanation(
         "One training step, operator by operator",
-        "A block is one operator, its colour the kind of work; blanks are time between operators.",
+        "A block is one operator, its colour the kind of work; blanks are views, allocation, "
+        "dispatch and the profiler.",
         "A strip of one training step for each activation, on a common time axis",
     ),
     "step_memory": Explanation(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from dynact.report.markdown import LONGEST_MESSAGE
+from dynact.report.caveats import LONGEST_MESSAGE
 from dynact.report.names import display_names
 from dynact.report.slices import SHAPE_FIELDS, SLICE_FIELDS
 

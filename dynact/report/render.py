@@ -18,11 +18,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dynact import results
+from dynact.report.caveats import gate_failed
 from dynact.report.figures import FIGURES
 from dynact.report.page import write_page
-from dynact.report.slices import Slice, slices
+from dynact.report.slices import Slice, device_and_threads, slices
 from dynact.report.style import styled
-from dynact.report.tables import gate_failed, summary_markdown, write_csv
+from dynact.report.tables import summary_markdown, write_csv
 from dynact.report.traced import TRACED, Traces, load_traces
 
 _DOTS_PER_INCH = 120
@@ -180,11 +181,8 @@ def _draw(part: Slice, figures: Sequence[str], caption: str) -> Iterator[tuple[s
 
 def _caption(part: Slice, environment: dict[str, Any], gates: list[dict[str, Any]]) -> str:
     """Return where and when it was measured, and whether the gate had doubts."""
-    device, threads = environment["device"], environment["threads"]
-    where = part.rows["device"].iloc[0]
-    name = device["name"] if where == device["type"] else where
     words = [
-        f"{name}, {threads} thread{'s' if threads != 1 else ''}",
+        device_and_threads(part.rows, environment),
         f"torch {environment['versions']['torch']}",
         pd.Timestamp(environment["started"]).strftime("%Y-%m-%d"),
     ]

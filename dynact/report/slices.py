@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -78,6 +79,14 @@ def describe(rows: pd.DataFrame, *context: str) -> str:
     first = rows.iloc[0]
     usual = [first[f] for f in ("impl", "mode", "memory_format") if first[f] != _USUAL[f]]
     return ", ".join(map(str, [*context, f"batch {first['batch']}", first["dtype"], *usual]))
+
+
+def device_and_threads(rows: pd.DataFrame, environment: dict[str, Any]) -> str:
+    """Return on what rows of one slice were measured."""
+    device, threads = environment["device"], environment["threads"]
+    where = rows["device"].iloc[0]
+    name = device["name"] if where == device["type"] else where
+    return f"{name}, {threads} thread{'s' if threads != 1 else ''}"
 
 
 def _suffix(key: dict[str, object], main: dict[str, object]) -> str:

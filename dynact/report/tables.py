@@ -7,20 +7,19 @@ from typing import Any
 import pandas as pd
 
 from dynact.report.aggregate import geometric_means
-from dynact.report.costs import ceilings, costs, uncounted
+from dynact.report.caveats import doubts, failures, gaps, gate_failed
+from dynact.report.costs import ceilings, costs
 from dynact.report.efficiency import efficiency
-from dynact.report.markdown import LONGEST_MESSAGE, escaped, table
+from dynact.report.markdown import escaped, table
 from dynact.report.names import (
     NO_FIGURE,
     display_name,
     display_names,
     ratio_digits,
     ratio_with_interval,
-    resolution,
 )
 from dynact.report.slices import SHAPE_FIELDS, SLICE_FIELDS, Slice, describe, slices
-from dynact.timing import format_ns, is_steady
-from dynact.timing.paired import STEADY_WITHIN
+from dynact.timing import format_ns
 
 
 def write_csv(rows: pd.DataFrame, path: Path) -> None:
@@ -58,11 +57,6 @@ def summary_markdown(
         _efficiency(rows, gates, rates),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
-
-
-def gate_failed(gates: list[dict[str, Any]]) -> bool:
-    """Return whether any session's gate found its ratios not to be trusted."""
-    return not all(gate["trustworthy"] for gate in gates)
 
 
 def _gate(gates: list[dict[str, Any]]) -> str:
@@ -173,46 +167,19 @@ def _setting(one: Slice, other: Slice) -> str:
 
 
 def _caveats(rows: pd.DataFrame) -> str:
-    ok = rows["status"] == "ok"
-    wide = int((~rows.loc[ok, "converged"].astype(bool)).sum())
-    failed = rows[~ok]
-    unsteady = sum(not is_steady(drift) for drift in rows.loc[ok, "speed_drift"].dropna())
-    text = (
-        "## Not converged, unsteady, failed, not counted\n\n"
-        f"{wide} of {ok.sum()} measured cases did not converge: their interval was "
-        f"still wide when the time ran out. During {unsteady} the device changed its speed by more "
-        f"than {STEADY_WITHIN - 1:.0%}: their times changed with it, and their ratios too where it "
-        "slowed one side more. "
-        f"{len(failed)} of {len(rows)} cases failed."
-    )
-    return "\n\n".join(part for part in (text, _failures(rows, failed), uncounted(rows)) if part)
+    parts = ["## Not converged, unsteady, failed, not counted", doubts(rows)]
+    failed, not_counted = failures(rows), gaps(rows)
+    if len(failed):
+        parts.append(_table_of(failed, first="first at"))
+    if len(not_counted):
+        parts.append("Measured, but not all of it counted:")
+        parts.append(_table_of(not_counted, operators="operators that FLOPs lack"))
+    return "\n\n".join(parts)
 
 
-def _failures(rows: pd.DataFrame, failed: pd.DataFrame) -> str:
-    if failed.empty:
-        return ""
-    names = display_names(rows["activation"])
-    failed = failed.assign(message=failed["message"].fillna(""))
-    lines = [
-        [
-            escaped(names[str(activation)]),
-            str(phase),
-            str(status),
-            str(len(group)),
-            _where(group.iloc[0]),
-            escaped(str(message)[:LONGEST_MESSAGE]),
-        ]
-        for (activation, phase, status, message), group in failed.groupby(
-            ["activation", "phase", "status", "message"]
-        )
-    ]
-    header = ["activation", "phase", "status", "cases", "first at", "message"]
-    return table(header, lines)
-
-
-def _where(row: "pd.Series[Any]") -> str:
-    shape = f"{row['channels']} channels, {resolution(row['height'], row['width'])}"
-    return f"batch {row['batch']}, {shape}, {row['dtype']}, {row['mode']}"
+def _table_of(lines: pd.DataFrame, **headings: str) -> str:
+    cells = [[escaped(str(cell)) or NO_FIGURE for cell in line] for line in lines.to_numpy()]
+    return table([headings.get(column, column) for column in map(str, lines)], cells)
 
 
 def _environment(environment: dict[str, Any]) -> str:

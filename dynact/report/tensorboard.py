@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pandas as pd
 from PIL import Image
@@ -74,9 +73,9 @@ def write_dashboards(run_folder: Path) -> Path:
             shutil.rmtree(folder)
     _write(report, time, _report(run_folder, ok, environment, time))
     for activation, points in _curves(ok).items():
-        _write(activations / _folder_name(activation), time, points)
+        _write(activations / results.folder_name(activation), time, points)
     for row in ok.to_dict("records"):
-        _write(trials / _folder_name(row["case_id"]), time, [(0, _trial(row, time))])
+        _write(trials / results.folder_name(row["case_id"]), time, [(0, _trial(row, time))])
     return logdir
 
 
@@ -197,11 +196,6 @@ def _trial(row: dict[Any, Any], time: float) -> Summary:
         if pd.notna(row[name]):
             trial.MergeFrom(scalar_pb(f"{_TRIAL}{name}", row[name]))
     return trial
-
-
-def _folder_name(text: str) -> str:
-    # A user's layer ("pkg.mod:Class") is not a file name on every system as it stands.
-    return quote(text, safe=" ")
 
 
 def _write(folder: Path, time: float, summaries: Iterable[tuple[int, Summary]]) -> None:

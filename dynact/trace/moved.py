@@ -1,16 +1,14 @@
 """What each operator of a step reads and writes, in their order."""
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from dynact.cases import Case
 from dynact.cost import TrafficCounter
 from dynact.device import Device
-from dynact.layers import call_of, draw_gradient, draw_input, prepared
+from dynact.layers import Fixed, call_of, draw_gradient, draw_input, prepared
 
 
 def moved_bytes(case: Case, device: Device) -> list[int]:
@@ -24,17 +22,12 @@ def moved_bytes(case: Case, device: Device) -> list[int]:
     )
     with mode:
         call = call_of(
-            prepared(case.activation, case, device), _Input(draw_input(case, device)), gradient
+            prepared(case.activation, case, device), Fixed(draw_input(case, device)), gradient
         )
         with _InOrder() as traffic:
             call()
     counted: list[int] = traffic.of_each_call
     return counted
-
-
-@dataclass
-class _Input:
-    current: Tensor
 
 
 class _InOrder(TrafficCounter):  # type: ignore[no-untyped-call]

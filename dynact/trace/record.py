@@ -3,17 +3,15 @@
 import json
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, schedule, tensorboard_trace_handler
 
 from dynact.cases import Case
 from dynact.device import Device
-from dynact.layers import call_of, draw_gradient, draw_input, prepared
+from dynact.layers import Fixed, call_of, draw_gradient, draw_input, prepared
 from dynact.redact import without_paths
 
 WARM_UP_CALLS = 3
@@ -22,11 +20,6 @@ OF_THE_HOST = ("host_name", "traceName")
 
 Trace = dict[str, Any]
 """A trace in Chrome's format: what happened is under ``"traceEvents"``, times in µs."""
-
-
-@dataclass
-class _Input:
-    current: Tensor
 
 
 def record(case: Case, device: Device, steps: int) -> Trace:
@@ -41,10 +34,7 @@ def record(case: Case, device: Device, steps: int) -> Trace:
     )
     with mode, tempfile.TemporaryDirectory() as folder:
         layer = prepared(case.activation, case, device)
-        if case.mode == "compile":
-            torch.compiler.reset()
-            layer.compile(fullgraph=True)
-        call = call_of(layer, _Input(draw_input(case, device)), gradient)
+        call = call_of(layer, Fixed(draw_input(case, device)), gradient)
         for _ in range(WARM_UP_CALLS):
             call()
         with profile(

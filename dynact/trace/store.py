@@ -2,13 +2,13 @@
 
 import gzip
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from dynact.cases import Case
+from dynact.results import folder_name
 from dynact.trace.tables import Tables
 
 TABLES = ("kernels", "timeline", "memory", "steps")
@@ -33,8 +33,7 @@ def store(
     OSError
         If a file cannot be written.
     """
-    # A user's class ("pkg.mod:Class") is not a file name as it stands.
-    folder = run_folder / "tensorboard" / re.sub(r"[^\w.-]", "-", case.id)
+    folder = run_folder / "tensorboard" / folder_name(case.id)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / TRACE_FILE
     _replace(path, gzip.compress(json.dumps(trace).encode(), mtime=0))

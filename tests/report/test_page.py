@@ -256,7 +256,7 @@ def test_what_was_not_counted_is_said(make_rows, page_of):
     rows.loc[rows["activation"] == "prelu", "data_dependent"] = True
     page = page_of(rows)
     assert "aten::fft" in page.words
-    assert "depends on the input’s values" in page.words
+    assert "depends on the input's values" in page.words
     assert page.ranked["FReLU"]["FLOPs, × ReLU"].startswith("≥ ")
 
 

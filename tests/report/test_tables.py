@@ -127,8 +127,8 @@ def test_summary_lists_what_was_not_counted(make_rows, environment):
     summary = summary_markdown(rows, environment, [])
     lines = [[shown(c).strip() for c in line] for line in cells_of(summary, "## Not converged")]
     assert lines == [
-        ["FReLU", "inference", "fft, my_op", "1", ""],
-        ["FReLU", "training", "fft, my_op", "1", ""],
+        ["FReLU", "inference", "fft, my_op", "1", "–"],
+        ["FReLU", "training", "fft, my_op", "1", "–"],
         ["PReLU", "inference", "–", "1", "saved for backward not counted: a | b"],
     ]
 

@@ -223,6 +223,8 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
         "a\\b|c",
         "report",
         "%2F",
+        "pkg.mod:" + 300 * "λ",
+        "..",
     ],
 )
 def test_any_name_is_one_run(name, make_rows, write_run):
