@@ -110,8 +110,10 @@ def own(name: str, **changes: int) -> Row:
 
 
 def children() -> set[int]:
+    """Return the workers that run; torch's compiler may have left a process of its own."""
     processes = psutil.Process().children()
-    return {p.pid for p in processes if p.status() != psutil.STATUS_ZOMBIE}
+    running = [p for p in processes if p.status() != psutil.STATUS_ZOMBIE]
+    return {p.pid for p in running if "dynact.in_process" in p.cmdline()}
 
 
 def check_ok(row: Row, samples_ns: list[float]) -> None:
