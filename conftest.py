@@ -5,7 +5,9 @@ import shlex
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
-from dynact.cases import Case
+from dynact.network_cases import network_preset
+from dynact.network_plan import NetworkPlan, Shape, plan_networks, shapes_in
 from dynact.options import (
     parse_count,
     parse_number,
@@ -25,7 +28,16 @@ from dynact.options import (
 )
 from dynact.progress import closing_table, format_seconds, gate_lines, progress_line
 from dynact.redact import without_paths
-from dynact.results import LATEST, RunError, RunFolder, find_run
+from dynact.results import (
+    LATEST,
+    NETWORK_ROWS,
+    ROWS,
+    SITE_ROWS,
+    AnyCase,
+    RunError,
+    RunFolder,
+    find_run,
+)
 from dynact.sweep import Bench, Sweep, plan
 from dynact.worker import Settings, Worker, WorkerError
 
@@ -34,6 +46,10 @@ BENCHES = ROOT / "benches"
 REPORTS = ROOT / "reports"
 SECONDS_BETWEEN_LINES = 10
 SWEEP = pytest.StashKey[Sweep]()
+USUAL_IMAGE_SIZE = 224
+"""Of ImageNet, at which papers count."""
+FILES = {"case": ROWS, "site_case": SITE_ROWS, "network_case": NETWORK_ROWS}
+"""Where the rows of each parameter's cases go, in the order of measuring."""
 AXES = {
     # option: (field of Grid, parser, help)
     "--activations": ("activations", split_list, "names of the registry"),
@@ -55,6 +71,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="smoke, quick (default), standard or full")  # fmt: skip
     for option, (_, _, values) in AXES.items():
         add(option, metavar="LIST", help=f"comma list in place of the preset's: {values}")
+    add("--shapes-from", metavar="LIST",
+        help="networks: sweep exactly the shapes at which these have activations")  # fmt: skip
+    add("--networks", metavar="LIST", help="measure networks with the activations in them; or none "
+        "(default: the preset's, unless axes of layers are given)")  # fmt: skip
+    add("--placements", metavar="LIST", help="in networks: all (default), paper, official")
+    add("--image-size", metavar="N", help="of networks, in pixels (default: the preset's)")
     add("--activation-from", metavar="PKG.MOD:CLASS", action="append", default=[],
         help="sweep your own layer beside ours; repeatable")  # fmt: skip
     add("--device", metavar="NAME", help="default: the accelerator if there is one, else cpu")
@@ -127,17 +149,22 @@ class SweepPlugin:
         self.name = _run_name(option.run, option.resume, self._started)
         self._bench = _open_bench(settings, option.in_process)
         config.add_cleanup(self._bench.close)
+        shapes = self._shapes(option)
         self._plan = plan(
             option.sweep,
             axes,
             self._bench.welcome,
             own_layers=tuple(option.activation_from),
+            shapes=shapes,
             baseline=option.baseline,
             max_seconds=settings.max_seconds,
             budget_s=budget_s,
         )
         for case in self._plan.own_layers():
             self._bench.check(case)
+        self._networks = NetworkPlan((), ())
+        if _asked_for(config, "bench_networks.py"):
+            self._networks = self._plan_networks(option, axes)
         self.run: RunFolder | None = None
         if not option.collectonly:
             self.run = RunFolder(
@@ -146,29 +173,36 @@ class SweepPlugin:
                 environment=self._environment(settings),
             )
             config.add_cleanup(self.run.close)
-            self._sweep = Sweep(self._bench, self.run, self._started)
+            self._sweep = Sweep(self._bench, self.run, self._started, shapes)
             config.stash[SWEEP] = self._sweep
         self._to_measure = 0
         self._first_case_at: float | None = None
         self._last_line_at = 0.0
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        if "case" in metafunc.fixturenames:
-            cases = self._plan.cases
-            metafunc.parametrize("case", cases, ids=[case.id for case in cases])
+        for parameter, cases in (
+            ("case", self._plan.cases),
+            ("site_case", self._networks.sites),
+            ("network_case", self._networks.cases),
+        ):
+            if parameter in metafunc.fixturenames:
+                metafunc.parametrize(parameter, cases, ids=[case.id for case in cases])
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        done = self.run.done() if self.run else set()
-        measured = [item for item in items if _case_id(item) in done]
-        # The gate comes first: whoever watches learns at once whether to go on.
-        items[:] = sorted(
-            (item for item in items if _case_id(item) not in done),
-            key=lambda item: _case_id(item) is not None,
-        )
+        done = {file: self.run.done(file) if self.run else set() for file in FILES.values()}
+        measured: list[pytest.Item] = []
+        left: list[pytest.Item] = []
+        for item in items:
+            found = _case(item)
+            (measured if found and found[1].id in done[found[0]] else left).append(item)
+        # The gate comes first: whoever watches learns at once whether to go on. Then what the
+        # sweep is about, and networks after what explains them.
+        order = [None, *FILES.values()]
+        items[:] = sorted(left, key=lambda item: order.index(_file(item)))
         self._config.hook.pytest_deselected(items=measured)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        cases = [case for case in map(_case, session.items) if case]
+        cases = [found[1] for found in map(_case, session.items) if found]
         self._to_measure = len(cases)
         about = format_seconds(self._plan.seconds(cases))
         self._write(f"dynact: {self._to_measure} cases in about {about}, run {self.name}")
@@ -191,18 +225,18 @@ class SweepPlugin:
         return None
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        if self._first_case_at is None and _case_id(item):
+        if self._first_case_at is None and _case(item):
             self._first_case_at = time.monotonic()
 
     def pytest_runtest_logfinish(self) -> None:
-        done = len(self._sweep.rows)
+        done = self._sweep.measured
         now = time.monotonic()
         in_place = self._reporter.isatty
         if not done or not (in_place or now - self._last_line_at > SECONDS_BETWEEN_LINES):
             return
         self._last_line_at = now
         elapsed_s = now - (self._first_case_at or now)
-        line = progress_line(done, self._to_measure, elapsed_s, self._sweep.rows[-1])
+        line = progress_line(done, self._to_measure, elapsed_s, self._sweep.latest)
         if in_place:
             self._reporter.rewrite(line[: shutil.get_terminal_size().columns - 1], erase=True)
         else:
@@ -224,12 +258,50 @@ class SweepPlugin:
         self._reporter.section("dynact: time as a multiple of the baseline's")
         for line, trustworthy in gate_lines(self._sweep.gates):
             self._reporter.write_line(line, bold=True, green=trustworthy, red=not trustworthy)
-        for line in closing_table(self._sweep.rows):
-            self._write(line)
+        for file in (ROWS, NETWORK_ROWS):
+            for line in closing_table(self._sweep.rows[file]):
+                self._write(line)
         self._write(f"rows: {REPORTS.name}/{self.name}/rows.jsonl")
-        missing = self._to_measure - len(self._sweep.rows)
+        missing = self._to_measure - self._sweep.measured
         if missing:
             self._write(f"{missing} cases are missing; go on with: {self._resume_command()}")
+
+    def _shapes(self, option: Any) -> Counter[Shape] | None:
+        if option.shapes_from is None:
+            return None
+        for name in ("channels", "resolutions"):
+            if getattr(option, name) is not None:
+                raise ValueError(f"--shapes-from and --{name} exclude each other; name one of them")
+        return shapes_in(
+            split_list(option.shapes_from, "--shapes-from"),
+            parse_count(option.image_size or str(USUAL_IMAGE_SIZE), "--image-size"),
+            self._bench.networks(),
+            self._bench.sites,
+        )
+
+    def _plan_networks(self, option: Any, axes: dict[str, Any]) -> NetworkPlan:
+        if option.networks == "none":
+            return NetworkPlan((), ())
+        of_layers_alone = {*axes} - {"activations", "phases"} or option.shapes_from
+        if option.networks is None and (of_layers_alone or option.budget):
+            return NetworkPlan((), ())
+        welcome = self._bench.welcome
+        grid = network_preset(option.sweep, welcome.device != "cpu")
+        shared = ("phases", "dtypes", "batches")
+        asked: dict[str, Any] = {name: axes[name] for name in shared if name in axes}
+        if option.networks is not None:
+            asked["networks"] = split_list(option.networks, "--networks")
+        if option.placements is not None:
+            asked["placements"] = split_list(option.placements, "--placements")
+        if option.image_size is not None:
+            asked["image_size"] = parse_count(option.image_size, "--image-size")
+        activations = axes.get("activations", grid.activations) + tuple(option.activation_from)
+        return plan_networks(
+            replace(grid, activations=activations, **asked),
+            self._bench.networks(),
+            welcome.device,
+            self._bench.sites,
+        )
 
     @property
     def _reporter(self) -> pytest.TerminalReporter:
@@ -266,13 +338,15 @@ class SweepPlugin:
 def _benches_asked_for(config: pytest.Config) -> bool:
     if any(config.getoption(name) for name in ("help", "version", "markers", "showfixtures")):
         return False
-    asked = [
-        (config.invocation_params.dir / argument.split("::")[0]).resolve()
-        for argument in config.args
-    ]
+    return any(_asked_for(config, path.name) for path in BENCHES.glob("bench_*.py"))
+
+
+def _asked_for(config: pytest.Config, file: str) -> bool:
     return any(
-        BENCHES.is_relative_to(path) or (path.parent == BENCHES and path.is_file())
-        for path in asked
+        (BENCHES / file).is_relative_to(
+            (config.invocation_params.dir / argument.split("::")[0]).resolve()
+        )
+        for argument in config.args
     )
 
 
@@ -293,12 +367,16 @@ def _open_bench(settings: Settings, in_process: bool) -> Bench:
     return Worker(settings)
 
 
-def _case(item: pytest.Item) -> Case | None:
+def _case(item: pytest.Item) -> tuple[str, AnyCase] | None:
+    """Return the file that a benchmark's row goes to, and its case."""
     callspec = getattr(item, "callspec", None)
-    case = callspec.params.get("case") if callspec else None
-    return case if isinstance(case, Case) else None
+    for parameter, file in FILES.items():
+        case = callspec.params.get(parameter) if callspec else None
+        if isinstance(case, AnyCase):
+            return file, case
+    return None
 
 
-def _case_id(item: pytest.Item) -> str | None:
-    case = _case(item)
-    return case.id if case else None
+def _file(item: pytest.Item) -> str | None:
+    found = _case(item)
+    return found[0] if found else None

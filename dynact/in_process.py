@@ -21,8 +21,13 @@ from dynact.environment import describe_environment
 from dynact.gate import run_gate
 from dynact.layers import check_layer
 from dynact.measure import measure
-from dynact.results import Row
+from dynact.network_cases import NetworkCase
+from dynact.results import AnyCase, Measured
 from dynact.worker import Settings, Welcome
+
+CASES: dict[str, type[Case] | type[NetworkCase]] = {
+    kind.__name__: kind for kind in (Case, NetworkCase)
+}
 
 
 class InProcess:
@@ -47,18 +52,26 @@ class InProcess:
             environment=describe_environment(self._device),
         )
 
-    def measure(self, case: Case) -> tuple[Row, list[float]]:
+    def measure(self, case: AnyCase) -> tuple[Measured, list[float]]:
         """Return the case's row and its samples in ns."""
-        measurement = measure(
-            case,
-            self._device,
-            precision=self._settings.precision,
-            max_seconds=self._settings.max_seconds,
-        )
+        limits: Any = {
+            "precision": self._settings.precision,
+            "max_seconds": self._settings.max_seconds,
+        }
+        if isinstance(case, NetworkCase):
+            from dynact.network_measure import measure_network
+
+            measurement = measure_network(case, self._device, **limits)
+        else:
+            measurement = measure(case, self._device, **limits)
         return measurement.row, list(measurement.samples_ns)
 
-    def count(self, case: Case) -> dict[str, Any]:
-        """Return what the case costs without a clock (`dynact.count.count`)."""
+    def count(self, case: AnyCase) -> dict[str, Any]:
+        """Return what the case costs without a clock."""
+        if isinstance(case, NetworkCase):
+            from dynact.network_count import count_network
+
+            return count_network(case, self._device)
         return count(case, self._device)
 
     def check(self, case: Case) -> None:
@@ -72,6 +85,19 @@ class InProcess:
     def measure_ceilings(self) -> dict[str, Any]:
         """Return the device's rates (`dynact.ceilings.measure_ceilings`)."""
         return measure_ceilings(self._device)
+
+    def networks(self) -> dict[str, int]:
+        """Return the networks there are, and the image size in pixels each is made for."""
+        from dynact.networks import hosts
+
+        return {name: hosts.host(name).image_size for name in hosts.names()}
+
+    def sites(self, case: NetworkCase) -> list[dict[str, Any]]:
+        """Return where a case replaces activations: the fields of `dynact.networks.Site`."""
+        from dynact.networks.prepared import pair_of
+
+        swaps = pair_of(case, self._device).swaps
+        return [asdict(swap.site) for swap in swaps if not swap.kept_because]
 
     def close(self) -> None:
         """Nothing to end."""
@@ -105,9 +131,13 @@ def _serve(bench: InProcess, request: dict[str, Any]) -> dict[str, Any]:
         if request["do"] == "gate":
             verdict, samples_ns = bench.run_gate()
             return {"verdict": verdict, "samples_ns": samples_ns}
+        if request["do"] == "networks":
+            return {"networks": bench.networks()}
         if request["do"] == "ceilings":
             return {"ceilings": bench.measure_ceilings()}
-        case = Case(**request["case"])
+        case: Any = CASES[request["of"]](**request["case"])
+        if request["do"] == "sites":
+            return {"sites": bench.sites(case)}
         if request["do"] == "check":
             bench.check(case)
             return {}

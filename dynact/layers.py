@@ -2,7 +2,8 @@
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,12 +14,14 @@ from dynact import activations
 from dynact.cases import Case
 from dynact.device import Device
 from dynact.redact import error_line
+from dynact.results import AnyCase
 
 MEMORY_FORMATS = {
     "contiguous": torch.contiguous_format,
     "channels_last": torch.channels_last,
 }
 SEED = 0
+WARM_UP_CALLS = 3
 
 
 class Source(Protocol):
@@ -101,6 +104,53 @@ def call_of(layer: nn.Module, source: Source, gradient: Tensor | None) -> Callab
             parameter.grad = None
 
     return train
+
+
+def ready_call(
+    name: str, case: Case, device: Device, source: Source, gradient: Tensor | None
+) -> Callable[[], None]:
+    """Return what is timed of a layer, warm: compiled if the case is, checked, and called before.
+
+    Raises
+    ------
+    ValueError
+        If what the layer returns is no activation's output.
+    """
+    layer = prepared(name, case, device)
+    if case.mode == "compile":
+        layer.compile(fullgraph=True)
+    check_output(case, source.current, layer(source.current))
+    call = call_of(layer, source, gradient)
+    for _ in range(WARM_UP_CALLS):
+        call()
+    return call
+
+
+def grad_mode(case: AnyCase) -> AbstractContextManager[object]:
+    """Return the context in which a case is called."""
+    return nullcontext() if case.phase == "training" else torch.inference_mode()
+
+
+@contextmanager
+def fresh_graphs(case: Case) -> Iterator[None]:
+    """Forget, for a compiled case, all graphs, and see that the body compiles one.
+
+    Raises
+    ------
+    RuntimeError
+        If it compiled none: what it made would run eager code.
+    """
+    if case.mode != "compile":
+        yield
+        return
+    # Imported on demand: dynamo takes as long to import as torch itself.
+    from torch._dynamo.utils import counters
+
+    torch.compiler.reset()
+    counters.clear()
+    yield
+    if counters["stats"]["unique_graphs"] == 0:
+        raise RuntimeError("torch.compile captured no graph: this would run eager code")
 
 
 def check_output(case: Case, x: Tensor, y: object) -> None:

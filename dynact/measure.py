@@ -2,22 +2,20 @@
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from dynact.cases import Case
 from dynact.device import Device
-from dynact.layers import call_of, check_output, draw_gradient, draw_input, prepared
+from dynact.layers import draw_gradient, draw_input, fresh_graphs, grad_mode, ready_call
 from dynact.placement import MovingInput
 from dynact.redact import error_line
-from dynact.results import Row
+from dynact.results import AnyCase, Measured, new_row
 from dynact.timing import Comparison, compare
 
-WARM_UP_CALLS = 3
 OUT_OF_MEMORY = ("allocate memory", "out of memory", "alloc_failed", "out_of_device_memory")
 """How torch's CPU allocator and the libraries of accelerators say it, in a plain RuntimeError."""
 
@@ -30,7 +28,7 @@ class UnsupportedError(Exception):
 class Measurement:
     """A row, and the samples behind it."""
 
-    row: Row
+    row: Measured
     samples_ns: tuple[float, ...] = ()
     """The mean time of a call in each block of the target, in the order measured."""
 
@@ -43,59 +41,62 @@ def measure(case: Case, device: Device, *, precision: float, max_seconds: float)
     inference mode; training is train mode, forward and backward from a fixed random gradient,
     with the input and all parameters requiring one and gradients set to None between.
     """
+    return measured(case, device, lambda: _compare(case, device, precision, max_seconds))
+
+
+def measured(
+    case: AnyCase,
+    device: Device,
+    run: Callable[[], Comparison],
+) -> Measurement:
+    """Run a comparison and return what it found as a row; what goes wrong becomes its status."""
     start_s = time.perf_counter()
     samples_ns: tuple[float, ...] = ()
+    figures: dict[str, Any] = {}
     try:
-        comparison = _compare(case, device, precision, max_seconds)
+        comparison = run()
     except Exception as error:
         status, message = _diagnose(error)
-        row = Row(case, status, message)
     else:
+        status, message = "ok", ""
         samples_ns = comparison.target_samples_ns
         p20_ns, p80_ns = np.percentile(samples_ns, (20, 80))
-        row = Row(
-            case,
-            "ok",
-            time_ns=comparison.target_ns,
-            time_p20_ns=float(p20_ns),
-            time_p80_ns=float(p80_ns),
-            baseline_time_ns=comparison.baseline_ns,
-            overhead=comparison.overhead,
-            overhead_lo=comparison.overhead_lo,
-            overhead_hi=comparison.overhead_hi,
-            pairs=comparison.pairs,
-            converged=comparison.converged,
-            speed_drift=comparison.speed_drift,
-            cache=device.clock.cache,
-            clock=device.clock.name,
-            timing_s=comparison.calling_s,
-        )
+        figures = {
+            "time_ns": comparison.target_ns,
+            "time_p20_ns": float(p20_ns),
+            "time_p80_ns": float(p80_ns),
+            "baseline_time_ns": comparison.baseline_ns,
+            "overhead": comparison.overhead,
+            "overhead_lo": comparison.overhead_lo,
+            "overhead_hi": comparison.overhead_hi,
+            "pairs": comparison.pairs,
+            "converged": comparison.converged,
+            "speed_drift": comparison.speed_drift,
+            "cache": device.clock.cache,
+            "clock": device.clock.name,
+            "timing_s": comparison.calling_s,
+        }
     try:
         device.release_memory()
     except RuntimeError as error:
         # A device that is lost says so at whatever comes next.
-        if row.status == "ok":
-            row = Row(case, "error", error_line(error))
-    return Measurement(replace(row, case_s=time.perf_counter() - start_s), samples_ns)
+        if status == "ok":
+            status, message, figures = "error", error_line(error), {}
+    case_s = time.perf_counter() - start_s
+    return Measurement(new_row(case, status, message, **figures, case_s=case_s), samples_ns)
 
 
 def _compare(case: Case, device: Device, precision: float, max_seconds: float) -> Comparison:
     if case.impl != "reference":
         raise UnsupportedError(f"{case.activation} has no implementation {case.impl!r}")
-    if case.mode == "compile":
-        _forget_compiled_graphs()
     inputs = MovingInput(draw_input(case, device))
     gradient = draw_gradient(case, device)
-    mode: AbstractContextManager[object] = (
-        nullcontext() if gradient is not None else torch.inference_mode()
-    )
-    with mode:
-        target, baseline = (
-            _ready_call(name, case, device, inputs, gradient)
-            for name in (case.activation, case.baseline)
-        )
-        if case.mode == "compile" and _graphs_compiled() == 0:
-            raise RuntimeError("torch.compile captured no graph: this would time eager code")
+    with grad_mode(case):
+        with fresh_graphs(case):
+            target, baseline = (
+                ready_call(name, case, device, inputs, gradient)
+                for name in (case.activation, case.baseline)
+            )
         return compare(
             target,
             baseline,
@@ -104,33 +105,6 @@ def _compare(case: Case, device: Device, precision: float, max_seconds: float) -
             max_seconds=max_seconds,
             before_round=inputs.move,
         )
-
-
-def _forget_compiled_graphs() -> None:
-    # Imported on demand: dynamo takes as long to import as torch itself.
-    from torch._dynamo.utils import counters
-
-    torch.compiler.reset()
-    counters.clear()
-
-
-def _graphs_compiled() -> int:
-    from torch._dynamo.utils import counters
-
-    return counters["stats"]["unique_graphs"]
-
-
-def _ready_call(
-    name: str, case: Case, device: Device, inputs: MovingInput, gradient: Tensor | None
-) -> Callable[[], None]:
-    layer = prepared(name, case, device)
-    if case.mode == "compile":
-        layer.compile(fullgraph=True)
-    check_output(case, inputs.current, layer(inputs.current))
-    call = call_of(layer, inputs, gradient)
-    for _ in range(WARM_UP_CALLS):
-        call()
-    return call
 
 
 def _diagnose(error: Exception) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from dynact.results import Row
+from dynact.results import Measured
 from dynact.timing import format_ns, is_steady
 
 MOST_LINES = 200
@@ -20,7 +20,7 @@ def format_seconds(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def progress_line(done: int, total: int, elapsed_s: float, latest: Row) -> str:
+def progress_line(done: int, total: int, elapsed_s: float, latest: Measured) -> str:
     """Return how many of ``total`` cases are done, the time left, and what came last."""
     left = format_seconds(elapsed_s / done * (total - done))
     return (
@@ -44,7 +44,7 @@ def gate_lines(gates: Sequence[dict[str, Any]]) -> list[tuple[str, bool]]:
     return lines
 
 
-def closing_table(rows: Iterable[Row]) -> list[str]:
+def closing_table(rows: Iterable[Measured]) -> list[str]:
     """Return the rows as lines, the highest overhead first, what failed before all."""
     ordered = sorted(rows, key=lambda row: -(row.overhead or float("inf")))
     shown = ordered[:MOST_LINES]
@@ -55,7 +55,7 @@ def closing_table(rows: Iterable[Row]) -> list[str]:
     return lines
 
 
-def _finding(row: Row) -> str:
+def _finding(row: Measured) -> str:
     if row.status != "ok":
         return f"{row.status.upper()}: {row.message}"
     interval = _interval(row.figures(), "overhead", "")

@@ -1,7 +1,14 @@
 """Shows pytest-benchmark durations that were measured elsewhere, on the device's own clock."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
+
+import pytest
+
+from dynact.results import Measured
+
+_SHOWN = ("overhead", "overhead_lo", "overhead_hi", "baseline_time_ns", "converged")
 
 
 class Replay:
@@ -19,6 +26,16 @@ class Replay:
         """Let pytest-benchmark see the samples, one a round."""
         self._samples_ns = iter(samples_ns)
         benchmark.pedantic(self._advance, rounds=len(samples_ns), iterations=1)
+
+    def report(self, benchmark: Any, row: Measured, samples_ns: Sequence[float]) -> None:
+        """Let pytest-benchmark see a row: its samples, its ratio, or why there is none."""
+        if row.status in ("oom", "unsupported"):
+            pytest.skip(f"{row.status}: {row.message}")
+        if row.status != "ok":
+            pytest.fail(f"{row.status}: {row.message}", pytrace=False)
+        benchmark.params = asdict(row.case)
+        benchmark.extra_info |= {name: getattr(row, name) for name in _SHOWN}
+        self.show(benchmark, samples_ns)
 
     def _advance(self) -> None:
         self._now_s += next(self._samples_ns) / 1e9

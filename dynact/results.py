@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,15 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from dynact.cases import CASE_FIELDS, Case
+from dynact.network_cases import NETWORK_FIELDS, NetworkCase
 
 STATUSES = ("ok", "oom", "timeout", "crashed", "error", "unsupported")
 LATEST = "latest"
+ROWS = "rows.jsonl"
+"""What the sweep found: a layer at a shape, a line each."""
+NETWORK_ROWS = "network_rows.jsonl"
+SITE_ROWS = "site_rows.jsonl"
+"""Layers again, at the shapes that the measured networks have, to explain their rows by."""
 CEILINGS = "ceilings.json"
 LONGEST_NAME = 120
 """Of a folder, in characters: below every file system's limit, and readable."""
@@ -29,11 +36,14 @@ class RunNotFoundError(RunError):
     """There is no such run."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """A case and what was found; figures are ``None`` unless ``status`` is ``"ok"``."""
+AnyCase = Case | NetworkCase
 
-    case: Case
+
+@dataclass(frozen=True)
+class Measured:
+    """A case and what timing it found; figures are ``None`` unless ``status`` is ``"ok"``."""
+
+    case: AnyCase
     status: str
     """One of `STATUSES`."""
     message: str = ""
@@ -55,6 +65,37 @@ class Row:
     cache: str | None = None
     """The state each timed call started from: ``"warm"`` or ``"cold"``."""
     clock: str | None = None
+    counting_s: float | None = None
+    """Seconds spent in counting, after timing and apart from it."""
+    timing_s: float | None = None
+    """Seconds spent in timed or settling calls."""
+    case_s: float | None = None
+    """Seconds that timing it took, set-up and warm-up included."""
+    session: str | None = None
+    """When the session that measured it started (ISO 8601, local time)."""
+    elapsed_s: float | None = None
+    """Seconds of that session when the row was stored."""
+
+    def record(self) -> dict[str, Any]:
+        """Return the row as one flat mapping, the case's id and values first."""
+        return {"case_id": self.case.id, **asdict(self.case), **self.figures()}
+
+    def figures(self) -> dict[str, Any]:
+        """Return all but the case."""
+        return {name: getattr(self, name) for name in _figures(type(self))}
+
+
+def _figures(kind: type[Measured]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if field.name != "case")
+
+
+@dataclass(frozen=True)
+class Row(Measured):
+    """What was found of a single layer."""
+
+    case: Case
+    occurrences: int | None = None
+    """How often the networks that the shapes were taken from have this one."""
     parameters: int | None = None
     """Elements that learn, those of normalisation included."""
     parameters_normalisation: int | None = None
@@ -100,28 +141,57 @@ class Row:
 
     A copy reads as much as it writes; what reads more may be faster.
     """
-    counting_s: float | None = None
-    """Seconds spent in counting, after timing and apart from it."""
-    timing_s: float | None = None
-    """Seconds spent in timed or settling calls."""
-    case_s: float | None = None
-    """Seconds that timing it took, set-up and warm-up included."""
-    session: str | None = None
-    """When the session that measured it started (ISO 8601, local time)."""
-    elapsed_s: float | None = None
-    """Seconds of that session when the row was stored."""
-
-    def record(self) -> dict[str, Any]:
-        """Return the row as one flat mapping, the case's id and values first."""
-        return {"case_id": self.case.id, **asdict(self.case), **self.figures()}
-
-    def figures(self) -> dict[str, Any]:
-        """Return all but the case."""
-        return {name: getattr(self, name) for name in FIGURES}
 
 
-FIGURES = tuple(field.name for field in fields(Row) if field.name != "case")
+@dataclass(frozen=True)
+class NetworkRow(Measured):
+    """What was found of a network whose activations were replaced.
+
+    The baseline is the same network with its own activations.
+    """
+
+    case: NetworkCase
+    parameters: int | None = None
+    """Elements that learn, those of normalisation included."""
+    baseline_parameters: int | None = None
+    flops: int | None = None
+    """Of one image's forward pass in eval mode."""
+    baseline_flops: int | None = None
+    macs: int | None = None
+    """Multiply-accumulates of the same pass, of convolutions and matrix products alone."""
+    baseline_macs: int | None = None
+    uncounted_ops: str | None = None
+    """Operators that ``flops`` lacks, ``", "`` between them; empty if it has them all."""
+    peak_bytes: int | None = None
+    """The most allocated at once above images and parameters."""
+    peak_source: str | None = None
+    """``"allocator"``: the device's own statistics; ``"tracker"``: the tensors' storages."""
+    baseline_peak_bytes: int | None = None
+    saved_for_backward_bytes: int | None = None
+    """What autograd keeps from forward to backward, parameters aside; 0 in inference."""
+    baseline_saved_for_backward_bytes: int | None = None
+    memory_fixed_bytes: float | None = None
+    """Of all memory, that of parameters included, what does not grow with the batch."""
+    memory_per_image_bytes: float | None = None
+    """By what all memory grows with each image of the batch."""
+    baseline_memory_fixed_bytes: float | None = None
+    baseline_memory_per_image_bytes: float | None = None
+    sites: str | None = None
+    """What was replaced, in order of depth: ``"features.0.2=relu6:32x112x112 fc.1=relu:120"``."""
+    kept_sites: str | None = None
+    """What kept its activation, in the same form: fully connected, and the new one is spatial."""
+
+
+def new_row(case: AnyCase, status: str, message: str = "", **figures: Any) -> Measured:
+    """Return the kind of row that a case gets."""
+    if isinstance(case, NetworkCase):
+        return NetworkRow(case, status, message, **figures)
+    return Row(case, status, message, **figures)
+
+
+FIGURES = _figures(Row)
 COLUMNS = ("case_id", *CASE_FIELDS, *FIGURES)
+NETWORK_COLUMNS = ("case_id", *NETWORK_FIELDS, *_figures(NetworkRow))
 
 
 def load(run_folder: Path | str) -> pd.DataFrame:
@@ -132,10 +202,26 @@ def load(run_folder: Path | str) -> pd.DataFrame:
     RunNotFoundError
         If the folder holds no rows.jsonl.
     """
-    path = Path(run_folder) / "rows.jsonl"
+    path = Path(run_folder) / ROWS
     if not path.is_file():
-        raise RunNotFoundError(f"{Path(run_folder).name!r} is not a run: it has no rows.jsonl")
-    return pd.DataFrame(list(_records(path)), columns=list(COLUMNS))
+        raise RunNotFoundError(f"{Path(run_folder).name!r} is not a run: it has no {ROWS}")
+    return read_rows(path, COLUMNS)
+
+
+def load_network_rows(run_folder: Path | str) -> pd.DataFrame:
+    """Return the network rows of a run, with the columns `NETWORK_COLUMNS`; none is no error."""
+    return read_rows(Path(run_folder) / NETWORK_ROWS, NETWORK_COLUMNS)
+
+
+def load_site_rows(run_folder: Path | str) -> pd.DataFrame:
+    """Return what single layers take at the networks' shapes, as `load` does for the sweep's."""
+    return read_rows(Path(run_folder) / SITE_ROWS, COLUMNS)
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of a file of JSON lines, none where it is not there."""
+    records = list(_records(path)) if path.is_file() else []
+    return pd.DataFrame(records, columns=list(columns))
 
 
 def load_environment(run_folder: Path | str) -> dict[str, Any]:
@@ -186,7 +272,60 @@ def find_run(name: str | None, reports: Path) -> Path:
     raise _no_run(name or LATEST, reports)
 
 
-class RunFolder:
+class LockedFolder:
+    """A folder that is being written, locked against other writers: rows, and their environment.
+
+    Raises
+    ------
+    RunError
+        If it is in use; cannot be written; or its rows were measured in another environment
+        (names the difference).
+    """
+
+    def __init__(self, folder: Path, rows: str, environment: dict[str, Any]) -> None:
+        self.folder = folder
+        self._rows = folder / rows
+        with _in_one_line(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(folder / ".lock", timeout=0)
+            self._lock.acquire()
+            self._record_environment(environment)
+            _repair(self._rows)
+
+    def append_record(self, record: dict[str, Any]) -> None:
+        """Store a row; it is on disk when this returns.
+
+        Raises
+        ------
+        RunError
+            If it cannot be written (a full disk); the rows before it stay whole.
+        """
+        _append(self._rows, record)
+
+    def close(self) -> None:
+        """Let other processes use the run."""
+        self._lock.release()
+
+    def _record_environment(self, environment: dict[str, Any]) -> None:
+        path = self.folder / "environment.json"
+        # Before the first row there is nothing to compare with, only a start that was cut short.
+        if not (path.exists() and self._rows.exists()):
+            _write_whole(path, environment)
+            return
+        then, now = _flatten(load_environment(self.folder)), _flatten(environment)
+        differences = [
+            f"{key} was {then.get(key)!r} and is {now.get(key)!r}"
+            for key in sorted(then.keys() | now.keys())
+            if then.get(key) != now.get(key) and not key.startswith(("command", "started"))
+        ]
+        if differences:
+            raise RunError(
+                f"cannot resume run {self.folder.name!r}, its rows would not be comparable: "
+                + "; ".join([*differences, "name another --run"])
+            )
+
+
+class RunFolder(LockedFolder):
     """A run that is being written, locked against other writers.
 
     Each row is on disk before `append` returns, so that whatever happens next costs no row.
@@ -199,40 +338,30 @@ class RunFolder:
     """
 
     def __init__(self, folder: Path, *, resume: bool, environment: dict[str, Any]) -> None:
-        self.folder = folder
-        self._rows = folder / "rows.jsonl"
-        self._gates = folder / "gates.jsonl"
-        self._is_latest = False
-        if resume and not self._rows.is_file():
+        rows = folder / ROWS
+        if resume and not rows.is_file():
             raise _no_run(folder.name, folder.parent)
-        if not resume and self._rows.exists():
+        if not resume and rows.exists():
             raise RunError(
                 f"run {folder.name!r} exists; add --resume to measure what is missing, "
                 "or name another --run"
             )
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(folder / ".lock", timeout=0)
-            self._lock.acquire()
-            self._record_environment(environment)
-            _repair(self._rows)
-            if self._gates.exists():
-                _repair(self._gates)
+        super().__init__(folder, ROWS, environment)
+        self._gates = folder / "gates.jsonl"
+        self._is_latest = False
+        with _in_one_line(folder):
+            for others in (self._gates, folder / NETWORK_ROWS, folder / SITE_ROWS):
+                if others.exists():
+                    _repair(others)
             if resume:
                 self._point_latest_here()
-        except Timeout:
-            raise RunError(f"run {folder.name!r} is in use by another process") from None
-        except OSError as error:
-            raise RunError(
-                f"cannot write to {folder.parent.name}/{folder.name}: {error.strerror}; "
-                "make it writable or free some space"
-            ) from None
 
-    def done(self) -> set[str]:
+    def done(self, file: str = ROWS) -> set[str]:
         """Return the ids of the cases that have a row."""
-        return {record["case_id"] for record in _records(self._rows)}
+        path = self.folder / file
+        return {record["case_id"] for record in _records(path)} if path.exists() else set()
 
-    def append(self, row: Row) -> None:
+    def append(self, row: Measured, file: str = ROWS) -> None:
         """Store a row; it is on disk when this returns.
 
         Raises
@@ -240,7 +369,7 @@ class RunFolder:
         RunError
             If it cannot be written (a full disk); the rows before it stay whole.
         """
-        _append(self._rows, row.record())
+        _append(self.folder / file, row.record())
         if not self._is_latest:
             self._point_latest_here()
 
@@ -265,34 +394,25 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"cannot write {CEILINGS}: {error.strerror}; free some space") from None
 
-    def close(self) -> None:
-        """Let other processes use the run."""
-        self._lock.release()
-
-    def _record_environment(self, environment: dict[str, Any]) -> None:
-        path = self.folder / "environment.json"
-        # Before the first row there is nothing to compare with, only a start that was cut short.
-        if not (path.exists() and self._rows.exists()):
-            _write_whole(path, environment)
-            return
-        then, now = _flatten(load_environment(self.folder)), _flatten(environment)
-        differences = [
-            f"{key} was {then.get(key)!r} and is {now.get(key)!r}"
-            for key in sorted(then.keys() | now.keys())
-            if then.get(key) != now.get(key) and not key.startswith(("command", "started"))
-        ]
-        if differences:
-            raise RunError(
-                f"cannot resume run {self.folder.name!r}, its rows would not be comparable: "
-                + "; ".join(differences)
-            )
-
     def _point_latest_here(self) -> None:
         # Renamed into place: a reader never finds it missing.
         fresh = self.folder.parent / f".{LATEST}.{os.getpid()}"
         fresh.symlink_to(self.folder.name)
         fresh.replace(self.folder.parent / LATEST)
         self._is_latest = True
+
+
+@contextmanager
+def _in_one_line(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except Timeout:
+        raise RunError(f"run {folder.name!r} is in use by another process") from None
+    except OSError as error:
+        raise RunError(
+            f"cannot write to {folder.parent.name}/{folder.name}: {error.strerror}; "
+            "make it writable or free some space"
+        ) from None
 
 
 def _no_run(name: str, reports: Path) -> RunNotFoundError:
@@ -325,7 +445,7 @@ def _append(path: Path, record: dict[str, Any]) -> None:
     except OSError as error:
         raise RunError(
             f"cannot append to {path.name}: {error.strerror}; the rows before are safe, "
-            "--resume goes on from there"
+            "the run can go on from there"
         ) from None
 
 

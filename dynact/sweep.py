@@ -1,21 +1,24 @@
 """A session of measuring: which cases, in what time, and every row on disk before the next."""
 
 import re
-import signal
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from types import FrameType
 from typing import Any, Protocol
 
 from dynact.cases import Case, choice, fits, preset, thin, unique_cases
-from dynact.results import Row, RunFolder
+from dynact.interrupt import interrupt_deferred
+from dynact.network_cases import NetworkCase
+from dynact.network_plan import Shape, at_shapes
+from dynact.results import NETWORK_ROWS, ROWS, SITE_ROWS, AnyCase, Measured, Row, RunFolder
 from dynact.roofline import Ceilings
 from dynact.worker import Welcome
 
 SECONDS_BESIDE_TIMING = {"eager": 0.1, "compile": 20.0}
 """Set-up and warm-up of a usual case; compiling both sides, forward and backward."""
+
+SECONDS_BESIDE_A_NETWORK = 3.0
+"""Making a small network twice, replacing its activations and counting."""
 
 
 class Bench(Protocol):
@@ -23,10 +26,10 @@ class Bench(Protocol):
 
     welcome: Welcome
 
-    def measure(self, case: Case) -> tuple[Row, list[float]]:
+    def measure(self, case: AnyCase) -> tuple[Measured, list[float]]:
         """Return the case's row and its samples in ns."""
 
-    def count(self, case: Case) -> dict[str, Any]:
+    def count(self, case: AnyCase) -> dict[str, Any]:
         """Return the figures of the case's row that need no clock."""
 
     def check(self, case: Case) -> None:
@@ -37,6 +40,12 @@ class Bench(Protocol):
 
     def measure_ceilings(self) -> dict[str, Any]:
         """Return what `dynact.roofline.Ceilings` is made of."""
+
+    def networks(self) -> dict[str, int]:
+        """Return the networks there are, and the image size in pixels each is made for."""
+
+    def sites(self, case: NetworkCase) -> list[dict[str, Any]]:
+        """Return where a case replaces activations: the fields of `dynact.networks.Site`."""
 
     def close(self) -> None:
         """Let go of the device."""
@@ -51,9 +60,15 @@ class Plan:
     too_large: int
     """Cases left out because the device's memory could not hold their tensors."""
 
-    def seconds(self, cases: Iterable[Case]) -> float:
+    def seconds(self, cases: Iterable[AnyCase]) -> float:
         """Return about how long some cases take, if none converges early."""
-        return sum(self.max_seconds + SECONDS_BESIDE_TIMING[case.mode] for case in cases)
+        beside = (
+            SECONDS_BESIDE_A_NETWORK
+            if isinstance(case, NetworkCase)
+            else SECONDS_BESIDE_TIMING[case.mode]
+            for case in cases
+        )
+        return sum(self.max_seconds + seconds for seconds in beside)
 
     def own_layers(self) -> list[Case]:
         """Return the smallest case of each layer that is the user's own."""
@@ -70,6 +85,7 @@ def plan(
     welcome: Welcome,
     *,
     own_layers: tuple[str, ...] = (),
+    shapes: Iterable[Shape] | None = None,
     baseline: str,
     max_seconds: float,
     budget_s: float | None,
@@ -82,6 +98,8 @@ def plan(
         Values for fields of `dynact.cases.Grid`.
     own_layers
         The user's own, ``"pkg.mod:Class"``, beside those of the grids.
+    shapes
+        To take in place of all channels and resolutions.
     budget_s
         Thin the sizes so that the whole takes at most so long.
 
@@ -100,6 +118,8 @@ def plan(
         for grid in preset(preset_name, welcome.activations, welcome.device != "cpu")
     ]
     grids = tuple(replace(grid, activations=grid.activations + own_layers) for grid in asked)
+    if shapes is not None:
+        grids = at_shapes(grids[0], shapes)
     if budget_s is not None:
         beside = (SECONDS_BESIDE_TIMING[mode] for grid in grids for mode in grid.modes)
         modes = sum(len(grid.modes) for grid in grids)
@@ -121,43 +141,69 @@ class Sweep:
     ----------
     started
         When the session's process did: start-up counts as the sweep's time.
+    occurrences
+        How often networks have a shape, where the shapes come from networks.
     """
 
-    def __init__(self, bench: Bench, run: RunFolder, started: datetime) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        run: RunFolder,
+        started: datetime,
+        occurrences: Mapping[Shape, int] | None = None,
+    ) -> None:
         self.run = run
-        self.rows: list[Row] = []
+        self.rows: dict[str, list[Measured]] = {ROWS: [], SITE_ROWS: [], NETWORK_ROWS: []}
+        """This session's by the file they went to, in the order measured."""
+        self.latest: Measured
         self.gates: list[dict[str, Any]] = []
         self._bench = bench
         self._started = started
         self._session = started.isoformat(timespec="seconds")
         self._ceilings: Ceilings | None = None
+        self._occurrences = occurrences or {}
 
-    def measure(self, case: Case) -> tuple[Row, list[float]]:
+    def measure(self, case: AnyCase, file: str = ROWS) -> tuple[Measured, list[float]]:
         """Return the case's row, which is on disk, and its samples in ns.
+
+        Parameters
+        ----------
+        file
+            Of the run folder, one of `dynact.results`' ``…ROWS``: where the row goes.
 
         Raises
         ------
         KeyboardInterrupt
             After the row is stored, if Ctrl-C came meanwhile; a second one ends it at once.
         """
-        with _interrupt_deferred():
+        with interrupt_deferred():
             ceilings = self._ceilings = self._ceilings or self._known_ceilings()
             row, samples_ns = self._bench.measure(case)
             if row.status == "ok":
                 row = replace(row, **self._bench.count(case))
-                floor = ceilings.figures(
-                    case.input_bytes, case.dtype, row.traffic_floor_bytes, row.flops
-                )
-                row = replace(row, **floor)
+            if isinstance(row, Row):
+                shape = row.case.channels, row.case.height, row.case.width
+                row = replace(row, occurrences=self._occurrences.get(shape))
+                if row.status == "ok":
+                    floor = ceilings.figures(
+                        row.case.input_bytes, row.case.dtype, row.traffic_floor_bytes, row.flops
+                    )
+                    row = replace(row, **floor)
             elapsed_s = (datetime.now() - self._started).total_seconds()
             row = replace(row, session=self._session, elapsed_s=elapsed_s)
-            self.run.append(row)
-            self.rows.append(row)
+            self.run.append(row, file)
+            self.rows[file].append(row)
+            self.latest = row
         return row, samples_ns
+
+    @property
+    def measured(self) -> int:
+        """How many cases this session has measured."""
+        return sum(map(len, self.rows.values()))
 
     def run_gate(self) -> tuple[dict[str, Any], list[float]]:
         """Return the gate's verdict, which is on disk, and its samples in ns."""
-        with _interrupt_deferred():
+        with interrupt_deferred():
             verdict, samples_ns = self._bench.run_gate()
             verdict = {"session": self._session, **verdict}
             self.run.append_gate(verdict)
@@ -180,22 +226,3 @@ class Sweep:
         """Let go of the device and the run folder."""
         self._bench.close()
         self.run.close()
-
-
-@contextmanager
-def _interrupt_deferred() -> Iterator[None]:
-    interrupted = False
-
-    def note(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal interrupted
-        if interrupted:
-            raise KeyboardInterrupt
-        interrupted = True
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if interrupted:
-        raise KeyboardInterrupt

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from dynact.cases import Case
+from dynact.network_cases import NetworkCase
 from dynact.redact import one_line
-from dynact.results import Row
+from dynact.results import AnyCase, Measured, new_row
 
 MEMORY_KEEPING_MALLOC = {
     # As caching allocators on accelerators do. By default glibc returns large blocks to the
@@ -89,30 +90,30 @@ class Worker:
         self._process = _Process(settings)
         self.welcome = self._greeting()
 
-    def measure(self, case: Case) -> tuple[Row, list[float]]:
+    def measure(self, case: AnyCase) -> tuple[Measured, list[float]]:
         """Return the case's row and its samples in ns, whatever happens to the process."""
         self._revive()
         limit_s = self._settings.case_limit_s
         try:
-            answer = self._process.ask({"do": "measure", "case": asdict(case)}, limit_s)
+            answer = self._process.ask(_request("measure", case), limit_s)
         except _LateError:
-            row = Row(case, "timeout", f"not measured within {limit_s:.0f} s")
+            row = new_row(case, "timeout", f"not measured within {limit_s:.0f} s")
         except _DiedError as death:
-            row = Row(case, "crashed", str(death))
+            row = new_row(case, "crashed", str(death))
         else:
-            row = Row(case, **answer["row"])
+            row = new_row(case, **answer["row"])
         if row.status in FATAL_STATUSES:
             self._process.end()
         return row, answer["samples_ns"] if row.status == "ok" else []
 
-    def count(self, case: Case) -> dict[str, Any]:
-        """Return what the case costs without a clock (`dynact.count.count`).
+    def count(self, case: AnyCase) -> dict[str, Any]:
+        """Return what the case costs without a clock.
 
         If the process does not survive it, that is a message and nothing else: what was timed
         stays.
         """
         try:
-            return self._process.ask({"do": "count", "case": asdict(case)}, CASE_LIMIT_S)
+            return self._process.ask(_request("count", case), CASE_LIMIT_S)
         except (_LateError, _DiedError) as failure:
             self._process.end()
             return {"message": f"not counted: {failure}"}
@@ -125,7 +126,7 @@ class Worker:
         WorkerError
             If it cannot be made, called or compared; says why in one line.
         """
-        self._ask_or_explain({"do": "check", "case": asdict(case)})
+        self._ask_or_explain(_request("check", case))
 
     def run_gate(self) -> tuple[dict[str, Any], list[float]]:
         """Return the gate's verdict and ReLU's samples in ns (`dynact.gate.run_gate`)."""
@@ -136,6 +137,22 @@ class Worker:
         """Return the device's rates (`dynact.ceilings.measure_ceilings`)."""
         ceilings: dict[str, Any] = self._ask_or_explain({"do": "ceilings"})["ceilings"]
         return ceilings
+
+    def networks(self) -> dict[str, int]:
+        """Return the networks there are, and the image size in pixels each is made for."""
+        networks: dict[str, int] = self._ask_or_explain({"do": "networks"})["networks"]
+        return networks
+
+    def sites(self, case: NetworkCase) -> list[dict[str, Any]]:
+        """Return where a case replaces activations: the fields of `dynact.networks.Site`.
+
+        Raises
+        ------
+        WorkerError
+            If the images are too small for the network, or nothing can be replaced; one line.
+        """
+        sites: list[dict[str, Any]] = self._ask_or_explain(_request("sites", case))["sites"]
+        return sites
 
     def close(self) -> None:
         """End the process."""
@@ -173,6 +190,10 @@ class Worker:
         if "fault" in answer:
             raise WorkerError(answer["fault"])
         return answer
+
+
+def _request(verb: str, case: AnyCase) -> dict[str, Any]:
+    return {"do": verb, "of": type(case).__name__, "case": asdict(case)}
 
 
 class _Process:

@@ -126,7 +126,8 @@ def test_every_case_is_a_row_with_figures(first: Path) -> None:
 def test_every_row_has_every_figure(first: Path) -> None:
     rows = load(first)
 
-    assert list(rows.columns[rows.isna().any()]) == []
+    # These shapes are of no network.
+    assert list(rows.columns[rows.isna().any()]) == ["occurrences"]
 
 
 def test_each_row_s_floor_follows_from_the_device_s_ceilings(first: Path) -> None:

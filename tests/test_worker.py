@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from dynact import worker as worker_module
-from dynact.results import Row
+from dynact.network_cases import NetworkCase
+from dynact.results import Measured, NetworkRow, Row
 from dynact.worker import MEMORY_KEEPING_MALLOC, Settings, Worker, WorkerError
 
 from .sweeping import ROOT, case_of
@@ -71,6 +72,12 @@ class HangsWhenTraced(Quiet):
             time.sleep(3600)
         return super().forward(x)
 
+class KillsBatches(Quiet):
+    def forward(self, x):
+        if len(x) > 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(x)
+
 class Raises(Quiet):
     def forward(self, x):
         raise RuntimeError("first line\\nsecond line")
@@ -116,7 +123,7 @@ def children() -> set[int]:
     return {p.pid for p in running if "dynact.in_process" in p.cmdline()}
 
 
-def check_ok(row: Row, samples_ns: list[float]) -> None:
+def check_ok(row: Measured, samples_ns: list[float]) -> None:
     assert row.status == "ok", row.message
     assert row.overhead is not None
     assert row.overhead_lo is not None
@@ -250,6 +257,36 @@ def test_a_process_that_is_gone_is_replaced_for_the_ceilings(bench: Worker) -> N
     assert not children()
 
     assert bench.measure_ceilings()["copies"]
+
+
+def test_a_network_is_measured_and_counted(bench: Worker) -> None:
+    case = NetworkCase("lenet", "frelu", "all", "inference", "float32", 2, 32, "cpu")
+
+    assert bench.networks()["lenet"] == 32
+    assert [site["channels"] for site in bench.sites(case)] == [6, 16]
+    row, samples_ns = bench.measure(case)
+    assert isinstance(row, NetworkRow)
+    check_ok(row, samples_ns)
+    assert bench.count(case)["parameters"] == 62_270
+
+
+def test_a_network_s_layer_that_ends_the_process_is_a_row(bench: Worker) -> None:
+    # At one image it is quiet: that is how it is placed.
+    case = NetworkCase(
+        "lenet", "own_layers:KillsBatches", "all", "inference", "float32", 2, 32, "cpu"
+    )
+
+    row, _ = bench.measure(case)
+
+    assert (type(row), row.status) == (NetworkRow, "crashed")
+    check_ok(*bench.measure(case_of()))
+
+
+def test_images_that_are_too_small_for_a_network(bench: Worker) -> None:
+    case = NetworkCase("resnet18", "frelu", "all", "inference", "float32", 2, 16, "cpu")
+
+    with pytest.raises(WorkerError, match=r"^resnet18 takes images of 32 × 32 pixels or more"):
+        bench.sites(case)
 
 
 def test_a_device_that_is_not_there() -> None:

@@ -1,5 +1,6 @@
 """What a layer costs without a clock: parameters, arithmetic, memory traffic, memory."""
 
+from dynact.cost._tensors import tensors_in
 from dynact.cost.flops import Arithmetic, count_flops, fvcore_default_flops
 from dynact.cost.memory import MemoryTracker, Saved, saved_for_backward
 from dynact.cost.parameters import Parameters, count_parameters
@@ -16,4 +17,5 @@ __all__ = [
     "floor_bytes",
     "fvcore_default_flops",
     "saved_for_backward",
+    "tensors_in",
 ]

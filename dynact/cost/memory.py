@@ -116,7 +116,7 @@ def saved_for_backward(module: nn.Module, x: Tensor) -> Saved:
     kept = {t.untyped_storage() for t in tensors_in([saved.tensor for saved in held])}
     kept -= there_anyway
     of_input = kept & {x.untyped_storage()}
-    of_output = kept & {y.untyped_storage()} - of_input
+    of_output = kept & {t.untyped_storage() for t in tensors_in(y)} - of_input
     return Saved(_bytes(of_input), _bytes(of_output), _bytes(kept - of_input - of_output))
 
 

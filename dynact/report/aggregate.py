@@ -24,31 +24,35 @@ def geometric_means(rows: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         Indexed by (phase, activation), cheapest first in each phase, activations without an ok
-        row last. ``overhead`` is the geometric mean of the ok rows' ratios, ``overhead_lo`` and
+        row last. ``overhead`` is the geometric mean of the ok rows' ratios, each weighted by how
+        often its shape occurs where shapes come from networks; ``overhead_lo`` and
         ``overhead_hi`` its 95 % interval within the run: taking cases as independent, the
-        half-width of the mean log ratio is sqrt(Σ half-width²) / n. ``smallest`` and
-        ``largest`` are single shapes' ratios, ``time_ns`` the median time, ``ok`` of ``cases``
-        rows went in.
+        half-width of the mean log ratio is sqrt(Σ (weight · half-width)²) / Σ weight.
+        ``smallest`` and ``largest`` are single shapes' ratios, ``time_ns`` the median time,
+        ``ok`` of ``cases`` rows went in.
     """
     ok = rows["status"] == "ok"
+    weight = rows["occurrences"].astype(float).fillna(1.0).where(ok)
+    log = np.log(rows["overhead"].astype(float).where(ok))
+    half_width = np.log((rows["overhead_hi"] / rows["overhead_lo"]).astype(float).where(ok)) / 2
     logs = pd.DataFrame(
         {
             "phase": rows["phase"],
             "activation": rows["activation"],
             "ok": ok,
-            "log": np.log(rows["overhead"].astype(float).where(ok)),
-            "variance": (
-                np.log((rows["overhead_hi"] / rows["overhead_lo"]).astype(float).where(ok)) / 2
-            )
-            ** 2,
+            "weight": weight,
+            "log": log,
+            "weighted": weight * log,
+            "variance": (weight * half_width) ** 2,
             "time_ns": rows["time_ns"].astype(float).where(ok),
         }
     )
     groups = logs.groupby(["phase", "activation"])
     count = groups["ok"].sum()
-    mean = groups["log"].mean()
+    total = groups["weight"].sum(min_count=1)
+    mean = groups["weighted"].sum(min_count=1) / total
     # min_count: without one ok row, or with an interval missing, there is no interval to report.
-    half = np.sqrt(groups["variance"].sum(min_count=1)) / count
+    half = np.sqrt(groups["variance"].sum(min_count=1)) / total
     half = half.where(groups["variance"].count() == count)
     table = pd.DataFrame(
         {

@@ -72,6 +72,7 @@ def build_counts(rank: int, elements: int, dtype: str, training: bool) -> dict[s
     flops, floor = sum(operators.values()), (5 if training else 2) * size
     bandwidth, peak = 6e10 / (1 + size / 1e5), 9e10
     return {
+        "occurrences": None,
         "parameters": 12 * rank, "parameters_normalisation": 2 * rank, "buffers": rank,
         "flops": flops, "flops_fvcore_default": 7 * rank * elements,
         "flops_by_operator": " ".join(f"{k}:{v}" for k, v in operators.items() if v),

@@ -45,6 +45,7 @@ def test_csv_holds_every_row_and_column_in_one_order(make_rows, tmp_path):
     back = pd.read_csv(io.BytesIO(text), keep_default_na=False)
     assert list(back.columns) == list(rows.columns)
     merged = rows.set_index("case_id").loc[back["case_id"]].reset_index()
+    merged["occurrences"] = ""  # an empty cell: these shapes are of no network
     pd.testing.assert_frame_equal(back, merged[rows.columns], check_dtype=False)
 
 

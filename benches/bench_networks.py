@@ -1,0 +1,25 @@
+"""Networks with another activation, and the layers that explain what they take."""
+
+from typing import Any
+
+import pytest
+
+from dynact.cases import Case
+from dynact.network_cases import NetworkCase
+from dynact.replay import Replay
+from dynact.results import NETWORK_ROWS, SITE_ROWS
+from dynact.sweep import Sweep
+
+replay = Replay()
+
+
+@pytest.mark.benchmark(timer=replay.read)
+def bench_site(site_case: Case, sweep: Sweep, benchmark: Any) -> None:
+    """Measure an activation against the one it replaces, at a shape that a network has."""
+    replay.report(benchmark, *sweep.measure(site_case, SITE_ROWS))
+
+
+@pytest.mark.benchmark(timer=replay.read)
+def bench_network(network_case: NetworkCase, sweep: Sweep, benchmark: Any) -> None:
+    """Measure a network with another activation against the network as it is."""
+    replay.report(benchmark, *sweep.measure(network_case, NETWORK_ROWS))

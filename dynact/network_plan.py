@@ -1,0 +1,94 @@
+"""Which networks to measure, and which layers explain what is found."""
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dynact.cases import Case, Grid, choice
+from dynact.network_cases import NetworkCase, NetworkGrid
+
+Sites = Callable[[NetworkCase], list[dict[str, Any]]]
+"""Answers where a network case replaces activations: the fields of `dynact.networks.Site`."""
+Shape = tuple[int, int, int]
+"""Channels, height and width; of a fully connected site (channels, 1, 1)."""
+ANY = "relu"
+"""An activation that can stand at every site."""
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """The network cases of a sweep."""
+
+    cases: tuple[NetworkCase, ...]
+    sites: tuple[Case, ...]
+    """Each new activation against the one it replaces, at each shape at which it does."""
+
+
+def plan_networks(
+    grid: NetworkGrid, own_size: dict[str, int], device: str, sites: Sites
+) -> NetworkPlan:
+    """Return the cases of a grid, and a layer case for each shape at which they replace one.
+
+    Parameters
+    ----------
+    own_size
+        The image size in pixels that each network is made for.
+
+    Raises
+    ------
+    ValueError
+        If a network is unknown or cannot take images of that size.
+    """
+    for network in grid.networks:
+        choice("network", network, tuple(own_size))
+    cases = tuple(grid.cases(own_size, device))
+    known = functools.cache(sites)
+    # The same whatever the phase, dtype and batch.
+    found = (
+        (case, known(replace(case, phase="inference", dtype="float32", batch=1))) for case in cases
+    )
+    layers = dict.fromkeys(_layer(case, site) for case, there in found for site in there)
+    return NetworkPlan(cases, tuple(layers))
+
+
+def shapes_in(
+    networks: Iterable[str], image_size: int, own_size: dict[str, int], sites: Sites
+) -> Counter[Shape]:
+    """Return at which shapes activations occur in some networks, and how often.
+
+    Fully connected sites, which have no height and width, are not among them.
+
+    Raises
+    ------
+    ValueError
+        If a network is unknown or cannot take images of that size.
+    """
+    found: Counter[Shape] = Counter()
+    for network in networks:
+        choice("network", network, tuple(own_size))
+        size = min(image_size, own_size[network])
+        case = NetworkCase(network, ANY, "all", "inference", "float32", 1, size, "cpu")
+        found.update(_shape(site) for site in sites(case) if site["height"] is not None)
+    return found
+
+
+def at_shapes(grid: Grid, shapes: Iterable[Shape]) -> tuple[Grid, ...]:
+    """Return the grid at exactly these shapes in place of its own."""
+    return tuple(
+        replace(grid, channels=(channels,), resolutions=((height, width),))
+        for channels, height, width in shapes
+    )
+
+
+def _layer(case: NetworkCase, site: dict[str, Any]) -> Case:
+    channels, height, width = _shape(site)
+    return Case(
+        case.activation, "reference", case.phase, "eager", case.dtype, "contiguous", case.batch,
+        channels, height, width, case.device, baseline=site["original"],
+    )  # fmt: skip
+
+
+def _shape(site: dict[str, Any]) -> Shape:
+    return site["channels"], site["height"] or 1, site["width"] or 1

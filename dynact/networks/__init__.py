@@ -1,0 +1,22 @@
+"""Host networks, the sites of their activations, and another activation in their place."""
+
+from dynact.networks.hosts import Host, create, example_input, host, names
+from dynact.networks.shapes import shapes_in
+from dynact.networks.sites import GATE, Site, find_sites
+from dynact.networks.swap import Swap, swap_activations
+from dynact.networks.training import training_loss
+
+__all__ = [
+    "GATE",
+    "Host",
+    "Site",
+    "Swap",
+    "create",
+    "example_input",
+    "find_sites",
+    "host",
+    "names",
+    "shapes_in",
+    "swap_activations",
+    "training_loss",
+]

@@ -1,0 +1,74 @@
+"""A network case's two networks: made, prepared and called as the case says."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dynact.device import Device
+from dynact.layers import SEED
+from dynact.network_cases import NetworkCase
+from dynact.networks.hosts import create, example_input
+from dynact.networks.swap import Swap, swap_activations
+from dynact.networks.training import training_loss
+
+Images = Tensor | list[Tensor]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A network as it is, and with another activation; equal in all that they share."""
+
+    original: nn.Module
+    swapped: nn.Module
+    swaps: tuple[Swap, ...]
+    """What became of each activation, in order of depth."""
+
+
+def pair_of(case: NetworkCase, device: Device) -> Pair:
+    """Return both networks on the device, in the case's dtype and mode, with random weights.
+
+    Raises
+    ------
+    ValueError
+        If the network cannot take such images, or nothing can be replaced in it.
+    """
+    torch.manual_seed(SEED)
+    original = create(case.network)
+    images = example_input(case.network, 1, case.image_size)
+    swapped, swaps = swap_activations(
+        original, case.activation, case.placement, example_input=images
+    )
+    for network in (original, swapped):
+        network.to(device.torch_device, getattr(torch, case.dtype))
+        network.train(case.phase == "training")
+    return Pair(original, swapped, tuple(swaps))
+
+
+def draw_images(case: NetworkCase, batch: int, device: Device) -> Images:
+    """Return a batch of images as the network takes them, the same for every activation."""
+    images = example_input(case.network, batch, case.image_size)
+    target = device.torch_device, getattr(torch, case.dtype)
+    if isinstance(images, Tensor):
+        return images.to(*target)
+    return [image.to(*target) for image in images]
+
+
+def call_of_network(case: NetworkCase, network: nn.Module, images: Images) -> Callable[[], None]:
+    """Return what is timed: a forward pass, or a training step but for the optimiser."""
+    if case.phase == "inference":
+
+        def infer() -> None:
+            network(images)
+
+        return infer
+
+    parameters = list(network.parameters())
+
+    def train() -> None:
+        torch.autograd.backward(training_loss(case.network, network, images))
+        for parameter in parameters:
+            parameter.grad = None
+
+    return train

@@ -1,0 +1,37 @@
+"""The shapes at which activations occur in a network."""
+
+from collections import Counter
+
+from dynact.networks import hosts
+from dynact.networks.sites import GATE, find_sites
+
+
+def shapes_in(name: str, image_size: int | None = None) -> dict[tuple[int, int, int], int]:
+    """Return how often an activation is called at each shape in one forward pass of a host.
+
+    Parameters
+    ----------
+    name
+        A host's name.
+    image_size
+        Height and width of the image in pixels, by default the host's own.
+
+    Returns
+    -------
+    dict
+        Calls by (channels, height, width), in the order of the pass. Gates and the inputs of
+        fully connected layers, which have no height and width, are not among them.
+
+    Raises
+    ------
+    ValueError
+        If there is no such host, or it cannot take such an image.
+    """
+    image = hosts.example_input(name, image_size=image_size)
+    return dict(
+        Counter(
+            (site.channels, site.height, site.width)
+            for site in find_sites(hosts.create(name), image)
+            if site.obstacle != GATE and site.height is not None and site.width is not None
+        )
+    )

@@ -1,0 +1,51 @@
+"""Networks to swap activations in."""
+
+import functools
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dynact.networks import create, example_input, host
+
+
+@functools.cache
+def network(name: str) -> nn.Module:
+    """Return a host in eval mode, the same one each time: leave it as it is."""
+    torch.manual_seed(0)
+    return create(name).eval()
+
+
+@functools.cache
+def without_values(name: str) -> nn.Module:
+    """Return a host on the meta device, where a pass takes no time."""
+    with torch.device("meta"):
+        return create(name)
+
+
+def smallest_input(name: str) -> Tensor | list[Tensor]:
+    """Return two images: with one, BN in training has a single value a channel in a 1×1 map."""
+    return example_input(name, 2, host(name).smallest_image)
+
+
+def meta_image(size: int = 224) -> Tensor:
+    return torch.empty(1, 3, size, size, device="meta")
+
+
+class EveryWay(nn.Module):
+    """Calls activations in each way that torch offers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.ReLU(inplace=True)
+        self.listed = nn.ModuleList([nn.SiLU(), nn.ReLU6()])
+        self.wider = nn.Conv2d(3, 5, 1, stride=2)
+        self.fc = nn.Linear(5, 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.shared(x)
+        x = self.shared(self.wider(x))
+        x = self.listed[1](self.listed[0](x))
+        x = torch.relu(functional.gelu(x)).relu()
+        x = functional.hardswish(input=x, inplace=True)
+        return functional.elu(self.fc(x.mean(dim=(2, 3))))

@@ -1,0 +1,152 @@
+"""What papers publish of networks with their activations comes out to the last printed digit."""
+
+import copy
+import re
+from math import prod
+
+import pytest
+from torch import Tensor, nn
+from torchvision.models.resnet import Bottleneck
+
+from dynact.cost import count_flops, count_parameters
+from dynact.networks import Site, example_input, find_sites, shapes_in, swap_activations
+
+from .samples import meta_image, network, without_values
+
+IMAGE = example_input("resnet50")
+assert isinstance(IMAGE, Tensor)
+
+
+def stride_first(resnet: nn.Module) -> nn.Module:
+    """Return a copy with the stride in the first 1×1, as in arXiv 1512.03385 and 2007.11824."""
+    original = copy.deepcopy(resnet)
+    for block in original.modules():
+        if isinstance(block, Bottleneck):
+            block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+    return original
+
+
+def in_millions(model: nn.Module) -> str:
+    return f"{count_parameters(model).weights / 1e6:.1f}M"
+
+
+def macs(model: nn.Module) -> int:
+    return count_flops(model, IMAGE, "mac").total
+
+
+def test_frelu_in_resnet50() -> None:
+    """Table 1 of arXiv 2007.11824: 25.5M, 3.86G and 3.87G; BN's scales and shifts not counted."""
+    model = stride_first(network("resnet50"))
+    swapped, swaps = swap_activations(model, "frelu", "paper", example_input=IMAGE)
+
+    assert (in_millions(model), in_millions(swapped)) == ("25.5M", "25.5M")
+    before, after = macs(model), macs(swapped)
+    assert (f"{before / 1e9:.2f}G", f"{after / 1e9:.2f}G") == ("3.86G", "3.87G")
+    placed = [swap.site for swap in swaps if not swap.kept_because]
+    assert len(placed) == 3 + 4 + 6
+    # Stages of 56, 28 and 14 pixels, a depthwise 3×3 on C = 64, 128 and 256.
+    stages = ((3, 64, 56), (4, 128, 28), (6, 256, 14))
+    assert after - before == sum(n * 9 * c * side**2 for n, c, side in stages)
+
+
+def test_frelu_in_resnet101() -> None:
+    """Table 1 of arXiv 2007.11824: 44.4M, 44.5M; 7.6G both."""
+    model = stride_first(network("resnet101"))
+    swapped, _ = swap_activations(model, "frelu", "paper", example_input=IMAGE)
+
+    assert (in_millions(model), in_millions(swapped)) == ("44.4M", "44.5M")
+    assert {f"{macs(m) / 1e9:.1f}G" for m in (model, swapped)} == {"7.6G"}
+
+
+def test_the_official_code_has_three_in_a_bottleneck() -> None:
+    sites = replaced("resnet50", "frelu", "official")
+    assert len(sites) == 3 * (3 + 4 + 6)
+    assert all(re.match(r"layer[123]\.", site.name) for site in sites)
+
+
+def test_light_frelu_in_shufflenet() -> None:
+    """Table 4 of arXiv 2007.11824: ShuffleNetV2 0.5×, 1.4M and 41M to 45M."""
+    model = network("shufflenet_v2_x0_5")
+    swapped, _ = swap_activations(model, "frelu_light", "paper", example_input=IMAGE)
+
+    assert (in_millions(model), in_millions(swapped)) == ("1.4M", "1.4M")
+    before, after = macs(model), macs(swapped)
+    # They print 41M for 40.5M.
+    assert (round(before / 1e6, 1), f"{after / 1e6:.0f}M") == (40.5, "45M")
+    elements = sum(n * prod(shape) for shape, n in shapes_in("shufflenet_v2_x0_5").items())
+    assert after - before == (3 + 3) * elements
+
+
+def test_meta_acon_in_resnet50() -> None:
+    """Table 3 of arXiv 2009.04759: 25.7M; with BN in the layer as its code has it, or without."""
+    for batch_norm in (False, True):
+        swapped, swaps = swap_activations(
+            without_values("resnet50"),
+            "meta_acon_c",
+            "paper",
+            example_input=meta_image(),
+            batch_norm=batch_norm,
+        )
+        assert sum(not swap.kept_because for swap in swaps) == 3 + 4 + 6 + 3
+        assert in_millions(swapped) == "25.7M"
+
+
+def test_dyrelu_b_in_mobilenet_v2_costs_more_than_five_per_cent() -> None:
+    """The paper says about +5 % FLOPs. It is +2 % MACs, +6 % FLOPs, and 2.9 × the parameters."""
+    model = network("mobilenet_v2")
+    swapped, swaps = swap_activations(model, "dyrelu_b", "paper", example_input=IMAGE)
+
+    before, after = macs(model), macs(swapped)
+    widths = [swap.site.channels for swap in swaps]
+    assert after - before == sum(c * (c // 8) + (c // 8) * 4 * c for c in widths)
+    assert f"{after / before - 1:.1%}" == "2.2%"
+    flops = [count_flops(m, IMAGE).total for m in (model, swapped)]
+    assert f"{flops[1] / flops[0] - 1:.1%}" == "6.1%"
+    parameters = [count_parameters(m).learnable for m in (model, swapped)]
+    assert parameters == [3_504_872, 10_233_344]
+
+
+@pytest.mark.parametrize("activation", ["acon_c", "meta_acon_c"])
+def test_acon_stands_after_each_3x3(activation: str) -> None:
+    sites = replaced("resnet50", activation, "paper")
+    assert [site.channels for site in sites] == [64] * 3 + [128] * 4 + [256] * 6 + [512] * 3
+    assert all(site.name.endswith("#2") for site in sites)
+    everywhere = find_sites(without_values("shufflenet_v2_x1_5"), meta_image())
+    assert replaced("shufflenet_v2_x1_5", activation, "official") == everywhere
+
+
+@pytest.mark.parametrize("activation", ["dyrelu_a", "dyrelu_b", "dyrelu_c"])
+def test_dyrelu_stands_everywhere(activation: str) -> None:
+    everywhere = find_sites(without_values("resnet18"), meta_image())
+    assert replaced("resnet18", activation, "paper") == everywhere
+
+
+def test_a_backbone_has_the_placement_of_its_network() -> None:
+    sites = replaced("fcn_resnet50", "frelu", "paper")
+    assert [site.name for site in sites[:2]] == [
+        "backbone.layer1.0.relu#2", "backbone.layer1.1.relu#2",
+    ]  # fmt: skip
+    assert len(sites) == 3 + 4 + 6
+
+
+@pytest.mark.parametrize(
+    ("name", "activation", "where", "line"),
+    [
+        ("resnet18", "frelu", "paper", "only for: Bottleneck"),
+        ("mobilenet_v2", "acon_c", "official", "only for: Bottleneck, ShuffleNetV2"),
+        ("resnet50", "silu", "paper", "only for: no network"),
+        ("resnet50", "dyrelu_b", "official", "only for: no network"),
+        ("resnet50", "frelu", "papers", "unknown where 'papers'; did you mean paper?"),
+    ],
+)
+def test_what_no_paper_has_is_one_clear_line(
+    name: str, activation: str, where: str, line: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(line)) as caught:
+        replaced(name, activation, where)
+    assert "\n" not in str(caught.value)
+
+
+def replaced(name: str, activation: str, where: str) -> list[Site]:
+    _, swaps = swap_activations(without_values(name), activation, where, example_input=meta_image())
+    return [swap.site for swap in swaps if not swap.kept_because]

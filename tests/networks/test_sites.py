@@ -1,0 +1,115 @@
+"""Every call of an activation is found, named, and told from a gate."""
+
+from collections import Counter
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models import convnext_tiny, vit_b_16
+
+from dynact.networks import GATE, Site, create, example_input, find_sites, shapes_in
+
+from .samples import EveryWay, meta_image, without_values
+
+
+def test_calls_are_found_in_order() -> None:
+    sites = find_sites(EveryWay(), torch.randn(2, 3, 8, 6))
+    assert sites == [
+        Site("shared#1", "relu", 3, 8, 6),
+        Site("shared#2", "relu", 5, 4, 3),
+        Site("listed.0", "silu", 5, 4, 3),
+        Site("listed.1", "relu6", 5, 4, 3),
+        Site("gelu", "gelu", 5, 4, 3),
+        Site("relu#1", "relu", 5, 4, 3),
+        Site("relu#2", "relu", 5, 4, 3),
+        Site("hardswish", "hardswish", 5, 4, 3),
+        Site("elu", "elu", 7, None, None),
+    ]
+
+
+def test_resnet50_has_49_calls_of_17_modules() -> None:
+    model = without_values("resnet50")
+    assert sum(isinstance(module, nn.ReLU) for module in model.modules()) == 17
+
+    names = [site.name for site in find_sites(model, meta_image())]
+
+    assert len(names) == len(set(names)) == 49
+    assert names[:5] == [
+        "relu", "layer1.0.relu#1", "layer1.0.relu#2", "layer1.0.relu#3", "layer1.1.relu#1",
+    ]  # fmt: skip
+
+
+def test_squeeze_and_excitation_is_a_gate() -> None:
+    sites = find_sites(without_values("mobilenet_v3_small"), meta_image())
+    originals = Counter((site.original, site.obstacle) for site in sites)
+    # Nine blocks have one; table 2 of arXiv 1905.02244 has 19 hard swishes and 5 ReLUs beside.
+    assert originals == {
+        ("relu", GATE): 9,
+        ("hardsigmoid", GATE): 9,
+        ("relu", ""): 5,
+        ("hardswish", ""): 19,
+    }
+
+
+@pytest.mark.parametrize(
+    ("build", "obstacle"),
+    [
+        (convnext_tiny, "channels unknown: its input comes from a fully connected layer"),
+        (vit_b_16, "channels unknown: its input has 3 dimensions, not 2 or 4"),
+    ],
+)
+def test_channels_that_are_not_the_second_dimension_are_unknown(
+    build: type[nn.Module], obstacle: str
+) -> None:
+    with torch.device("meta"):
+        sites = find_sites(build(), torch.empty(1, 3, 224, 224))
+    assert {site.original for site in sites} == {"gelu"}
+    assert all(site.obstacle.startswith(obstacle) for site in sites)
+    assert {site.channels for site in sites} == {0}
+
+
+def test_the_network_stays_as_it_is() -> None:
+    model = create("resnet18")
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+
+    find_sites(model, example_input("resnet18", 2, 32))
+
+    assert all(module.training for module in model.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    after = model.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[key], before[key]) for key in before)
+
+
+def test_a_network_that_fails_is_named_in_one_line() -> None:
+    with pytest.raises(ValueError, match="the network fails on the example input: ") as caught:
+        find_sites(create("lenet"), torch.randn(1, 3, 8, 8))
+    assert "\n" not in str(caught.value)
+
+
+def test_shapes_in_resnet50() -> None:
+    """From table 1 of arXiv 1512.03385, with the stride in the 3×3 as torchvision has it."""
+    expected = {(64, 112, 112): 1}
+    side, blocks_before = 56, 0
+    for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        # The first block of a stage but the first has its 1×1 before the stride.
+        late = 1 if blocks_before else 0
+        if late:
+            expected[width, side * 2, side * 2] = 1
+        expected[width, side, side] = 2 * blocks - late
+        expected[4 * width, side, side] = blocks
+        side, blocks_before = side // 2, blocks
+    assert shapes_in("resnet50", 224) == expected
+
+
+def test_shapes_leave_out_gates_and_fully_connected_sites() -> None:
+    assert shapes_in("lenet") == {(6, 28, 28): 1, (16, 10, 10): 1}
+    assert all(height > 1 for _, height, _ in shapes_in("mobilenet_v3_large", 64))
+
+
+def test_shapes_of_a_detector_are_those_of_its_image() -> None:
+    shapes = shapes_in("retinanet_resnet50_fpn", 64)
+    # The stem, and the heads: four convolutions in each of two, on levels of stride 8 to 128,
+    # the last two both of one value a channel, where the second level's input adds one call.
+    assert shapes[64, 32, 32] == 1
+    assert shapes[256, 1, 1] == 2 * 8 + 1

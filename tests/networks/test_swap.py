@@ -1,0 +1,425 @@
+"""A swapped network is the given one but for its activations, and works wherever that one does."""
+
+import copy
+import re
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils import _pytree
+from torchvision.models.resnet import Bottleneck
+
+from dynact.activations import create as create_activation
+from dynact.activations.dynamic import DyReLUB
+from dynact.activations.funnel import FReLU
+from dynact.cost import count_parameters
+from dynact.networks import (
+    GATE,
+    Site,
+    example_input,
+    find_sites,
+    host,
+    names,
+    swap_activations,
+    training_loss,
+)
+from dynact.networks.lenet import LeNet
+
+from .samples import EveryWay, meta_image, network, smallest_input, without_values
+
+GOLDEN = {
+    "mobilenet_v2": (4847596, 10233344, 10248931, 3691496, 3675944, 3551528),
+    "resnet18": (11866612, 12578576, 12582497, 11736360, 11732456, 11701224),
+    "resnet50": (28401252, 39799872, 39822641, 25829672, 25806952, 25625192),
+}
+"""All parameters with DY-ReLU-A, B, C, FReLU with and without bias, and ACON-C at every call."""
+LAYERS: tuple[tuple[str, dict[str, object]], ...] = (
+    ("dyrelu_a", {}), ("dyrelu_b", {}), ("dyrelu_c", {}),
+    ("frelu", {}), ("frelu", {"bias": False}), ("acon_c", {}),
+)  # fmt: skip
+
+IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_parameters(name: str) -> None:
+    for (activation, options), total in zip(LAYERS, GOLDEN[name], strict=True):
+        swapped, swaps = swap_activations(
+            without_values(name), activation, example_input=meta_image(), **options
+        )
+        assert count_parameters(swapped).learnable == total
+        assert not any(swap.kept_because for swap in swaps)
+
+
+@pytest.mark.parametrize("name", names())
+def test_its_own_activation_changes_no_bit(name: str) -> None:
+    model, images = network(name), example_input(name, 1, host(name).smallest_image)
+    before = copy.deepcopy(model.state_dict())
+    swapped = model
+    originals = {site.original for site in find_sites(model, images) if not site.obstacle}
+    for original in originals:
+        swapped, _ = swap_activations(
+            swapped, original, lambda site, o=original: site.original == o, example_input=images
+        )
+    assert originals <= {"relu", "relu6", "hardswish"}
+
+    with torch.no_grad():
+        expected, found = (_pytree.tree_leaves(m(images)) for m in (model, swapped))
+    assert len(expected) == len(found)
+    assert all(map(torch.equal, expected, found))
+    for state in (model.state_dict(), swapped.state_dict()):
+        assert list(state) == list(before)
+        assert all(torch.equal(state[key], before[key]) for key in before)
+    assert not any(module.training for module in swapped.modules())
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_swapped_network_trains_a_step(name: str) -> None:
+    model, images = network(name), smallest_input(name)
+    torch.manual_seed(0)
+    swapped, swaps = swap_activations(model, "dyrelu_b", example_input=images)
+    swapped.train()
+
+    loss = training_loss(name, swapped, images)
+    torch.autograd.backward(loss)
+
+    assert loss.isfinite()
+    new = [module for module in swapped.modules() if isinstance(module, DyReLUB)]
+    assert len(new) == sum(not swap.kept_because for swap in swaps)
+    for parameter in swapped.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "activation"),
+    [
+        ("resnet18", "frelu"),
+        ("resnet18", "dyrelu_c"),
+        ("resnet18", "maxout"),
+        ("mobilenet_v3_small", "acon_c"),
+        ("shufflenet_v2_x0_5", "frelu_light"),
+    ],
+)
+def test_new_and_old_activations_train_side_by_side(name: str, activation: str) -> None:
+    model, images = network(name), smallest_input(name)
+    selected = slice(1, None, 2)
+    swapped, swaps = swap_activations(model, activation, selected, example_input=images)
+    swapped.train()
+    assert {activation, "relu"} <= {swap.activation for swap in swaps}
+
+    torch.autograd.backward(training_loss(name, swapped, images))
+
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in swapped.parameters())
+
+
+def test_the_values_names_and_classes_of_the_network_stay() -> None:
+    model, images = network("resnet50"), smallest_input("resnet50")
+    swapped, _ = swap_activations(model, "frelu", example_input=images)
+
+    before, after = model.state_dict(), swapped.state_dict()
+    assert [key for key in after if key in before] == list(before)
+    assert all(torch.equal(after[key], before[key]) for key in before)
+    assert after["layer1.0.relu_3.conv.weight"].shape == (256, 1, 3, 3)
+    for path, module in model.named_modules():
+        if not isinstance(module, nn.ReLU):
+            assert isinstance(swapped.get_submodule(path), type(module))
+    assert not any(isinstance(module, nn.ReLU) for module in swapped.modules())
+
+
+def test_each_call_has_a_layer_of_its_own() -> None:
+    swapped, swaps = swap_activations(
+        without_values("resnet50"), "dyrelu_b", example_input=meta_image()
+    )
+    layers = [module for module in swapped.modules() if isinstance(module, DyReLUB)]
+    assert len(layers) == len(swaps) == 49
+    assert sorted(layer.channels for layer in layers) == sorted(s.site.channels for s in swaps)
+
+
+def test_fully_connected_sites_keep_their_activation() -> None:
+    swapped, swaps = swap_activations(LeNet(), "frelu", example_input=smallest_input("lenet"))
+    # Convolution, its bias and BN, after both convolutions.
+    assert count_parameters(swapped).learnable == 62_006 + 12 * 6 + 12 * 16 == 62_270
+    assert [(swap.site.name, swap.activation) for swap in swaps] == [
+        ("relu#1", "frelu"), ("relu#2", "frelu"), ("relu#3", "relu"), ("relu#4", "relu"),
+    ]  # fmt: skip
+    assert swaps[2].kept_because == (
+        "ValueError: input must be of shape (N, 120, H, W), got (1, 120)"
+    )
+
+    _, swaps = swap_activations(LeNet(), "dyrelu_a", example_input=smallest_input("lenet"))
+    assert {swap.activation for swap in swaps} == {"dyrelu_a"}
+
+
+def test_the_new_layers_do_what_they_do_alone() -> None:
+    model = LeNet()
+    images = smallest_input("lenet")
+    swapped, _ = swap_activations(model, "frelu", example_input=images)
+
+    layers = [module for module in swapped.modules() if isinstance(module, FReLU)]
+    with torch.no_grad():
+        x = model.pool(layers[0].train()(model.conv1(images)))
+        x = model.pool(layers[1].train()(model.conv2(x)))
+        x = functional.relu(model.fc2(functional.relu(model.fc1(x.flatten(1)))))
+        expected = model.fc3(x)
+        torch.testing.assert_close(swapped.train()(images), expected, rtol=0, atol=0)
+
+
+def test_activations_are_replaced_however_they_are_called() -> None:
+    model = EveryWay().eval()
+    swapped, swaps = swap_activations(model, "silu", example_input=IMAGES)
+    assert {swap.activation for swap in swaps} == {"silu"}
+
+    x = model.wider(functional.silu(IMAGES))
+    for _ in range(7):
+        x = functional.silu(x)
+    expected = functional.silu(model.fc(x.mean(dim=(2, 3))))
+    assert torch.equal(swapped(IMAGES.clone()), expected)
+
+
+def test_the_same_seed_makes_the_same_network() -> None:
+    made = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        swapped, _ = swap_activations(
+            network("resnet18"), "dyrelu_b", example_input=smallest_input("resnet18")
+        )
+        made.append(swapped.state_dict()["layer1.0.relu_1.fc1.weight"])
+    assert torch.equal(made[0], made[1])
+    assert not torch.equal(made[0], made[2])
+
+
+def test_a_copy_and_a_loaded_state_give_the_same_output() -> None:
+    images = smallest_input("resnet18")
+    swapped, _ = swap_activations(network("resnet18"), "frelu", example_input=images)
+    loaded, _ = swap_activations(network("resnet18"), "frelu", example_input=images)
+    loaded.load_state_dict(swapped.state_dict())
+    copied = copy.deepcopy(swapped)
+    with torch.no_grad():
+        expected = swapped(images)
+        assert torch.equal(copied(images), expected)
+        assert torch.equal(loaded(images), expected)
+        # Its own layers: a copy that called the first one's would follow its mode.
+        swapped.train()
+        assert torch.equal(copied(images), expected)
+        assert not torch.equal(swapped(images), expected)
+
+
+@pytest.mark.parametrize(
+    ("model", "x"),
+    [(LeNet(), smallest_input("lenet")), (Bottleneck(16, 4), torch.randn(2, 16, 8, 8))],
+    ids=["lenet", "bottleneck"],
+)
+def test_it_compiles_as_one_graph(model: nn.Module, x: Tensor) -> None:
+    torch.manual_seed(0)
+    swapped, _ = swap_activations(model, "dyrelu_b", example_input=x)
+    torch.compiler.reset()
+    compiled = torch.compile(swapped, backend="aot_eager", fullgraph=True)
+    for training in (False, True):
+        swapped.train(training)
+        expected = copy.deepcopy(swapped)(x)
+        torch.testing.assert_close(compiled(x), expected)
+    torch.compiler.reset()
+
+
+def test_what_stays_still_writes_in_place() -> None:
+    swapped, _ = swap_activations(
+        network("resnet50"), "frelu", "paper", example_input=smallest_input("resnet50")
+    )
+    kept = [module for module in swapped.modules() if isinstance(module, nn.ReLU)]
+    # Calls 1 and 3 of each block share a module still.
+    assert len(kept) == 17
+    assert all(module.inplace for module in kept)
+
+
+class Twice(nn.Module):
+    """Two activations of one tensor, of which the second writes into it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.first = nn.ReLU()
+        self.second = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return self.first(x) + self.second(x)
+
+
+def test_what_a_new_layer_saved_is_not_overwritten() -> None:
+    model = Twice()
+    swapped, _ = swap_activations(model, "silu", slice(0, 1), example_input=IMAGES)
+    torch.autograd.backward(swapped(IMAGES).sum())
+
+    weight = model.conv.weight.detach().requires_grad_()
+    x = functional.conv2d(IMAGES, weight, model.conv.bias)
+    (functional.silu(x) + functional.relu(x)).sum().backward()
+    torch.testing.assert_close(swapped.get_submodule("conv").weight.grad, weight.grad)
+    assert model.second.inplace
+
+
+class Registered(nn.Module):
+    """A block that stands in the network under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.whole = nn.Sequential(LikeResNet())
+        self.part = self.whole[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.part(x)
+
+
+class LikeResNet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.relu = nn.ReLU(inplace=True)
+        self.stride = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.conv(self.relu(x + 0)))
+
+
+def test_a_block_of_two_names_is_swapped_under_both() -> None:
+    swapped, swaps = swap_activations(Registered(), "frelu", example_input=IMAGES)
+    assert [swap.site.name for swap in swaps] == ["whole.0.relu#1", "whole.0.relu#2"]
+    part = swapped.get_submodule("part")
+    assert part is swapped.get_submodule("whole.0")
+    assert part.stride == 1
+    assert not any(isinstance(module, nn.ReLU) for module in swapped.modules())
+    assert swapped.train()(IMAGES).grad_fn is not None
+
+
+class DependsOnValues(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(x) if x.sum() > 0 else functional.relu(-x)
+
+
+class DependsOnMode(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.dropout(functional.relu(x), training=self.training)
+
+
+class MakesATensor(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(x) + torch.rand(1)
+
+
+class RunsTwice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block(self.block(x))
+
+
+@pytest.mark.parametrize(
+    ("block", "reason"),
+    [
+        (DependsOnValues, "torch.fx cannot trace DependsOnValues: TraceError: "),
+        (DependsOnMode, "its forward depends on train or eval mode"),
+        (MakesATensor, "its forward makes a tensor of its own"),
+        (RunsTwice, "0.block runs 2 times in one pass"),
+    ],
+)
+def test_what_cannot_be_placed_is_named(block: type[nn.Module], reason: str) -> None:
+    model = nn.Sequential(block(), nn.ReLU6())
+    swapped, swaps = swap_activations(model, "silu", example_input=IMAGES)
+
+    assert [swap.activation for swap in swaps[:-1]] == ["relu"] * (len(swaps) - 1)
+    assert all(reason in swap.kept_because for swap in swaps[:-1])
+    assert (swaps[-1].site.name, swaps[-1].activation) == ("1", "silu")
+    assert isinstance(swapped.get_submodule("1"), nn.SiLU)
+    with pytest.raises(ValueError, match=re.escape(reason)) as caught:
+        swap_activations(nn.Sequential(block()), "silu", example_input=IMAGES)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_that_cannot_be_traced_has_its_children_replaced() -> None:
+    class Untraceable(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.acts = nn.ModuleDict({"a": nn.ReLU(), "b": nn.ReLU()})
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.acts["b"](self.acts["a"](x) if x.sum() > -1e9 else x)
+
+    swapped, swaps = swap_activations(Untraceable(), "prelu", example_input=IMAGES)
+    assert not any(swap.kept_because for swap in swaps)
+    assert [key for key, _ in swapped.named_parameters()] == ["acts.a.weight", "acts.b.weight"]
+
+
+def test_swapped_layers_are_left_alone_by_another_swap() -> None:
+    swapped, _ = swap_activations(LikeResNet(), "se", example_input=IMAGES)
+    with pytest.raises(ValueError, match=GATE):
+        swap_activations(swapped, "silu", example_input=IMAGES)
+
+
+def test_a_layer_of_ones_own() -> None:
+    swapped, swaps = swap_activations(LikeResNet(), "torch.nn:Softsign", example_input=IMAGES)
+    assert isinstance(swapped.get_submodule("relu_1"), nn.Softsign)
+    assert {swap.activation for swap in swaps} == {"torch.nn:Softsign"}
+
+
+def of_resnet(site: Site) -> bool:
+    return site.channels == 64
+
+
+@pytest.mark.parametrize(
+    ("where", "placed"),
+    [(slice(0, 1), 1), (slice(-3, None), 3), (of_resnet, 5), ("all", 17)],
+)
+def test_where(where: str | slice | Callable[[Site], bool], placed: int) -> None:
+    _, swaps = swap_activations(
+        without_values("resnet18"), "relu6", where, example_input=meta_image()
+    )
+    assert sum(swap.activation == "relu6" for swap in swaps) == placed
+    assert {s.kept_because for s in swaps if s.activation == "relu"} <= {"not selected"}
+
+
+@pytest.mark.parametrize(
+    ("activation", "where", "options", "line"),
+    [
+        ("frelo", "all", {}, "unknown activation 'frelo': did you mean frelu"),
+        ("frelu", "al", {}, "unknown where 'al'; did you mean all"),
+        ("frelu", slice(99, None), {}, "where selects none of the 2 activation calls: relu#1 … "),
+        ("frelu", lambda _: False, {}, "where selects none of the 2 activation calls: relu#1 … "),
+        ("frelu", "all", {"size": 3}, "unknown option 'size' for frelu: it takes kernel_size, "),
+        ("torch.nn:Flatten", "all", {}, "relu#1: the new layer does not keep the input's shape"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    activation: str,
+    where: str | slice | Callable[[Site], bool],
+    options: dict[str, object],
+    line: str,
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(line)) as caught:
+        swap_activations(LikeResNet(), activation, where, example_input=IMAGES, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_without_activations_is_named() -> None:
+    with pytest.raises(ValueError, match="the network calls no activation that torch knows"):
+        swap_activations(create_activation("maxout", 3), "relu", example_input=IMAGES)
+
+
+@pytest.mark.gpu
+def test_new_layers_are_where_the_network_is() -> None:
+    device = torch.accelerator.current_accelerator()
+    assert device is not None
+    model, images = copy.deepcopy(network("resnet18")).to(device), smallest_input("resnet18")
+    assert isinstance(images, Tensor)
+    swapped, _ = swap_activations(model, "dyrelu_c", example_input=images.to(device))
+    swapped.train()
+
+    torch.autograd.backward(training_loss("resnet18", swapped, images.to(device)))
+
+    for parameter in swapped.parameters():
+        assert parameter.device.type == device.type
+        assert parameter.grad is not None
+        assert parameter.grad.isfinite().all()

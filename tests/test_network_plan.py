@@ -1,0 +1,85 @@
+"""Which layers explain a network, by a network that is known."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from dynact.cases import Case, Grid
+from dynact.network_cases import NetworkCase, NetworkGrid
+from dynact.network_plan import at_shapes, plan_networks, shapes_in
+
+SIZES = {"lenet": 32, "resnet18": 224}
+
+
+def sites(case: NetworkCase) -> list[dict[str, Any]]:
+    """Answer with two equal sites, another one and, but for FReLU, a fully connected one."""
+    side = case.image_size // 2
+    found = [
+        {"name": name, "original": "relu6", "channels": 8, "height": side, "width": side}
+        for name in ("a", "b")
+    ]
+    found.append({"name": "c", "original": "relu", "channels": 4, "height": 3, "width": 5})
+    if case.activation != "frelu":
+        head: dict[str, Any] = {"channels": 10, "height": None, "width": None}
+        found.append({"name": "d", "original": "relu", **head})
+    return found
+
+
+def test_each_shape_is_measured_once_against_what_was_there() -> None:
+    grid = NetworkGrid(("lenet",), ("frelu", "dyrelu_b"), phases=("training",), batches=(2,))
+
+    plan = plan_networks(grid, SIZES, "cpu", sites)
+
+    assert [case.activation for case in plan.cases] == ["frelu", "dyrelu_b"]
+    expected = [
+        ("frelu", 8, 16, 16, "relu6"), ("frelu", 4, 3, 5, "relu"),
+        ("dyrelu_b", 8, 16, 16, "relu6"), ("dyrelu_b", 4, 3, 5, "relu"),
+        ("dyrelu_b", 10, 1, 1, "relu"),
+    ]  # fmt: skip
+    assert plan.sites == tuple(
+        Case(
+            name, "reference", "training", "eager", "float32", "contiguous", 2,
+            channels, height, width, "cpu", baseline,
+        )
+        for name, channels, height, width, baseline in expected
+    )  # fmt: skip
+
+
+def test_a_network_is_asked_once_for_all_phases_dtypes_and_batches() -> None:
+    asked = []
+
+    def ask(case: NetworkCase) -> list[dict[str, Any]]:
+        asked.append(case)
+        return sites(case)
+
+    grid = NetworkGrid(("lenet",), ("frelu",), dtypes=("float32", "bfloat16"), batches=(1, 2, 4))
+    plan = plan_networks(grid, SIZES, "cpu", ask)
+
+    assert len(asked) == 1
+    assert len(plan.cases) == 12
+    assert {(case.phase, case.dtype, case.batch) for case in plan.sites} == {
+        (case.phase, case.dtype, case.batch) for case in plan.cases
+    }
+
+
+def test_shapes_are_counted_over_all_networks() -> None:
+    found = shapes_in(["lenet", "resnet18"], 224, SIZES, sites)
+
+    assert found == Counter({(8, 16, 16): 2, (8, 112, 112): 2, (4, 3, 5): 2})
+
+
+def test_a_grid_at_shapes_has_these_alone() -> None:
+    grid = Grid(activations=("frelu",), phases=("training",), channels=(1, 2, 3))
+    shapes = [(8, 16, 16), (4, 3, 5)]
+
+    cases = [case for at in at_shapes(grid, shapes) for case in at.cases("cpu", "relu")]
+
+    assert [(case.channels, case.height, case.width) for case in cases] == shapes
+
+
+def test_an_unknown_network_names_near_ones() -> None:
+    with pytest.raises(ValueError, match="unknown network 'resnet81'; did you mean resnet18"):
+        plan_networks(NetworkGrid(("resnet81",)), SIZES, "cpu", sites)
+    with pytest.raises(ValueError, match="unknown network 'lent'; did you mean lenet"):
+        shapes_in(["lent"], 224, SIZES, sites)
