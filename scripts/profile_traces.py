@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from dynact import results  # noqa: E402
 from dynact.cases import CASE_FIELDS, Case  # noqa: E402
+from dynact.interrupt import interrupt_deferred  # noqa: E402
 from dynact.progress import format_seconds  # noqa: E402
 from dynact.redact import error_line  # noqa: E402
 from dynact.report.slices import at_largest_input, input_elements, slices  # noqa: E402
@@ -72,27 +73,28 @@ def main() -> None:
     sys.exit(1 if failed else 0)
 
 
-def chosen(
-    rows: pd.DataFrame, cases: str, words: str | None
-) -> Iterator[tuple[Case, float | None]]:
-    """Yield the cases to trace, each with the time in ns that the run has of it.
+def chosen(rows: pd.DataFrame, cases: str, words: str | None) -> Iterator[Case]:
+    """Yield the cases to trace.
 
     Raises
     ------
     ValueError
         If there are none, or one is not in the run or has no time: one line.
     """
-    # A compiled layer's trace is of other kernels than those counted.
-    ok = rows[(rows["status"] == "ok") & (rows["mode"] == "eager")]
+    ok = rows[rows["status"] == "ok"]
     if ok.empty:
-        raise ValueError("the run has no ok rows in eager mode, there is nothing to trace")
+        raise ValueError("the run has no ok rows, there is nothing to trace")
     if words is not None:
         ids = ok["case_id"]
         taken = ok[[all(word in case_id for word in words.split()) for case_id in ids]]
         if taken.empty:
             raise ValueError(f"no ok case has {words!r} in its id; one is {ids.iloc[0]}")
     elif cases == HEADLINE:
-        taken = _at_one_shape(ok)
+        # A compiled layer's trace is of other kernels than those counted.
+        eager = ok[ok["mode"] == "eager"]
+        if eager.empty:
+            raise ValueError("the run has no ok rows in eager mode; name others by -k or --cases")
+        taken = _at_one_shape(eager)
         yield from _baselines(taken)
     elif cases.startswith(SLOWEST):
         taken = ok.nlargest(_count(cases.removeprefix(SLOWEST)), "time_ns")
@@ -104,7 +106,7 @@ def chosen(
         if taken.empty:
             raise ValueError("no case given; --help says how to name some")
     for row in taken.to_dict("records"):
-        yield Case(**{name: row[name] for name in CASE_FIELDS}), row["time_ns"]
+        yield Case(**{name: row[name] for name in CASE_FIELDS})
 
 
 def _at_one_shape(ok: pd.DataFrame) -> pd.DataFrame:
@@ -115,16 +117,13 @@ def _at_one_shape(ok: pd.DataFrame) -> pd.DataFrame:
     return at_largest_input(main, among=modest)
 
 
-def _baselines(rows: pd.DataFrame) -> Iterator[tuple[Case, float]]:
+def _baselines(rows: pd.DataFrame) -> Iterator[Case]:
     """Yield the baseline of each phase, unless it has a row of its own."""
     for _, of_phase in rows.groupby("phase"):
         first = of_phase.to_dict("records")[0]
         if first["baseline"] not in set(of_phase["activation"]):
             case = Case(**{name: first[name] for name in CASE_FIELDS})
-            yield (
-                replace(case, activation=case.baseline),
-                float(of_phase["baseline_time_ns"].median()),
-            )
+            yield replace(case, activation=case.baseline)
 
 
 def _count(text: str) -> int:
@@ -151,36 +150,50 @@ def _take_the_workers_environment() -> None:
         os.execve(sys.executable, [sys.executable, *sys.argv], wanted)
 
 
-def _trace_each(cases: list[tuple[Case, float | None]], folder: Path, steps: int) -> bool:
+def _trace_each(cases: list[Case], folder: Path, steps: int) -> bool:
     """Trace and store each case, and return whether any failed."""
     # Imported on demand: a mistake on the command line is answered before torch is there.
     import torch
 
     from dynact.device import open_device
-    from dynact.trace import moved_bytes, record, store, tables_of
+    from dynact.roofline import Ceilings
+    from dynact.trace import store, trace_case
 
     torch.set_num_threads(results.load_environment(folder)["threads"])
-    device = open_device(cases[0][0].device)
-    failed = False
+    device = open_device(cases[0].device)
+    rates = results.load_ceilings(folder)
+    ceilings = Ceilings.of(rates) if rates else None
+    failed = 0
     start_s = time.perf_counter()
-    for done, (case, untraced_ns) in enumerate(cases, 1):
-        try:
-            trace = record(case, device, steps)
-            tables = tables_of(trace, device.torch_device.type, moved_bytes(case, device))
-            device.release_memory()
-        except Exception as error:
-            failed = True
-            finding = f"not traced: {error_line(error)}"
-        else:
-            store(folder, case, trace, tables, untraced_ns)
-            finding = f"operators {tables.operators}, step {format_ns(tables.step_ns)}"
+    for done, case in enumerate(cases, 1):
+        # Deferred to the end of a case: inside the profiler an interrupt was seen to get lost.
+        with interrupt_deferred():
+            try:
+                traced = trace_case(case, device, steps, ceilings)
+                device.release_memory()
+            except Exception as error:
+                failed += 1
+                finding = f"not traced: {error_line(error)}"
+            else:
+                store(folder, case, traced)
+                tables = traced.tables
+                finding = (
+                    f"operators {tables.operators}, step {format_ns(tables.step_ns)} traced, "
+                    f"{format_ns(traced.untraced_ns)} untraced"
+                )
         elapsed_s = time.perf_counter() - start_s
         left = format_seconds(elapsed_s / done * (len(cases) - done))
         print(
             f"[{done / len(cases):4.0%}] {done}/{len(cases)} · {left} left · {case.id}: {finding}",
             flush=True,
         )
-    return failed
+    if failed < len(cases):
+        run = os.path.relpath(folder)
+        print(
+            f"traces are in {run}; until `python scripts/plot_overhead.py {run}` has run, figures "
+            "and page there know nothing of them"
+        )
+    return failed > 0
 
 
 if __name__ == "__main__":

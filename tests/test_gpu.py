@@ -1,6 +1,7 @@
 """What only a real accelerator can show. Skipped where there is none (tests/conftest.py)."""
 
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from dynact.gate import run_gate
 from dynact.measure import measure
 from dynact.roofline import Ceilings
 from dynact.timing import compare
+from dynact.trace import memory_snapshot, ready_step, store, trace_case
 
 pytestmark = pytest.mark.gpu
 
@@ -237,3 +239,68 @@ def test_a_smoke_sweep_ends_well(device: Accelerator, tmp_path: Path) -> None:
     assert (rows["overhead_lo"] <= rows["overhead"]).all()
     assert (rows["overhead"] <= rows["overhead_hi"]).all()
     assert json.loads((run / "benchmark.json").read_text())["benchmarks"]
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_a_trace_is_of_the_device_s_kernels(
+    device: Accelerator, tmp_path: Path, phase: str
+) -> None:
+    case = replace(case_on(device), phase=phase)
+    ceilings = Ceilings.of(measure_ceilings(device))
+
+    traced = trace_case(case, device, 8, ceilings)
+    store(tmp_path, case, traced)
+
+    kernels = traced.tables.kernels
+    assert kernels["time_ns"].sum() == traced.tables.step_ns > 0
+    # Untraced there are gaps between the kernels, traced each takes a little longer.
+    assert 0.2 < traced.tables.step_ns / traced.untraced_ns < 1.5
+    assert traced.tables.coverage > 0.9
+    known = kernels.dropna(subset="bytes")
+    assert len(known) > 0
+    assert (known["bandwidth_bytes_per_s"] < 2 * known["ceiling_bytes_per_s"]).all()
+    if device.torch_device.type == "cuda" and torch.version.hip is None:
+        pointwise = kernels[kernels["kind"] == "pointwise"]
+        assert pointwise["occupancy_percent"].between(0, 100).all()
+        assert pointwise["registers_per_thread"].between(1, 255).all()
+    largest = max(path.stat().st_size for path in tmp_path.rglob("memory.html"))
+    assert largest < 300_000
+    assert "At most" in traced.memory_page
+
+
+def test_generated_kernels_are_traced(device: Accelerator) -> None:
+    case = replace(case_on(device), phase="training", mode="compile")
+    try:
+        tables = trace_case(case, device, 4).tables
+    finally:
+        torch.compiler.reset()
+
+    assert {"forward", "backward"} <= set(tables.kernels["part"])
+    assert tables.coverage > 0.9
+    assert tables.kernels["bytes"].isna().all()
+
+
+def test_a_snapshot_holds_the_allocations_of_a_step(device: Accelerator) -> None:
+    case = case_on(device)
+    with ready_step(case, device) as step:
+        dumped = memory_snapshot(step, device)
+        again = memory_snapshot(step, device)
+    if device.torch_device.type != "cuda":
+        assert dumped is None
+        return
+
+    assert dumped is not None
+    assert again is not None
+    assert str(ROOT).encode() not in dumped
+    # One step's each: the history starts anew.
+    histories = [
+        [e["size"] for trace in pickle.loads(d)["device_traces"] for e in trace
+         if e["action"] == "alloc"]
+        for d in (dumped, again)
+    ]  # fmt: skip
+    assert histories[0] == histories[1]
+    assert case.input_bytes in histories[0]
+    # Off again.
+    before = len(torch.cuda.memory._snapshot()["device_traces"][0])
+    torch.empty(BLOCK_BYTES, dtype=torch.uint8, device=device.torch_device)
+    assert len(torch.cuda.memory._snapshot()["device_traces"][0]) == before

@@ -1,27 +1,46 @@
 """Traces against counts, against the clock, and against TensorBoard's plugin."""
 
+import base64
 import getpass
 import gzip
 import json
 import re
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.profiler import _memory_profiler
 
 from dynact.cases import HEADLINE, PHASES, Case
 from dynact.cost import count_parameters
 from dynact.count import count
 from dynact.device import Cpu
 from dynact.layers import build
-from dynact.results import folder_name
-from dynact.trace import Tables, moved_bytes, record, store, tables_of
+from dynact.results import RunError, folder_name
+from dynact.roofline import Ceilings
+from dynact.timing import WallClock
+from dynact.timing.clock import Call
+from dynact.trace import (
+    Tables,
+    Traced,
+    memory_page,
+    moved_bytes,
+    ready_step,
+    record,
+    store,
+    tables_of,
+    trace_case,
+)
 from dynact.trace.kinds import KINDS, kind_of
+from dynact.trace.memory_page import CATEGORIES
 
 from .sweeping import case_of
 
@@ -41,60 +60,67 @@ def one_thread() -> Any:
     torch.set_num_threads(before)
 
 
-def traced(case: Case, steps: int = 2) -> tuple[dict[str, Any], Tables]:
-    trace = record(case, Cpu(), steps)
-    return trace, tables_of(trace, "cpu", moved_bytes(case, Cpu()))
+def tables(case: Case, steps: int = 2) -> Tables:
+    with ready_step(case, Cpu()) as step:
+        trace = record(step, Cpu(), steps)
+    return tables_of(trace, "cpu", moved_bytes(case, Cpu()))
+
+
+def traced(case: Case, device: Cpu | None = None) -> Traced:
+    return trace_case(case, device or Cpu(), steps=2)
 
 
 @pytest.mark.parametrize("case", HEADLINE_CASES, ids=lambda case: case.id)
 def test_a_trace_agrees_with_the_counts(case: Case) -> None:
-    _, tables = traced(case)
+    found = tables(case)
     counted = count(case, Cpu())
-    assert tables.steps == 2
-    assert tables.operators == counted["kernels"] == len(tables.timeline)
-    assert tables.kernels["bytes"].sum() <= counted["traffic_eager_bytes"]
+    assert found.steps == 2
+    assert found.operators == counted["kernels"] == len(found.timeline)
+    assert found.kernels["bytes"].sum() <= counted["traffic_eager_bytes"]
 
-    assert tables.kernels["time_ns"].sum() == tables.step_ns
-    assert tables.kernels["share"].sum() == pytest.approx(1)
-    assert tables.coverage >= 0.9
+    assert found.kernels["time_ns"].sum() == found.step_ns
+    assert found.kernels["share"].sum() == pytest.approx(1)
+    assert found.coverage >= 0.9
     parts = {"forward", "backward"} if case.phase == "training" else {"forward"}
-    assert set(tables.kernels["part"]) == set(tables.timeline["part"]) == parts
-    assert set(tables.kernels["kind"]) <= set(KINDS)
+    assert set(found.kernels["part"]) == set(found.timeline["part"]) == parts
+    assert set(found.kernels["kind"]) <= set(KINDS)
+    # What only an accelerator's profiler says, and what nobody gave.
+    unknown = ["ceiling_bytes_per_s", "occupancy_percent", "registers_per_thread"]
+    assert found.kernels[unknown].isna().all(axis=None)
 
-    held = tables.memory["allocated_bytes"]
+    held = found.memory["allocated_bytes"]
     allocations = int((held.diff() > 0).sum())
     # A convolution sorts its weights into a workspace of their size.
     workspace = 4 * count_parameters(build(case.activation, case.channels)).learnable
     assert abs(held.max() - counted["peak_bytes"]) <= 512 * allocations + workspace
     assert held.iloc[0] == held.iloc[-1] == 0 or case.phase == "inference"
-    assert tables.memory["at_ns"].is_monotonic_increasing
+    assert found.memory["at_ns"].is_monotonic_increasing
 
 
 @pytest.mark.parametrize("case", HEADLINE_CASES, ids=lambda case: case.id)
 def test_kernels_that_are_all_known_move_what_was_counted(case: Case) -> None:
-    _, tables = traced(case, steps=1)
-    launches = tables.kernels[tables.kernels["bytes"].notna()]
+    found = tables(case, steps=1)
+    launches = found.kernels[found.kernels["bytes"].notna()]
     assert launches["bytes"].sum() == count(case, Cpu())["traffic_eager_bytes"]
-    assert launches["calls"].sum() == tables.operators
+    assert launches["calls"].sum() == found.operators
 
 
 def test_forward_and_backward_are_told_apart_by_number() -> None:
-    _, tables = traced(case_of("silu", phase="training"))
-    parts = dict(zip(tables.timeline["kernel"], tables.timeline["part"], strict=True))
+    timeline = tables(case_of("silu", phase="training")).timeline
+    parts = dict(zip(timeline["kernel"], timeline["part"], strict=True))
     assert parts == {"aten::silu": "forward", "aten::silu_backward": "backward"}
 
 
 def test_a_timeline_is_of_one_step_without_overlaps() -> None:
-    _, tables = traced(case_of("dyrelu_b", phase="training"))
-    line = tables.timeline
+    line = tables(case_of("dyrelu_b", phase="training")).timeline
     assert (line["start_ns"] >= 0).all()
     ends = line["start_ns"] + line["duration_ns"]
     assert (line["start_ns"].iloc[1:].to_numpy() >= ends.iloc[:-1].to_numpy()).all()
 
 
 def test_shapes_and_bandwidth_of_a_kernel() -> None:
-    _, tables = traced(case_of("silu"))
-    [kernel] = tables.kernels[tables.kernels["kernel"] == "aten::silu"].to_dict("records")
+    kernels = tables(case_of("silu")).kernels
+    [kernel] = kernels[kernels["kernel"] == "aten::silu"].to_dict("records")
     moved = 2 * case_of().input_bytes
     assert (kernel["calls"], kernel["input_shapes"], kernel["bytes"]) == (1, "2x8x7x7", moved)
     assert kernel["bandwidth_bytes_per_s"] == pytest.approx(moved / kernel["time_ns"] * 1e9)
@@ -109,6 +135,7 @@ def test_shapes_and_bandwidth_of_a_kernel() -> None:
         ("aten::addmm", "matmul"), ("aten::convolution_backward", "convolution"),
         ("aten::native_batch_norm", "normalisation"), ("aten::copy_", "memory"),
         ("aten::empty", "memory"), ("aten::view", "other"), ("MulBackward0", "other"),
+        ("Torch-Compiled Region: 0/0", "other"), ("a_comm_of_no_operator", "other"),
     ],
 )  # fmt: skip
 def test_kinds(operator: str, kind: str) -> None:
@@ -118,6 +145,49 @@ def test_kinds(operator: str, kind: str) -> None:
 def test_a_trace_cut_short_is_named() -> None:
     with pytest.raises(ValueError, match="cut short"):
         tables_of({"traceEvents": []}, "cpu", [])
+
+
+class ListedClock(WallClock):
+    """Runs what it is given, says times of its own, and notes whether a profiler looked on."""
+
+    def __init__(self, *times_ns: float) -> None:
+        super().__init__()
+        self.times_ns = list(times_ns)
+        self.under_a_profiler: list[bool] = []
+
+    def _block_ns(self, call: Call, calls: int) -> float:
+        self.under_a_profiler.append(torch.autograd._profiler_enabled())
+        super()._block_ns(call, calls)
+        return self.times_ns.pop(0)
+
+
+def test_untraced_is_the_median_of_the_device_s_clock_without_a_profiler() -> None:
+    device = Cpu()
+    device.clock = clock = ListedClock(40.0, 10.0, 30.0, 20.0, 90.0)
+    found = trace_case(case_of("relu", phase="training"), device, steps=5)
+    assert found.untraced_ns == 30.0
+    assert found.tables.steps == 5
+    assert clock.under_a_profiler == [False] * 5
+
+
+# Compiled: one graph, so one call of generated code forward and one backward.
+
+
+def test_a_compiled_case() -> None:
+    case = case_of("dyrelu_b", phase="training", mode="compile")
+    try:
+        found = traced(case).tables
+    finally:
+        torch.compiler.reset()
+    parts = dict(zip(found.timeline["kernel"], found.timeline["part"], strict=True))
+    assert parts == {
+        "Torch-Compiled Region: 0/0": "forward", "CompiledFunctionBackward": "backward",
+    }  # fmt: skip
+    assert found.operators == 2
+    assert set(found.kernels["part"]) == {"forward", "backward"}
+    assert found.kernels["time_ns"].sum() == found.step_ns
+    assert found.coverage >= 0.9
+    assert found.kernels["bytes"].isna().all()
 
 
 # What an accelerator's trace looks like, made by hand: a CPU launches, a device works later.
@@ -150,19 +220,119 @@ def test_kernels_of_an_accelerator_belong_to_what_launched_them() -> None:
             event("[memory]", "cpu_instant_event", 12, 0, **{"Device Type": 0, "Bytes": 4}),
         ]
     }  # fmt: skip
-    tables = tables_of(trace, "cuda", [128, 192])
-    assert (tables.step_ns, tables.coverage, tables.operators) == (50_000, 1.0, 2)
-    assert tables.timeline.to_dict("list") == {
+    found = tables_of(trace, "cuda", [128, 192])
+    assert (found.step_ns, found.coverage, found.operators) == (50_000, 1.0, 2)
+    assert found.timeline.to_dict("list") == {
         "start_ns": [60_000, 110_000],
         "duration_ns": [20_000, 30_000],
         "kernel": ["silu_kernel", "silu_backward_kernel"],
         "kind": ["pointwise", "pointwise"],
         "part": ["forward", "backward"],
     }
-    assert dict(zip(tables.kernels["kernel"], tables.kernels["bytes"], strict=True)) == {
+    assert dict(zip(found.kernels["kernel"], found.kernels["bytes"], strict=True)) == {
         "silu_kernel": 128, "silu_backward_kernel": 192,
     }  # fmt: skip
-    assert list(tables.memory["allocated_bytes"]) == [0, 512]
+    assert list(found.memory["allocated_bytes"]) == [0, 512]
+
+
+def launches(*kernels: tuple[str, float, dict[str, Any]]) -> dict[str, Any]:
+    """Return the trace of a step in which each kernel is launched by an operator of its own."""
+    events = [event("ProfilerStep#1", "user_annotation", 0, 100)]
+    for number, (name, dur, arguments) in enumerate(kernels, 1):
+        ids = {"External id": number, "correlation": number}
+        events += [
+            event("aten::silu", "cpu_op", 5 * number, 4, **{"External id": number}),
+            event("launch", "cuda_runtime", 5 * number + 1, 1, **ids),
+            event(name, "kernel", 50 * number, dur, correlation=number, **arguments),
+        ]
+    return {"traceEvents": events}
+
+
+CUDAS = "est. achieved occupancy %"
+
+
+def test_occupancy_is_the_mean_over_time_and_registers_are_the_most() -> None:
+    trace = launches(
+        ("one", 30, {CUDAS: 100, "registers per thread": 16}),
+        ("one", 10, {CUDAS: 50, "registers per thread": 40}),
+        ("unable", 5, {CUDAS: -99, "registers per thread": 8}),
+        ("untold", 1, {}),
+    )
+    kernels = tables_of(trace, "cuda", []).kernels.set_index("kernel")
+    assert list(kernels["calls"]) == [2, 1, 1]
+    assert kernels["occupancy_percent"]["one"] == (30 * 100 + 10 * 50) / 40
+    assert kernels["occupancy_percent"].drop("one").isna().all()
+    assert kernels["registers_per_thread"].drop("untold").to_dict() == {"one": 40, "unable": 8}
+    assert pd.isna(kernels["registers_per_thread"]["untold"])
+
+
+def test_a_kernel_s_ceiling_is_the_copy_that_moves_as_much_as_a_call_of_it() -> None:
+    ceilings = Ceilings(((16, 7e9), (64, 3e9), (128, 2e9)), {})
+    trace = launches(("twice", 9, {}), ("twice", 8, {}), ("large", 7, {}), ("small", 6, {}))
+    # Two tensors of 64 bytes, of 128, and of 8, which is less than any that was copied.
+    kernels = tables_of(trace, "cuda", [128, 128, 256, 16], ceilings).kernels
+    ceiling = kernels.set_index("kernel")["ceiling_bytes_per_s"].to_dict()
+    assert ceiling == {"twice": 3e9, "large": 2e9, "small": 7e9}
+
+    unknown_bytes = tables_of(trace, "cuda", [], ceilings).kernels
+    no_copies = tables_of(trace, "cuda", [128, 128, 256, 16], Ceilings((), {})).kernels
+    for kernels in (unknown_bytes, no_copies):
+        assert kernels["ceiling_bytes_per_s"].isna().all()
+
+
+# The memory timeline.
+
+
+def page_of(case: Case) -> str:
+    with ready_step(case, Cpu()) as step:
+        return memory_page(step, Cpu(), case.id)
+
+
+LARGE = {"channels": 64, "height": 28, "width": 28}
+
+
+@pytest.mark.parametrize(
+    ("case", "inputs"),
+    [
+        # Output and, in training, input gradient, above the input and the output gradient.
+        (case_of("silu", **LARGE), (1, 2)),
+        (case_of("silu", phase="training", **LARGE), (2, 4)),
+        # A DY-ReLU's parameters are a hundredth of its input here.
+        (case_of("dyrelu_b", **LARGE), (1, 6)),
+        (case_of("dyrelu_b", phase="training", **LARGE), (2, 10)),
+    ],
+    ids=lambda value: getattr(value, "id", ""),
+)
+def test_a_memory_page_says_what_is_allocated_at_most(case: Case, inputs: tuple[int, int]) -> None:
+    found = re.search(r"At most ([\d.]+) MB at once; ([\d.]+) MB at the start", page_of(case))
+    assert found
+    most, before = (1e6 * float(megabytes) / case.input_bytes for megabytes in found.groups())
+    assert (before, most) == pytest.approx(inputs, rel=0.03)
+    counted = count(case, Cpu())["peak_bytes"] / case.input_bytes
+    assert most - before == pytest.approx(counted, rel=0.03)
+
+
+def test_a_layer_that_allocates_nothing_has_a_memory_page() -> None:
+    assert "allocates nothing" in page_of(case_of("identity"))
+
+
+def test_a_memory_page_is_whole_in_itself_and_named_after_its_case() -> None:
+    with ready_step(case_of("dyrelu_b", phase="training"), Cpu()) as step:
+        page = memory_page(step, Cpu(), "<b>&{}")
+    assert "<title>Memory over one step: &lt;b&gt;&amp;{}</title>" in page
+    assert len(page.encode()) < 300_000
+    [source] = re.findall(r'src="([^"]*)"', page)
+    picture = base64.b64decode(source.removeprefix("data:image/png;base64,"), validate=True)
+    assert picture.startswith(b"\x89PNG")
+    assert b"http" not in picture
+    text = page.replace(source, "")
+    assert not re.search('//|href|src="[^"]|url', text)
+
+
+def test_the_page_names_memory_as_torch_does() -> None:
+    ours = [name.upper().replace(" ", "_") for name in CATEGORIES]
+    torchs = ["UNKNOWN" if c is None else c.name for c in _memory_profiler._CATEGORY_TO_COLORS]
+    assert ours == torchs
 
 
 # In a run folder.
@@ -171,31 +341,31 @@ def test_kernels_of_an_accelerator_belong_to_what_launched_them() -> None:
 def test_tracing_again_replaces_the_lines_of_its_case_alone(tmp_path: Path) -> None:
     first, second = case_of("relu"), case_of("silu", phase="training")
     for case in (first, second, first):
-        store(tmp_path, case, *traced(case), 1234.5)
+        store(tmp_path, case, traced(case))
     again = traced(first)
     before = {name: (tmp_path / f"traces/{name}.csv").read_text() for name in TABLES}
-    store(tmp_path, first, *again, 99.0)
+    store(tmp_path, first, again)
     for name, text in before.items():
         after = (tmp_path / f"traces/{name}.csv").read_text()
         kept = [line for line in text.splitlines() if line.startswith(second.id)]
         assert kept
         assert [line for line in after.splitlines() if line.startswith(second.id)] == kept
     steps = pd.read_csv(tmp_path / "traces/steps.csv")
-    assert dict(zip(steps["case_id"], steps["untraced_ns"], strict=True)) == {
-        second.id: 1234.5, first.id: 99.0,
-    }  # fmt: skip
-    assert len(list(tmp_path.glob("tensorboard/*/*"))) == 2
+    assert list(steps["case_id"]) == [second.id, first.id]
+    assert steps["untraced_ns"].iloc[1] == again.untraced_ns
+    assert len(list(tmp_path.glob("tensorboard/*/*"))) == 4
     assert not list(tmp_path.rglob(".*"))
 
 
 TABLES = {
     "steps": [
         "case_id", "activation", "phase", "steps", "step_ns", "untraced_ns", "coverage",
-        "operators", "trace",
+        "operators", "trace", "memory_page", "memory_snapshot",
     ],
     "kernels": [
         "case_id", "kernel", "kind", "part", "calls", "time_ns", "share", "input_shapes", "bytes",
-        "bandwidth_bytes_per_s",
+        "bandwidth_bytes_per_s", "ceiling_bytes_per_s", "occupancy_percent",
+        "registers_per_thread",
     ],
     "timeline": ["case_id", "start_ns", "duration_ns", "kernel", "kind", "part"],
     "memory": ["case_id", "at_ns", "allocated_bytes"],
@@ -204,12 +374,73 @@ TABLES = {
 
 def test_columns(tmp_path: Path) -> None:
     case = case_of("prelu", phase="training")
-    store(tmp_path, case, *traced(case), None)
+    store(tmp_path, case, traced(case))
     for name, columns in TABLES.items():
         assert list(pd.read_csv(tmp_path / f"traces/{name}.csv").columns) == columns
     [step] = pd.read_csv(tmp_path / "traces/steps.csv").to_dict("records")
     assert (tmp_path / step["trace"]).is_file()
-    assert pd.isna(step["untraced_ns"])
+    assert "prelu-training" in (tmp_path / step["memory_page"]).read_text()
+    assert pd.isna(step["memory_snapshot"])
+    assert not list(tmp_path.rglob("*.pickle"))
+
+
+def test_a_snapshot_is_stored_beside_the_trace(tmp_path: Path) -> None:
+    case = case_of("relu")
+    store(tmp_path, case, replace(traced(case), memory_snapshot=b"made by CUDA's allocator"))
+    [step] = pd.read_csv(tmp_path / "traces/steps.csv").to_dict("records")
+    snapshot = tmp_path / step["memory_snapshot"]
+    assert snapshot.read_bytes() == b"made by CUDA's allocator"
+    assert snapshot.parent == (tmp_path / step["trace"]).parent
+
+
+def files_in(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_a_table_that_was_cut_short_is_named_and_nothing_is_written(
+    tmp_path_factory: pytest.TempPathFactory, two_traced: tuple[Traced, Traced], data: st.DataObject
+) -> None:
+    run = tmp_path_factory.mktemp("run")
+    first, second = case_of("relu"), case_of("silu")
+    store(run, first, two_traced[0])
+    name = data.draw(st.sampled_from(sorted(TABLES)))
+    path = run / f"traces/{name}.csv"
+    whole = path.read_bytes()
+    # Cut between two lines nobody can tell.
+    inside = [end for end in range(len(whole)) if not end or whole[end - 1 : end] != b"\n"]
+    path.write_bytes(whole[: data.draw(st.sampled_from(inside))])
+    before = files_in(run)
+    with pytest.raises(RunError, match=rf"^traces/{name}\.csv is cut short .*remove traces/"):
+        store(run, second, two_traced[1])
+    assert files_in(run) == before
+
+
+@pytest.fixture(scope="module")
+def two_traced() -> tuple[Traced, Traced]:
+    return traced(case_of("relu")), traced(case_of("silu"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "case_id,start_ns\nrelu-inference,5\n",  # of an older version
+        "case_id,at_ns,allocated_bytes\nrelu-inference,1\n",
+        "case_id,at_ns,allocated_bytes\nrelu-inference,1,2,3\nrelu-inference,1,2\n",
+        'case_id,at_ns,allocated_bytes\n"relu-inference,1,2\n',
+        "case_id,at_ns,allocated_bytes\nrelu-inference,1,2\n\xff\x00\n",
+    ],
+)
+def test_a_table_of_another_make_is_named(
+    tmp_path: Path, two_traced: tuple[Traced, Traced], content: str
+) -> None:
+    (tmp_path / "traces").mkdir()
+    (tmp_path / "traces/memory.csv").write_bytes(content.encode("latin-1"))
+    before = files_in(tmp_path)
+    with pytest.raises(RunError, match=r"^traces/memory\.csv is cut short or of another version"):
+        store(tmp_path, case_of("relu"), two_traced[0])
+    assert files_in(tmp_path) == before
 
 
 class Own(nn.Module):
@@ -219,7 +450,7 @@ class Own(nn.Module):
 
 def test_no_folder_host_or_user_in_what_is_written(tmp_path: Path) -> None:
     case = case_of(f"{__name__}:Own", phase="training")
-    store(tmp_path, case, *traced(case), None)
+    store(tmp_path, case, traced(case))
     assert [path.name for path in (tmp_path / "tensorboard").iterdir()] == [folder_name(case.id)]
     for path in tmp_path.rglob("*"):
         if path.is_file():
@@ -237,9 +468,9 @@ def test_tensorboards_plugin_reads_it(tmp_path: Path) -> None:
     from torch_tb_profiler.utils import is_chrome_trace_file
 
     case = case_of("dyrelu_b", phase="training")
-    store(tmp_path, case, *traced(case), None)
+    store(tmp_path, case, traced(case))
     folder = tmp_path / "tensorboard" / case.id
-    [path] = folder.iterdir()
+    [path] = folder.glob("*.gz")
     assert is_chrome_trace_file(path.name)
     assert json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
 

@@ -14,6 +14,7 @@ import pytest
 
 from dynact.cases import Case, Grid
 from dynact.report.render import render
+from dynact.report.tensorboard import write_dashboards
 from dynact.results import Row, RunFolder, load
 from dynact.worker import Settings, Worker
 
@@ -61,6 +62,17 @@ def bench_rendering_10_000_rows(benchmark: Any, run: RunFolder) -> None:
     assert len(load(run.folder)) == 10_000
     benchmark.pedantic(render, (run.folder,), rounds=1)
     assert benchmark.stats["max"] <= 30
+
+
+def bench_writing_dashboards_of_100_cases(benchmark: Any, run: RunFolder) -> None:
+    """Write what TensorBoard shows, figures apart; the limit is 10 s."""
+    _fill(run, 100)
+    logdir = benchmark.pedantic(write_dashboards, (run.folder,), rounds=1)
+    files = [path for path in logdir.rglob("*") if path.is_file()]
+    assert sum(path.parent.parent.name == "trials" for path in files) == 100
+    written_bytes = sum(path.stat().st_size for path in files)
+    benchmark.extra_info |= {"files": len(files), "written_mib": written_bytes / MIB}
+    assert benchmark.stats["max"] <= 10
 
 
 def bench_worker_memory(benchmark: Any) -> None:

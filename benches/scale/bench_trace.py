@@ -13,46 +13,44 @@ from dynact.worker import MEMORY_KEEPING_MALLOC
 
 ROOT = Path(__file__).parents[2]
 RATIO = """
-import statistics, sys, time
-from contextlib import nullcontext
-from types import SimpleNamespace
+import sys
 import torch
 from dynact.cases import Case
 from dynact.device import Cpu
-from dynact.layers import call_of, draw_gradient, draw_input, prepared
-from dynact.trace import record, tables_of
+from dynact.trace import trace_case
 
 torch.set_num_threads(1)
+activation, phase, channels = sys.argv[1:]
 # Sizes that fill no whole pages: or tensors that happen to follow each other share cache sets.
-case = Case(sys.argv[1], "reference", sys.argv[2], "eager", "float32", "contiguous", 4, 64, 33, 27,
-            "cpu", "relu")
-# Alternating, each time with tensors of its own: where they lie changes the time too.
+case = Case(activation, "reference", phase, "eager", "float32", "contiguous", 4, int(channels),
+            33, 27, "cpu", "relu")
+# Each time with tensors of its own: where they lie changes the time too.
 for _ in range(9):
-    traced_ns = tables_of(record(case, Cpu(), 8), "cpu", []).step_ns
-    gradient = draw_gradient(case, Cpu())
-    source = SimpleNamespace(current=draw_input(case, Cpu()))
-    call = call_of(prepared(case.activation, case, Cpu()), source, gradient)
-    samples_ns = []
-    with nullcontext() if gradient is not None else torch.inference_mode():
-        for _ in range(10):
-            start_ns = time.perf_counter_ns()
-            call()
-            samples_ns.append(time.perf_counter_ns() - start_ns)
-    print(traced_ns, statistics.median(samples_ns[5:]))
+    traced = trace_case(case, Cpu(), 16)
+    print(traced.tables.step_ns, traced.untraced_ns)
 """
 
 
 @pytest.mark.parametrize(
-    ("activation", "phase"),
-    [("dyrelu_b", "training"), ("dyrelu_c", "inference"), ("frelu", "training")],
+    ("activation", "phase", "channels"),
+    [
+        ("dyrelu_b", "training", 64),
+        ("dyrelu_c", "inference", 64),
+        ("frelu", "training", 64),
+        # A simple operator takes as long on a larger input only.
+        ("relu", "training", 512),
+        ("silu", "training", 512),
+    ],
 )
-def bench_trace_against_the_clock(benchmark: Any, activation: str, phase: str) -> None:
+def bench_trace_against_the_clock(
+    benchmark: Any, activation: str, phase: str, channels: int
+) -> None:
     """Sum a trace's kernel times: within 15 % of the step's time without the profiler."""
     # In a process of its own: only a new one takes the allocator that timing has.
     environment = {**MEMORY_KEEPING_MALLOC, **os.environ, "KINETO_LOG_LEVEL": "99"}
 
     def compare() -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", RATIO, activation, phase]
+        command = [sys.executable, "-c", RATIO, activation, phase, str(channels)]
         return subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
         )

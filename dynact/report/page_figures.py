@@ -1,13 +1,20 @@
-"""The figures of a run's main slice, with what a reader needs to read each of them."""
+"""The figures of a run's main slice and traces, with what a reader needs to read each."""
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from PIL import Image
 
+from dynact.report.drawn import origin_of
 from dynact.report.names import display_names
+from dynact.report.network_figures import NETWORK_FIGURES
+from dynact.report.network_frames import setting
 from dynact.report.slices import Slice, describe
+from dynact.report.traced import TRACED
+from dynact.report.traces import Traces
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,24 @@ EXPLANATIONS = {
         "reports by default.",
         "Stacked bars of the FLOPs of each activation, by operator",
     ),
+    "network_heatmap": Explanation(
+        "Whole networks: slow-down and memory",
+        "A cell is a network with the activation in it, against the same network with its own: "
+        "the darker the red, the dearer.",
+        "A heat map of networks and activations: time in inference and training, and memory",
+    ),
+    "network_sites": Explanation(
+        "Where in the network the time goes",
+        "A strip is a network from its first activation to its last: the line climbs where the "
+        "layers measured alone say time is lost; the diamond is what the whole network lost.",
+        "A strip of cumulated extra time along the depth for each network and activation",
+    ),
+    "tradeoff": Explanation(
+        "What papers say is gained, and what it costs here",
+        "Up is better, right is dearer: from the original network to the published accuracy at "
+        "the slow-down measured here.",
+        "Published accuracy against measured slow-down, a line for each activation",
+    ),
     "time_by_operator": Explanation(
         "Where the time of a training step goes",
         "A bar is one step’s operators, forward and backward apart, with the profiler’s own cost "
@@ -98,27 +123,49 @@ class PageFigure:
     height: int
 
 
-def page_figures(run_folder: Path, main: Slice) -> list[PageFigure]:
-    """Return the main slice's figures that are there as PNG and not older than the rows."""
+def page_figures(
+    folder: Path,
+    origin_by_name: Mapping[str, str],
+    main: Slice,
+    traces: Traces | None,
+    networks: pd.DataFrame,
+) -> list[PageFigure]:
+    """Return the figures of the main slice and of traces that are there as PNG.
+
+    One that was drawn from anything but ``origin_by_name`` says, such as earlier rows, is left
+    out: it would contradict the tables beside it.
+
+    Parameters
+    ----------
+    folder
+        The run's figures/.
+    origin_by_name, main, traces, networks
+        As `drawn.origins`, `slices.slices`, `traces.load_traces` and `results.load_network_rows`
+        return them.
+    """
     phases = [str(phase) for phase in sorted(main.rows["phase"].unique())]
-    which = ", ".join(display_names(main.rows["activation"]).values())
-    # One from before the run went on would contradict the tables beside it.
-    measured = (run_folder / "rows.jsonl").stat().st_mtime
     figures = []
     for name, explanation in EXPLANATIONS.items():
         for phase in ("", *phases):
-            path = run_folder / "figures" / f"{name}{'_' * bool(phase)}{phase}.png"
-            if path.is_file() and path.stat().st_mtime >= measured:
-                figures.append(_figure(path, explanation, phase, describe(main.rows), which))
+            path = folder / f"{name}{'_' * bool(phase)}{phase}.png"
+            if path.is_file() and origin_of(path) == origin_by_name[name]:
+                if traces is not None and name in TRACED:
+                    which, where = traces.activations, f"one training step, {traces.setting}"
+                elif name in NETWORK_FIGURES:
+                    which, where = list(networks["activation"]), setting(networks)
+                else:
+                    which, where = list(main.rows["activation"]), describe(main.rows)
+                figures.append(_figure(path, explanation, phase, where, which))
     return figures
 
 
 def _figure(
-    path: Path, explanation: Explanation, phase: str, setting: str, which: str
+    path: Path, explanation: Explanation, phase: str, setting: str, activations: list[str]
 ) -> PageFigure:
     with Image.open(path) as image:
         width, height = image.size
     where = f"{phase}, {setting}" if phase else setting
+    which = ", ".join(display_names(activations).values())
     return PageFigure(
         f"{explanation.heading}, {phase}" if phase else explanation.heading,
         explanation.reading,

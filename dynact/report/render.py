@@ -4,7 +4,7 @@ import difflib
 import functools
 import itertools
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,40 +16,49 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from dynact import results
 from dynact.report.caveats import gate_failed
+from dynact.report.drawn import PNG_KEY, origins
 from dynact.report.figures import FIGURES
+from dynact.report.network_figures import NETWORK_FIGURES
 from dynact.report.page import write_page
+from dynact.report.page_figures import page_figures
 from dynact.report.slices import Slice, device_and_threads, slices
 from dynact.report.style import styled
 from dynact.report.tables import summary_markdown, write_csv
-from dynact.report.traced import TRACED, Traces, load_traces
+from dynact.report.traced import TRACED
+from dynact.report.traces import load_traces
 
 _DOTS_PER_INCH = 120
 
 
-def _write_png(figure: Figure, path: Path) -> None:
+def _write_png(figure: Figure, path: Path, origin: str) -> None:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     image = Image.fromarray(pixels).convert("RGB")
     # Figures have few colours: with a palette the file is a quarter as large.
     palette = image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    palette.save(path, optimize=True, dpi=(_DOTS_PER_INCH, _DOTS_PER_INCH))
+    info = PngInfo()
+    info.add_text(PNG_KEY, origin)
+    palette.save(path, optimize=True, dpi=(_DOTS_PER_INCH, _DOTS_PER_INCH), pnginfo=info)
 
 
-def _write_svg(figure: Figure, path: Path) -> None:
+def _write_svg(figure: Figure, path: Path, origin: str) -> None:
     # A date in the file would make two renderings of the same rows differ.
-    FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None})  # type: ignore[no-untyped-call]
+    metadata = {"Date": None, "Source": origin}
+    FigureCanvasSVG(figure).print_svg(path, metadata=metadata)  # type: ignore[no-untyped-call]
 
 
-def _write_pdf(figure: Figure, path: Path) -> None:
-    FigureCanvasPdf(figure).print_pdf(path, metadata={"CreationDate": None})  # type: ignore[no-untyped-call]
+def _write_pdf(figure: Figure, path: Path, origin: str) -> None:
+    metadata = {"CreationDate": None, "Subject": origin}
+    FigureCanvasPdf(figure).print_pdf(path, metadata=metadata)  # type: ignore[no-untyped-call]
 
 
 # Not Figure.savefig, which draws twice, the first time to measure what needs no measuring.
-_WRITERS: dict[str, Callable[[Figure, Path], None]] = {
+_WRITERS: dict[str, Callable[[Figure, Path, str], None]] = {
     "png": _write_png,
     "svg": _write_svg,
     "pdf": _write_pdf,
@@ -71,14 +80,16 @@ def render(
     run_folder
         Holds rows.jsonl and environment.json; gets figures/, table.csv, summary.md and index.html.
     figures
-        Names out of ``FIGURES`` and, where steps were traced, ``TRACED``; all by default.
+        Names out of ``FIGURES``, and out of ``NETWORK_FIGURES`` and ``TRACED`` where networks were
+        measured and steps were traced; all by default.
     formats
         Names out of ``FORMATS``.
 
     Returns
     -------
     list of Path
-        What was written. The same rows give the same bytes.
+        What was written. The same rows give the same bytes. The page also shows the figures that
+        an earlier call drew, if from the same rows and as PNG.
 
     Raises
     ------
@@ -86,26 +97,38 @@ def render(
         If a figure or format is not there.
     results.RunNotFoundError
         If the folder is not a run, or one without rows.
+    results.RunError
+        If its traces cannot be read.
     """
+    # Before anything is read: of what is stored meanwhile no figure claims to be drawn.
+    origin_by_name = origins(run_folder)
     traces = load_traces(run_folder)
-    if traces is not None and not traces.setting:
-        traces = None  # they show training steps, and none was traced
-    known = {**FIGURES, **(TRACED if traces is not None else {})}
-    asked = list(known if figures is None else figures)
+    networks = results.load_network_rows(run_folder), results.load_site_rows(run_folder)
+    beside: dict[str, Callable[[str], Figure]] = {}
+    if len(networks[0]):
+        beside |= {
+            name: functools.partial(draw, *networks) for name, draw in NETWORK_FIGURES.items()
+        }
+    # They show training steps.
+    if traces is not None and traces.setting:
+        beside |= {name: functools.partial(draw, traces) for name, draw in TRACED.items()}
+    known = [*FIGURES, *beside]
+    asked = known if figures is None else figures
     _check("figure", asked, known)
-    figures = [name for name in asked if name in FIGURES]
-    traced = [name for name in asked if name in TRACED]
     _check("format", formats, FORMATS)
     rows = results.load(run_folder)
     if rows.empty:
-        raise results.RunNotFoundError(f"run {run_folder.name!r} has no rows yet")
+        alone = " but those of networks; --resume adds what is missing" if len(networks[0]) else ""
+        raise results.RunNotFoundError(f"run {run_folder.name!r} has no rows yet{alone}")
     environment = results.load_environment(run_folder)
     gates = results.load_gates(run_folder)
     rates = results.load_ceilings(run_folder)
 
     table, summary = run_folder / "table.csv", run_folder / "summary.md"
     write_csv(rows, table)
-    summary.write_text(summary_markdown(rows, environment, gates, rates), encoding="utf-8")
+    summary.write_text(
+        summary_markdown(rows, environment, gates, rates, networks), encoding="utf-8"
+    )
     written = [table, summary]
 
     folder = run_folder / "figures"
@@ -114,17 +137,22 @@ def render(
     # One shape makes no picture of its own; the tables have it.
     parts = [main, *(part for part in others if part.shapes > 1)]
     captions = [_caption(part, environment, gates) for part in parts]
-    write = functools.partial(_write_figures, folder, formats)
+    write = functools.partial(_write_figures, folder, formats, origin_by_name)
+    of_slices = [name for name in asked if name in FIGURES]
     if len(parts) == 1:
-        written += write(figures, main, captions[0])
+        written += write(of_slices, main, captions[0])
     else:
         # Each figure is a job of its own, those that take longest first: no core is long idle.
-        jobs = [([name], *part) for name in figures for part in zip(parts, captions, strict=True)]
+        jobs = [([name], *part) for name in of_slices for part in zip(parts, captions, strict=True)]
         with ProcessPoolExecutor(max(1, min(len(jobs), os.cpu_count() or 1))) as pool:
             written += itertools.chain(*pool.map(write, *zip(*jobs, strict=True)))
-    if traces is not None:
-        written += _write_traced(folder, formats, traced, traces, captions[0])
-    return [*written, write_page(run_folder, rows, environment, gates)]
+    for name in asked:
+        if name in beside:
+            written += _write_beside(
+                folder, formats, origin_by_name[name], name, beside[name], captions[0]
+            )
+    shown = page_figures(folder, origin_by_name, main, traces, networks[0])
+    return [*written, write_page(run_folder, rows, environment, gates, shown, traces, networks)]
 
 
 def _check(kind: str, names: Sequence[str], known: Collection[str]) -> None:
@@ -139,44 +167,53 @@ def _check(kind: str, names: Sequence[str], known: Collection[str]) -> None:
 
 @styled
 def _write_figures(
-    folder: Path, formats: Sequence[str], figures: Sequence[str], part: Slice, caption: str
+    folder: Path,
+    formats: Sequence[str],
+    origin_by_name: Mapping[str, str],
+    figures: Sequence[str],
+    part: Slice,
+    caption: str,
 ) -> list[Path]:
     """Write the figures of one slice."""
     written = []
-    for name, figure in _draw(part, figures, caption):
-        written += _write(folder, formats, name, figure)
+    for name in figures:
+        for stem, figure in _draw(part, name, caption):
+            written += _write(folder, formats, origin_by_name[name], stem, figure)
     return written
 
 
 @styled
-def _write_traced(
-    folder: Path, formats: Sequence[str], figures: Sequence[str], traces: Traces, caption: str
+def _write_beside(
+    folder: Path,
+    formats: Sequence[str],
+    origin: str,
+    name: str,
+    draw: Callable[[str], Figure],
+    caption: str,
 ) -> list[Path]:
-    """Write the figures of what was traced."""
-    written = []
-    for name in figures:
-        written += _write(folder, formats, name, TRACED[name](traces, caption))
-    return written
+    """Write a figure that is not of the sweep's rows."""
+    return _write(folder, formats, origin, name, draw(caption))
 
 
-def _write(folder: Path, formats: Sequence[str], name: str, figure: Figure) -> list[Path]:
+def _write(
+    folder: Path, formats: Sequence[str], origin: str, stem: str, figure: Figure
+) -> list[Path]:
     figure.set_dpi(_DOTS_PER_INCH)
-    paths = [folder / f"{name}.{suffix}" for suffix in formats]
+    paths = [folder / f"{stem}.{suffix}" for suffix in formats]
     for path, suffix in zip(paths, formats, strict=True):
-        _WRITERS[suffix](figure, path)
+        _WRITERS[suffix](figure, path, origin)
     return paths
 
 
-def _draw(part: Slice, figures: Sequence[str], caption: str) -> Iterator[tuple[str, Figure]]:
+def _draw(part: Slice, name: str, caption: str) -> Iterator[tuple[str, Figure]]:
     """Yield (file name without ending, figure)."""
     tail = f"_{part.suffix}" if part.suffix else ""
-    for name in figures:
-        kind = FIGURES[name]
-        if kind.per_phase:
-            for phase, rows in part.rows.groupby("phase"):
-                yield f"{name}_{phase}{tail}", kind.draw(rows, caption)
-        else:
-            yield f"{name}{tail}", kind.draw(part.rows, caption)
+    kind = FIGURES[name]
+    if kind.per_phase:
+        for phase, rows in part.rows.groupby("phase"):
+            yield f"{name}_{phase}{tail}", kind.draw(rows, caption)
+    else:
+        yield f"{name}{tail}", kind.draw(part.rows, caption)
 
 
 def _caption(part: Slice, environment: dict[str, Any], gates: list[dict[str, Any]]) -> str:

@@ -3,7 +3,7 @@
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,11 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from dynact import results
 from dynact.cases import CASE_FIELDS
+from dynact.report.drawn import origin_of, origins
 from dynact.report.markdown import escaped, table
-from dynact.report.names import NO_FIGURE, with_prefix
 from dynact.report.slices import slices
-from dynact.timing import format_ns
+from dynact.report.traced_steps import TracedStep, traced_steps
+from dynact.report.traces import Traces, load_traces
 
 FOLDERS = ("report", "activations", "trials")
 METRICS = {
@@ -38,6 +39,8 @@ METRICS = {
 }
 # Sorts behind the curves, which are what the Scalars dashboard is opened for.
 _TRIAL = "trial/"
+# Sorts behind the summary: of the groups of texts TensorBoard opens two by itself.
+_TRACE = "traces/"
 
 
 def write_dashboards(run_folder: Path) -> Path:
@@ -46,8 +49,8 @@ def write_dashboards(run_folder: Path) -> Path:
     Parameters
     ----------
     run_folder
-        Holds rows.jsonl and environment.json and, where they are to be shown, figures/*.png,
-        summary.md and traces/kernels.csv.
+        Holds rows.jsonl and environment.json and, where they are to be shown, figures/*.png that
+        were drawn from these rows, summary.md and traces/.
 
     Returns
     -------
@@ -60,8 +63,11 @@ def write_dashboards(run_folder: Path) -> Path:
     ------
     results.RunNotFoundError
         If the folder is not a run.
+    results.RunError
+        If its traces cannot be read.
     """
     rows = results.load(run_folder)
+    traces = load_traces(run_folder)
     ok = _with_metrics(rows[rows["status"] == "ok"])
     environment = results.load_environment(run_folder)
     time = datetime.fromisoformat(environment["started"]).timestamp()
@@ -71,7 +77,7 @@ def write_dashboards(run_folder: Path) -> Path:
     for folder in (report, activations, trials):
         if folder.exists():
             shutil.rmtree(folder)
-    _write(report, time, _report(run_folder, ok, environment, time))
+    _write(report, time, _report(run_folder, ok, environment, traces, time))
     for activation, points in _curves(ok).items():
         _write(activations / results.folder_name(activation), time, points)
     for row in ok.to_dict("records"):
@@ -92,20 +98,25 @@ def _with_metrics(ok: pd.DataFrame) -> pd.DataFrame:
 
 
 def _report(
-    run_folder: Path, ok: pd.DataFrame, environment: dict[str, Any], time: float
+    run_folder: Path,
+    ok: pd.DataFrame,
+    environment: dict[str, Any],
+    traces: Traces | None,
+    time: float,
 ) -> Iterator[tuple[int, Summary]]:
     """Yield what belongs to the run as a whole."""
     if len(ok):
         yield 0, _experiment(ok, time)
+    current = set(origins(run_folder).values())
     for path in sorted((run_folder / "figures").glob("*.png")):
-        yield 0, _image(path)
+        if origin_of(path) in current:
+            yield 0, _image(path)
     yield 0, _text("environment", _environment(environment))
-    summary, kernels = run_folder / "summary.md", run_folder / "traces/kernels.csv"
+    summary = run_folder / "summary.md"
     if summary.is_file():
         yield 0, _text("summary", summary.read_text(encoding="utf-8"))
-    if kernels.is_file():
-        for case_id, rows in pd.read_csv(kernels).groupby("case_id", sort=False):
-            yield 0, _text(f"kernels/{case_id}", _kernels(rows))
+    for step in traced_steps(traces) if traces is not None else []:
+        yield 0, _text(f"{_TRACE}{step.case_id}", _kernels(step))
 
 
 def _experiment(ok: pd.DataFrame, time: float) -> Summary:
@@ -146,29 +157,10 @@ def _environment(environment: dict[str, Any]) -> str:
     return table(["what", "value"], lines)
 
 
-def _kernels(rows: pd.DataFrame) -> str:
-    lines = [
-        [
-            escaped(str(row["kernel"])),
-            escaped(str(row["kind"])),
-            escaped(str(row["part"])),
-            f"{row['calls']:,}",
-            format_ns(row["time_ns"]),
-            f"{row['share']:.1%}",
-            _or_dash(row["input_shapes"], escaped),
-            _or_dash(row["bytes"], lambda size: with_prefix(size, "B")),
-            _or_dash(row["bandwidth_bytes_per_s"], lambda rate: with_prefix(rate, "B/s")),
-        ]
-        for row in rows.to_dict("records")
-    ]
-    header = [
-        "kernel", "kind", "part", "calls", "time", "share", "input shapes", "bytes", "bandwidth",
-    ]  # fmt: skip
-    return table(header, lines)
-
-
-def _or_dash(value: Any, written: Callable[[Any], str]) -> str:
-    return NO_FIGURE if pd.isna(value) else written(value)
+def _kernels(step: TracedStep) -> str:
+    kernels = table(step.headings, [[escaped(cell) for cell in line] for line in step.kernels])
+    parts = [escaped(step.time), f"**{escaped(step.doubt)}**" * bool(step.doubt), kernels]
+    return "\n\n".join(filter(None, parts))
 
 
 def _curves(ok: pd.DataFrame) -> dict[str, list[tuple[int, Summary]]]:

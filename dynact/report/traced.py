@@ -1,8 +1,6 @@
 """What the traces of single steps show: where the time goes, in which order, in what memory."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,7 +20,7 @@ from dynact.report.style import (
     texts_width,
     write_beside,
 )
-from dynact.results import RunError
+from dynact.report.traces import Traces
 from dynact.timing import format_ns
 
 # Lengths in inches.
@@ -46,61 +44,6 @@ _KINDS = {
     "memory": "#8a8a8a",
     "other": "#d4d4d4",
 }
-
-
-@dataclass(frozen=True)
-class Traces:
-    """The tables of a run's traces, one line a case, kernel, call of a kernel and allocation."""
-
-    steps: pd.DataFrame
-    kernels: pd.DataFrame
-    timeline: pd.DataFrame
-    memory: pd.DataFrame
-
-    @property
-    def setting(self) -> str:
-        """Shape, dtype and so on at which most training steps were traced, empty without any."""
-        settings = self._training()["setting"].mode()
-        return str(settings.iloc[0]) if len(settings) else ""
-
-    def of(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return a table's lines of training steps of that setting, with their activation."""
-        training = self._training()
-        chosen = training.loc[training["setting"] == self.setting, ["case_id", "activation"]]
-        return table.merge(chosen, on="case_id")
-
-    def _training(self) -> pd.DataFrame:
-        training = self.steps[self.steps["phase"] == "training"]
-        # An id is the activation, the phase and all else.
-        settings = [
-            case_id.removeprefix(f"{activation}-training-")
-            for case_id, activation in zip(training["case_id"], training["activation"], strict=True)
-        ]
-        return training.assign(setting=settings)
-
-
-def load_traces(run_folder: Path) -> Traces | None:
-    """Return the tables in a run's traces/, or None where they are not all there.
-
-    Raises
-    ------
-    RunError
-        If one is no table: one line.
-    """
-    names = ("steps", "kernels", "timeline", "memory")
-    paths = [run_folder / "traces" / f"{name}.csv" for name in names]
-    if not all(path.is_file() for path in paths):
-        return None
-    return Traces(*map(_table, paths))
-
-
-def _table(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError):
-        raise RunError(
-            f"traces/{path.name} is cut short; remove traces/ and run profile_traces.py again"
-        ) from None
 
 
 @styled

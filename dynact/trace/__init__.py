@@ -1,8 +1,22 @@
-"""Where a step's time and memory go, by the profiler: a trace for TensorBoard and four tables."""
+"""Where a step's time and memory go, by the profiler: a trace, four tables, a memory timeline."""
 
+from dynact.trace.memory_page import memory_page
 from dynact.trace.moved import moved_bytes
 from dynact.trace.record import record
+from dynact.trace.snapshot import memory_snapshot
 from dynact.trace.store import store
 from dynact.trace.tables import Tables, tables_of
+from dynact.trace.traced import Traced, ready_step, trace_case
 
-__all__ = ["Tables", "moved_bytes", "record", "store", "tables_of"]
+__all__ = [
+    "Tables",
+    "Traced",
+    "memory_page",
+    "memory_snapshot",
+    "moved_bytes",
+    "ready_step",
+    "record",
+    "store",
+    "tables_of",
+    "trace_case",
+]

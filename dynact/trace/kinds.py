@@ -19,12 +19,16 @@ _SORTS = {
     ),
 }  # fmt: skip
 """Parts of the names of operators that torch does not tag as pointwise or as a reduction."""
+_GENERATED = ("Torch-Compiled Region", "CompiledFunction")
+"""How names begin under which code runs that torch.compile made, forward and backward."""
 
 
 @functools.cache
 def kind_of(name: str) -> str:
     """Return the kind, one of ``KINDS``, of an operator such as ``"aten::mul"``."""
-    schemas = _overloads().get(name, ())
+    schemas = _overloads().get(name)
+    if not schemas:
+        return "other"
     tags = set()
     for schema in schemas:
         qualified = torch._C._get_operation_overload(schema.name, schema.overload_name)
@@ -37,14 +41,17 @@ def kind_of(name: str) -> str:
     for kind, words in _SORTS.items():
         if torch.Tag.pointwise not in tags and any(word in short for word in words):
             return kind
-    if not schemas or moves_nothing(name):
-        return "other"
-    return "pointwise"
+    return "other" if moves_nothing(name) else "pointwise"
 
 
 @functools.cache
 def is_composite(name: str, device_type: str) -> bool:
-    """Return whether a name has no code of its own there: it calls others, or is no operator."""
+    """Return whether a name has no code of its own there: it calls others, or is no operator.
+
+    Generated code runs under its own name on a CPU; on an accelerator it launches kernels.
+    """
+    if name.startswith(_GENERATED):
+        return device_type != "cpu"
     key = torch._C._dispatch_key_for_device(device_type)
 
     def registered(schema: torch._C.FunctionSchema, dispatch_key: str) -> bool:
@@ -59,7 +66,9 @@ def is_composite(name: str, device_type: str) -> bool:
 
 @functools.cache
 def moves_nothing(name: str) -> bool:
-    """Return whether an operator with code of its own only views or allocates."""
+    """Return whether what has code of its own only views or allocates."""
+    if name.startswith(_GENERATED):
+        return False
     return "empty" in name or all(
         any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns)
         for schema in _overloads()[name]

@@ -1,52 +1,58 @@
 """Traces in a run folder: one folder a case for TensorBoard, and four tables for all cases."""
 
+import csv
 import gzip
+import io
 import json
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from dynact.cases import Case
-from dynact.results import folder_name
-from dynact.trace.tables import Tables
+from dynact.results import RunError, folder_name
+from dynact.trace.traced import Traced
 
 TABLES = ("kernels", "timeline", "memory", "steps")
 """The tables in traces/, one CSV each; steps comes last, so that who is in it is in all."""
 TRACE_FILE = "trace.pt.trace.json.gz"
 """By this ending TensorBoard's plugin knows a trace; each folder that has one is a run to it."""
+MEMORY_PAGE = "memory.html"
+MEMORY_SNAPSHOT = "memory_snapshot.pickle"
 
 
-def store(
-    run_folder: Path,
-    case: Case,
-    trace: dict[str, Any],
-    tables: Tables,
-    untraced_ns: float | None,
-) -> None:
-    """Store a trace and its tables in a run, in place of an earlier trace of the same case.
+def store(run_folder: Path, case: Case, traced: Traced) -> None:
+    """Store what was traced of a case in a run, in place of an earlier trace of the same case.
 
     Each file is replaced whole: whatever happens, the traces of other cases stay.
 
     Raises
     ------
+    RunError
+        If a table that is there already is cut short or of another version; nothing has been
+        written then.
     OSError
         If a file cannot be written.
     """
-    folder = run_folder / "tensorboard" / folder_name(case.id)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / TRACE_FILE
-    _replace(path, gzip.compress(json.dumps(trace).encode(), mtime=0))
-
+    folder = Path("tensorboard") / folder_name(case.id)
+    tables = traced.tables
+    files = {
+        folder / TRACE_FILE: gzip.compress(json.dumps(traced.trace).encode(), mtime=0),
+        folder / MEMORY_PAGE: traced.memory_page.encode(),
+    }
+    snapshot = traced.memory_snapshot
+    if snapshot is not None:
+        files[folder / MEMORY_SNAPSHOT] = snapshot
     step = {
         "activation": case.activation,
         "phase": case.phase,
         "steps": tables.steps,
         "step_ns": tables.step_ns,
-        "untraced_ns": untraced_ns,
+        "untraced_ns": traced.untraced_ns,
         "coverage": tables.coverage,
         "operators": tables.operators,
-        "trace": path.relative_to(run_folder).as_posix(),
+        "trace": (folder / TRACE_FILE).as_posix(),
+        "memory_page": (folder / MEMORY_PAGE).as_posix(),
+        "memory_snapshot": (folder / MEMORY_SNAPSHOT).as_posix() if snapshot else None,
     }
     contents = {
         "kernels": tables.kernels,
@@ -54,22 +60,40 @@ def store(
         "memory": tables.memory,
         "steps": pd.DataFrame([step]),
     }
-    (run_folder / "traces").mkdir(exist_ok=True)
     for name in TABLES:
-        _replace_lines(run_folder / "traces" / f"{name}.csv", case.id, contents[name])
+        path = Path("traces") / f"{name}.csv"
+        lines = _beside_other_cases(run_folder / path, case.id, contents[name])
+        files[path] = lines.to_csv(index=False, lineterminator="\n").encode()
+    for path, content in files.items():
+        _replace(run_folder / path, content)
 
 
-def _replace_lines(path: Path, case_id: str, lines: pd.DataFrame) -> None:
+def _beside_other_cases(path: Path, case_id: str, lines: pd.DataFrame) -> pd.DataFrame:
     lines = lines.copy()
     lines.insert(0, "case_id", case_id)
-    if path.exists():
+    if not path.exists():
+        return lines
+    before = _read(path, list(lines.columns))
+    return pd.concat([before[before["case_id"] != case_id], lines.astype(object)])
+
+
+def _read(path: Path, columns: list[str]) -> pd.DataFrame:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
         # As text: what is there already is to be kept to the letter.
-        before = pd.read_csv(path, dtype=str, keep_default_na=False)
-        lines = pd.concat([before[before["case_id"] != case_id], lines.astype(object)])
-    _replace(path, lines.to_csv(index=False, lineterminator="\n").encode())
+        header, *lines = csv.reader(io.StringIO(text, newline=""))
+    except (csv.Error, ValueError):  # no table, or an empty file
+        header, lines = [], []
+    widths = {len(line) for line in lines} | {len(columns)}
+    if header != columns or len(widths) > 1 or not text.endswith("\n"):
+        raise RunError(
+            f"traces/{path.name} is cut short or of another version; remove traces/ and trace again"
+        )
+    return pd.DataFrame(lines, columns=columns)
 
 
 def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     # Renamed into place: a reader never finds half of it.
     fresh = path.with_name(f".{path.name}.new")
     fresh.write_bytes(content)

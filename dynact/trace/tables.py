@@ -7,11 +7,15 @@ from typing import Any
 
 import pandas as pd
 
+from dynact.roofline import Ceilings
 from dynact.trace.kinds import is_composite, kind_of, moves_nothing
-from dynact.trace.steps import BACKWARD, Operator, Step, in_ns, shapes_of, steps_of
+from dynact.trace.steps import BACKWARD, Event, Operator, Step, in_ns, shapes_of, steps_of
 
 ACCUMULATION = BACKWARD + "torch::autograd::AccumulateGrad"
 """The node that keeps a gradient: it is part of no forward operator, and has no number."""
+OCCUPANCY = "est. achieved occupancy %"
+REGISTERS = "registers per thread"
+"""What the profiler says of each of CUDA's kernels."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,14 @@ class Tables:
     operators: int
     """Calls of operators that read or write, as `dynact.cost.TrafficCounter` counts them."""
     kernels: pd.DataFrame
-    """A line a kernel, part and input shapes; the times add up to ``step_ns``."""
+    """A line a kernel, part and input shapes; the times add up to ``step_ns``.
+
+    ``calls`` are calls of an operator on a CPU and launches of a kernel on an accelerator, and
+    ``time_ns`` and ``bytes`` are of all of them. ``ceiling_bytes_per_s`` is the fastest that the
+    device was seen to copy a tensor for which as many bytes are moved as by one call: a copy of
+    N bytes moves 2 N. ``occupancy_percent`` is the mean over time of the profiler's estimate,
+    ``registers_per_thread`` the most; empty where it gives none, as on a CPU.
+    """
     timeline: pd.DataFrame
     """A line a call, without what only views, allocates or dispatches."""
     memory: pd.DataFrame
@@ -56,13 +67,20 @@ class _Work:
     input_shapes: str
     bytes: int | None
     on_timeline: bool
+    occupancy_percent: float | None = None
+    registers_per_thread: int | None = None
 
 
-def tables_of(trace: dict[str, Any], device_type: str, moved: Sequence[int]) -> Tables:
+def tables_of(
+    trace: dict[str, Any],
+    device_type: str,
+    moved: Sequence[int],
+    ceilings: Ceilings | None = None,
+) -> Tables:
     """Return the tables of a trace.
 
-    On a CPU a kernel is an operator with code of its own, with all that this code calls; on an
-    accelerator it is what ran there.
+    On a CPU a kernel is an operator with code of its own, with all that this code calls, and
+    generated code is one; on an accelerator it is what ran there.
 
     Parameters
     ----------
@@ -73,6 +91,8 @@ def tables_of(trace: dict[str, Any], device_type: str, moved: Sequence[int]) -> 
     moved
         Bytes that each operator reads and writes, in their order (`moved_bytes`); left out where
         there are not as many as operators.
+    ceilings
+        The device's, where they are known.
 
     Raises
     ------
@@ -96,7 +116,7 @@ def tables_of(trace: dict[str, Any], device_type: str, moved: Sequence[int]) -> 
         step_ns=step_ns,
         coverage=known_ns / step_ns if step_ns else 0.0,
         operators=sum(call.launches for call in calls[chosen]),
-        kernels=_kernels(works[chosen], step_ns),
+        kernels=_kernels(works[chosen], step_ns, ceilings),
         timeline=_timeline(works[chosen], steps[chosen]),
         memory=_memory(steps[chosen], device_type),
     )
@@ -171,9 +191,17 @@ def _on_device(step: Step, calls: Sequence[_Call], moved: Sequence[int]) -> list
                 shapes_of(call.operator),
                 bytes_of.get(call.operator) if alone else None,
                 on_timeline=True,
+                occupancy_percent=_occupancy(event),
+                registers_per_thread=event["args"].get(REGISTERS),
             )
         )
     return works
+
+
+def _occupancy(event: Event) -> float | None:
+    percent: float | None = event["args"].get(OCCUPANCY)
+    # Where the profiler could not estimate it, it has been seen to say a negative number.
+    return percent if percent is not None and percent >= 0 else None
 
 
 def _bytes_of(calls: Sequence[_Call], moved: Sequence[int]) -> dict[Operator, int]:
@@ -181,22 +209,38 @@ def _bytes_of(calls: Sequence[_Call], moved: Sequence[int]) -> dict[Operator, in
     return dict(zip(launching, moved, strict=True)) if len(launching) == len(moved) else {}
 
 
-def _kernels(works: Sequence[_Work], step_ns: int) -> pd.DataFrame:
+def _kernels(works: Sequence[_Work], step_ns: int, ceilings: Ceilings | None) -> pd.DataFrame:
     table = pd.DataFrame([vars(work) for work in works], columns=list(_Work.__annotations__))
+    table["weighted_percent"] = table["occupancy_percent"].astype(float) * table["time_ns"]
     groups = table.groupby(["kernel", "kind", "part", "input_shapes"], sort=False)
     kernels = groups.agg(
         calls=("time_ns", "size"),
         time_ns=("time_ns", "sum"),
         # Unknown of one call is unknown of all.
         bytes=("bytes", lambda of_calls: of_calls.sum(skipna=False)),
+        weighted_percent=("weighted_percent", lambda of_calls: of_calls.sum(skipna=False)),
+        registers_per_thread=("registers_per_thread", "max"),
     ).reset_index()
     kernels["share"] = kernels["time_ns"] / step_ns
     kernels["bytes"] = kernels["bytes"].astype("Int64")
     kernels["bandwidth_bytes_per_s"] = kernels["bytes"] / kernels["time_ns"] * 1e9
+    kernels["ceiling_bytes_per_s"] = [
+        _ceiling(moved, calls, ceilings)
+        for moved, calls in zip(kernels["bytes"], kernels["calls"], strict=True)
+    ]
+    kernels["occupancy_percent"] = kernels["weighted_percent"] / kernels["time_ns"]
+    kernels["registers_per_thread"] = kernels["registers_per_thread"].astype("Int64")
     return kernels.sort_values("time_ns", ascending=False, kind="stable")[
         ["kernel", "kind", "part", "calls", "time_ns", "share", "input_shapes", "bytes",
-         "bandwidth_bytes_per_s"]
+         "bandwidth_bytes_per_s", "ceiling_bytes_per_s", "occupancy_percent",
+         "registers_per_thread"]
     ]  # fmt: skip
+
+
+def _ceiling(moved: Any, calls: int, ceilings: Ceilings | None) -> float | None:
+    if ceilings is None or pd.isna(moved):
+        return None
+    return ceilings.bandwidth_bytes_per_s(moved // (2 * calls))
 
 
 def _timeline(works: Sequence[_Work], step: Step) -> pd.DataFrame:

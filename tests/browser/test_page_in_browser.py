@@ -1,6 +1,8 @@
 import re
 import time
+from itertools import product
 
+import pandas as pd
 import pytest
 
 from dynact.report.page import write_page
@@ -8,6 +10,7 @@ from dynact.report.render import render
 from tests.report.conftest import build_rows, fail_rows
 from tests.report.test_page import EVIL, GATE, write_traces
 from tests.report.test_render import write_run
+from tests.report.trace_tables import build_traces, write_tables
 
 ENVIRONMENT = {
     "started": "2026-03-01T10:00:00+00:00",
@@ -111,9 +114,9 @@ def test_it_filters_by_words_and_by_choice(page):
 
 def test_every_image_is_decoded(page):
     images = page.locator("img")
-    assert images.count() == 10
+    assert images.count() == 13
     page.wait_for_function("[...document.images].every((image) => image.complete)")
-    assert min(images.evaluate_all("all => all.map((image) => image.naturalWidth)")) > 500
+    assert min(images.evaluate_all("all => all.map((image) => image.naturalWidth)")) > 400
     assert all(images.evaluate_all("all => all.map((image) => image.alt.length > 40)"))
 
 
@@ -161,9 +164,58 @@ def test_without_scripts_the_answer_is_there(chromium, run):
         page = context.new_page()
         page.goto((run / "index.html").as_uri())
         assert page.locator(".ranked tbody tr").count() == 4
-        assert page.locator("img").count() == 10
+        assert page.locator("img").count() == 13
         assert page.get_by_text("This table needs JavaScript").is_visible()
         assert not page.locator(".controls").is_visible()
+
+
+def test_a_quick_sweep_is_one_small_file(tab, tmp_path):
+    names = ("prelu", "silu", "se", "acon_c", "frelu", "dyrelu_a", "dyrelu_b", "dyrelu_c")
+    rows = pd.concat(
+        [
+            build_rows(names, (32, 128, 512), (28, 14, 7), batches=(2,)),
+            build_rows(names, (128,), (14,), batches=(8, 32)),
+        ]
+    )
+    assert len(rows) == 176
+    run = write_run(tmp_path / "run", rows, ENVIRONMENT, [GATE])
+    calls = [
+        (f"{name}-{phase}-2x512x28x28-float32-cpu", name, phase, f"aten::op_{i % 40}", kind,
+         part, 10**5 * i, 9 * 10**4)
+        for name in names
+        for phase, parts in (("inference", ["forward"]), ("training", ["forward", "backward"]))
+        for i, (part, kind) in enumerate(product(parts, 60 * ["pointwise", "reduction"]))
+    ]  # fmt: skip
+    memory = [(case_id, i * 10**5, 10**6 * (i % 9)) for case_id in {c[0] for c in calls}
+              for i in range(200)]  # fmt: skip
+    write_tables(run, build_traces(calls, memory))
+    render(run)
+    page = run / "index.html"
+    assert page.stat().st_size <= 5e6
+    # Alone, so that it can need nothing beside it.
+    (tmp_path / "alone").mkdir()
+    tab.goto(page.rename(tmp_path / "alone/index.html").as_uri())
+    assert tab.inner_text("#count") == "176 of 176 rows"
+    assert tab.locator("#figures img").count() == 10 + 3
+    assert tab.locator("#traces details").count() == 16
+    widths = tab.locator("img").evaluate_all(
+        "all => Promise.all(all.map(async (i) => { await i.decode(); return i.naturalWidth }))"
+    )
+    assert min(widths) > 500
+
+
+def test_traces_read_on_a_phone(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator("#traces summary").first.click()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    table = page.locator(".kernels").first
+    inner, outer = table.evaluate("t => [t.scrollWidth, t.parentElement.clientWidth]")
+    assert inner > outer
+    # Without scrolling, the longest kernel's time is in sight.
+    headings = table.locator("th[scope=col]").all_inner_texts()
+    time = table.locator("tbody tr").first.locator("th, td").nth(headings.index("time"))
+    box = time.bounding_box()
+    assert box["x"] + box["width"] <= 390
 
 
 def test_ten_thousand_rows(tab, tmp_path):

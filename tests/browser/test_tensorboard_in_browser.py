@@ -7,15 +7,17 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import pytest
-import torch
 from PIL import Image
 from playwright.sync_api import expect
-from torch.profiler import ProfilerActivity, profile, tensorboard_trace_handler
 
+from dynact.device import Cpu
 from dynact.report.render import render
 from dynact.report.tensorboard import METRICS, write_dashboards
+from dynact.results import folder_name
+from dynact.trace import store, trace_case
 from tests.report.conftest import build_rows
 from tests.report.test_render import write_run
+from tests.sweeping import case_of
 
 ENVIRONMENT = {
     "started": "2026-03-01T10:00:00+00:00",
@@ -23,7 +25,7 @@ ENVIRONMENT = {
     "threads": 1,
     "versions": {"torch": "2.14.1"},
 }
-TRACED = "frelu-training"
+TRACED = case_of("dyrelu_b", phase="training")
 EVIL = "pkg.mod:<img src=x onerror=alert(1)>$λ"
 ROWS = build_rows(("prelu", "frelu", EVIL), (32, 128), (7, 28))
 SOON = 20_000  # ms, for a busy machine
@@ -31,28 +33,27 @@ SOON = 20_000  # ms, for a busy machine
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A traced run, 28 runs to TensorBoard; of more than 40 it selects none by itself."""
+    """A traced run, 29 runs to TensorBoard; of more than 40 it selects none by itself."""
     folder = write_run(tmp_path_factory.mktemp("tensorboard") / "run", ROWS, ENVIRONMENT)
+    store(folder, TRACED, trace_case(TRACED, Cpu(), steps=2))
     render(folder, ["overhead_ranking"], ("png",))
-    handler = tensorboard_trace_handler(str(folder / "tensorboard" / TRACED), "worker")
-    with profile(
-        activities=[ProfilerActivity.CPU], record_shapes=True, on_trace_ready=handler
-    ) as profiler:
-        torch.relu(torch.ones(4, 8))
-        profiler.step()
     write_dashboards(folder)
     return folder
+
+
+def start(run, port, output):
+    command = [sys.executable, "-m", "tensorboard.main", "--host", "localhost", "--port", port]
+    return subprocess.Popen(
+        [*command, "--logdir", run / "tensorboard"], stdout=output, stderr=subprocess.STDOUT
+    )
 
 
 @pytest.fixture(scope="module")
 def address(run, tmp_path_factory):
     """Where TensorBoard serves the run."""
     log = tmp_path_factory.mktemp("log") / "tensorboard.txt"
-    command = [sys.executable, "-m", "tensorboard.main", "--host", "localhost", "--port", "0"]
     with log.open("wb") as output:
-        server = subprocess.Popen(
-            [*command, "--logdir", run / "tensorboard"], stdout=output, stderr=output
-        )
+        server = start(run, "0", output)
     try:
         yield wait_for(lambda: re.search(r"http://localhost:\d+", log.read_text()))[0]
     finally:
@@ -68,9 +69,14 @@ def wait_for(find):
     raise TimeoutError("nothing after 30 s")
 
 
+def ask(address, path, **which):
+    with urlopen(f"{address}/data/plugin/{path}?{urlencode(which)}") as answer:
+        return json.load(answer)
+
+
 @pytest.fixture
 def tab(chromium, address):
-    """A tab that may reach TensorBoard and nothing else, and must not have tried."""
+    """A tab that may reach TensorBoard and nothing else, where nothing may go wrong."""
     context = chromium.new_context(viewport={"width": 1600, "height": 1400})
     beyond, complaints = [], []
 
@@ -81,14 +87,28 @@ def tab(chromium, address):
             beyond.append(route.request.url)
             route.abort()
 
+    def read(message):
+        if message.type == "error":
+            complaints.append(message.text)
+
+    def received(response):
+        if response.status >= 400:
+            complaints.append(f"{response.status} {response.url}")
+
     context.route("**/*", guard)
     tab = context.new_page()
+    tab.on("console", read)
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     tab.on("dialog", lambda dialog: complaints.append(dialog.message))
+    tab.on("response", received)
+    tab.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
     yield tab
+    tab.wait_for_load_state("networkidle")
+    # Closing breaks off what is still under way.
+    found = list(complaints)
     context.close()
     assert beyond == []
-    assert complaints == []
+    assert found == []
 
 
 def test_hparams_shows_every_trial(tab, address):
@@ -105,6 +125,24 @@ def test_scalars_draws_the_curves(tab, address):
         for channels in (32, 128):
             tag = f"tag: overhead/{phase}/c{channels}"
             expect(tab.get_by_text(tag, exact=True)).to_be_visible(timeout=SOON)
+
+
+def test_the_curves_points_are_the_rows_values(address):
+    names = {f"activations/{folder_name(name)}": name for name in ROWS["activation"]}
+    tags = wait_for(lambda: ask(address, "scalars/tags"))
+    assert set(names) == {run for run in tags if run.startswith("activations/")}
+    found = {
+        (names[run], tag, step): value
+        for run in names
+        for tag in tags[run]
+        for _, step, value in ask(address, "scalars/scalars", run=run, tag=tag)
+    }
+    expected = {}
+    for row in ROWS.to_dict("records"):
+        curve, pixels = f"{row['phase']}/c{row['channels']}", row["height"] * row["width"]
+        expected[row["activation"], f"overhead/{curve}", pixels] = row["overhead"]
+        expected[row["activation"], f"time_us/{curve}", pixels] = row["time_ns"] / 1e3
+    assert found == pytest.approx(expected, rel=1e-6)
 
 
 def test_images_shows_the_figures(tab, address, run):
@@ -126,15 +164,36 @@ def test_text_shows_the_summary_and_the_environment(tab, address):
     expect(tab.get_by_role("cell", name=EVIL.partition(":")[2], exact=True).first).to_be_visible()
 
 
-def test_the_profiler_plugin_serves_the_trace(address):
-    def ask(what, **which):
-        url = f"{address}/data/plugin/pytorch_profiler/{what}?{urlencode(which)}"
-        with urlopen(url) as answer:
-            return json.load(answer)
+def test_text_shows_the_kernels_of_a_trace(tab, address):
+    tab.goto(f"{address}/#text")
+    tab.get_by_role("button", name="traces").click(timeout=SOON)
+    expect(tab.get_by_text("under the profiler").first).to_be_visible(timeout=SOON)
+    expect(tab.get_by_role("cell", name="aten::mul", exact=True).first).to_be_visible()
 
-    assert wait_for(lambda: ask("runs")["runs"]) == [TRACED]
-    assert ask("views", run=TRACED) == ["Overview", "Operator", "Trace"]
-    (worker,) = ask("workers", run=TRACED, view="Operator")
-    (span,) = ask("spans", run=TRACED, worker=worker)
-    operators = ask("operation/table", run=TRACED, worker=worker, span=span)["data"]
-    assert {row["name"]: row["calls"] for row in operators}["aten::relu"] == 1
+
+def test_the_profiler_plugin_serves_the_trace(address):
+    def profiler(what, **which):
+        return ask(address, f"pytorch_profiler/{what}", **which)
+
+    run = folder_name(TRACED.id)
+    assert wait_for(lambda: profiler("runs")["runs"]) == [run]
+    views = profiler("views", run=run)
+    assert set(views) >= {"Overview", "Operator", "Trace"}
+    (worker,) = profiler("workers", run=run, view="Operator")
+    (span,) = profiler("spans", run=run, worker=worker)
+    operators = profiler("operation/table", run=run, worker=worker, span=span)["data"]
+    calls = {row["name"]: row["calls"] for row in operators}
+    # As many a step as DY-ReLU-B has by its formula, and two steps.
+    assert calls["aten::mean"] == 2
+    assert calls["aten::addmm"] == 2 * 2
+
+
+def test_a_port_in_use_ends_in_one_clear_line(address, run, tmp_path):
+    port = address.rpartition(":")[2]
+    log = tmp_path / "log.txt"
+    with log.open("wb") as output:
+        second = start(run, port, output)
+    assert second.wait(timeout=120) != 0
+    # Also the profiler plugin may speak, whose loader is stopped half-way.
+    errors = [line for line in log.read_text().splitlines() if line.startswith("ERROR:")]
+    assert errors == [f"ERROR: TensorBoard could not bind to port {port}, it was already in use"]

@@ -1,6 +1,8 @@
 import base64
 import json
+import os
 import re
+import shutil
 from html.parser import HTMLParser
 from io import BytesIO
 
@@ -13,7 +15,10 @@ from dynact.report.figures import FIGURES
 from dynact.report.page import write_page
 from dynact.report.page_figures import EXPLANATIONS
 from dynact.report.render import render
+from dynact.report.traced import TRACED
+from dynact.report.traces import Traces, load_traces
 from tests.report.test_render import write_run
+from tests.report.trace_tables import build_traces, write_tables
 
 EVIL = "evil:<img src=x onerror=alert(1)>"
 GATE = {
@@ -202,18 +207,74 @@ def test_figures_are_embedded_each_with_its_words(make_rows, environment, tmp_pa
 
 
 def test_every_figure_has_an_explanation():
-    assert set(FIGURES) <= set(EXPLANATIONS)
+    assert set(EXPLANATIONS) == {*FIGURES, *TRACED}
+
+
+def embedded(run):
+    """Return the names of the figures in a run's page."""
+    images = Page((run / "index.html").read_text("utf-8")).images
+    shown = {base64.b64decode(i["src"].removeprefix("data:image/png;base64,")) for i in images}
+    files = {path.stem: path.read_bytes() for path in (run / "figures").glob("*.png")}
+    return {name for name, png in files.items() if png in shown}
 
 
 def test_a_figure_from_before_the_last_rows_is_left_out(make_rows, environment, tmp_path):
+    rows = make_rows()
+    run = write_run(tmp_path / "run", rows.head(20), environment)
+    render(run, ["overhead_ranking", "promise"], ("png",))
+    assert embedded(run) == {"overhead_ranking", "promise"}
+    stored = run / "rows.jsonl"
+    write_run(tmp_path / "all", rows, environment)
+    stored.write_bytes((tmp_path / "all/rows.jsonl").read_bytes())
+    # What was drawn of other rows may look newer than they are, as after a copy.
+    os.utime(stored, (0, 0))
+    render(run, ["memory"], ("png",))
+    assert embedded(run) == {"memory"}
+    render(run, ["promise"], ("svg",))
+    assert embedded(run) == {"memory"}
+    render(run, ["promise"], ("png",))
+    assert embedded(run) == {"memory", "promise"}
+
+
+def test_without_a_figure_the_page_says_so(make_rows, environment, tmp_path):
     run = write_run(tmp_path / "run", make_rows(), environment)
-    render(run, ["overhead_ranking"], ("png",))
-    rows = run / "rows.jsonl"
-    rows.write_text(rows.read_text("utf-8"), encoding="utf-8")
     render(run, ["overhead_ranking"], ("svg",))
+    (run / "figures/promise.png").write_text("not a picture")
+    render(run, ["overhead_ranking"], ("svg",))
+    assert embedded(run) == set()
     page = Page((run / "index.html").read_text("utf-8"))
-    assert page.images == []
-    assert "no figure was drawn as PNG" in page.words
+    assert "no figure of these rows was drawn as PNG" in page.words
+
+
+def test_a_copied_run_keeps_its_figures(make_rows, environment, tmp_path):
+    run = write_run(tmp_path / "run", make_rows(), environment)
+    write_traces(run, "frelu-training-x")
+    render(run, formats=("png",))
+    names = embedded(run)
+    assert len(names) == 10 + 3
+    copy = shutil.copytree(run, tmp_path / "copy", copy_function=shutil.copyfile)
+    for i, path in enumerate(sorted(copy.rglob("*"), reverse=True)):
+        os.utime(path, (i, i))
+    render(copy, ["promise"], ("svg",))
+    assert embedded(copy) == names
+
+
+def test_figures_of_traces_go_with_the_traces(make_rows, environment, tmp_path):
+    run = write_run(tmp_path / "run", make_rows(), environment)
+    write_traces(run, "frelu-training-8x32x7x7-float32-cpu")
+    render(run, ["promise", "step_memory"], ("png",))
+    assert embedded(run) == {"promise", "step_memory"}
+    page = Page((run / "index.html").read_text("utf-8"))
+    of_rows, of_traces = (image["alt"] for image in page.images)
+    assert of_rows.endswith("(batch 8, float32). Activations: PReLU, FReLU, DY-ReLU-B.")
+    assert of_traces.endswith("(one training step, 8x32x7x7-float32-cpu). Activations: FReLU.")
+    # Traced again, with another activation.
+    write_traces(run, "prelu-training-8x32x7x7-float32-cpu", "prelu")
+    render(run, ["overhead_ranking"], ("png",))
+    assert embedded(run) == {"promise", "overhead_ranking"}
+    shutil.rmtree(run / "traces")
+    render(run, ["overhead_ranking"], ("png",))
+    assert embedded(run) == {"promise", "overhead_ranking"}
 
 
 def test_an_old_run_without_counts(make_rows, uncount, page_of):
@@ -260,32 +321,102 @@ def test_what_was_not_counted_is_said(make_rows, page_of):
     assert page.ranked["FReLU"]["FLOPs, × ReLU"].startswith("≥ ")
 
 
-def write_traces(run, case_id, activation="frelu", kernel="aten::mul"):
-    (run / "traces").mkdir(exist_ok=True)
-    step = {"case_id": case_id, "activation": activation, "phase": "training", "steps": 3,
-            "step_ns": 2e6, "untraced_ns": 1.5e6, "coverage": 0.97, "operators": 20,
-            "trace": "tensorboard/some/trace.pt.trace.json.gz"}  # fmt: skip
-    pd.DataFrame([step]).to_csv(run / "traces/steps.csv", index=False)
-    kernels = [
-        {"case_id": case_id, "kernel": f"{kernel}{i}", "kind": "pointwise", "part": "forward",
-         "calls": i, "time_ns": 1e5 * i, "share": 0.05 * i, "input_shapes": "[8, 32, 7, 7]",
-         "bytes": 1e5, "bandwidth_bytes_per_s": 2e9}
+def one_trace(case_id, activation="frelu", kernel="aten::mul"):
+    calls = [
+        (case_id, activation, "training", f"{kernel}{i}", "pointwise", "forward", 0, 10**5 * i)
         for i in range(1, 16)
-    ]  # fmt: skip
-    pd.DataFrame(kernels).to_csv(run / "traces/kernels.csv", index=False)
+    ]
+    return build_traces(calls, [(case_id, 1, 4096)])
+
+
+def write_traces(run, *which, **others):
+    write_tables(run, one_trace(*which, **others))
+
+
+def kernel_tables(page):
+    return [table for table in page.tables if table[0][:1] == [" kernel"]]
 
 
 def test_traces_are_shown_longest_kernel_first(make_rows, environment, tmp_path):
     rows = make_rows()
     run = write_run(tmp_path / "run", rows, environment)
     write_traces(run, "frelu-training-x", kernel="<b>mul")
-    page = Page(write_page(run, rows, environment, []).read_text("utf-8"))
-    (kernels,) = [table for table in page.tables if table[0][:1] == [" kernel"]]
-    assert [line[0].strip() for line in kernels[1:]] == [f"<b>mul{i}" for i in range(15, 3, -1)]
-    assert [cell.strip() for cell in kernels[1][3:7]] == ["15", "1.5 ms", "75.0%", "2.0 GB/s"]
-    assert "1.5 ms without the profiler, 2 ms with it" in page.words
+    render(run, ["promise"], ("svg",))
+    page = Page((run / "index.html").read_text("utf-8"))
+    ((header, *lines),) = kernel_tables(page)
+    assert [line[0].strip() for line in lines] == [f"<b>mul{i}" for i in range(15, 3, -1)]
+    # 1000 bytes in 1.5 ms; the copy is four times as fast.
+    assert dict(zip(map(str.strip, header), map(str.strip, lines[0]), strict=True)) == {
+        "kernel": "<b>mul15", "kind": "pointwise", "part": "forward", "calls": "1",
+        "time": "1.5 ms", "share": "12.5 %", "bytes": "1.0 kB",
+        "bandwidth": "667 kB/s, 25 % of a copy’s", "input shapes": "8x64x56x56 64, 3",
+    }  # fmt: skip
+    assert "FReLU , training: 12 ms under the profiler, 1.25× the 9.6 ms without it" in page.words
+    assert "12 of 15 kernels" in page.words
     assert "tensorboard --logdir" in page.words
-    assert "tensorboard/some/trace.pt.trace.json.gz" in page.links
+    folder = "tensorboard/frelu-training-x"
+    assert {f"{folder}/trace.pt.trace.json.gz", f"{folder}/memory.html"} < set(page.links)
+    assert "snapshot" not in page.words
+
+
+@pytest.fixture
+def page_with(make_rows, environment, tmp_path):
+    """Return the page of a run with these traces."""
+
+    def build(traces):
+        rows = make_rows()
+        run = write_run(tmp_path / "run", rows, environment)
+        write_tables(run, traces)
+        page = write_page(run, rows, environment, [], traces=load_traces(run))
+        return Page(page.read_text("utf-8"))
+
+    return build
+
+
+def test_what_only_an_accelerator_has_is_shown_where_there_is_any(page_with):
+    traces = one_trace("frelu-training-x")
+    traces.kernels["occupancy_percent"] = [*14 * [None], 41.6]
+    traces.kernels["registers_per_thread"] = [*14 * [None], 32]
+    traces.steps["memory_snapshot"] = "tensorboard/x/memory_snapshot.pickle"
+
+    page = page_with(traces)
+    ((header, *lines),) = kernel_tables(page)
+    at = [header.index(f" {name}") for name in ("occupancy", "registers")]
+    assert [lines[0][i].strip() for i in at] == ["42 %", "32"]
+    assert [lines[1][i].strip() for i in at] == ["–", "–"]
+    assert "tensorboard/x/memory_snapshot.pickle" in page.links
+
+
+@pytest.mark.parametrize(
+    ("untraced_ns", "time", "doubt"),
+    [
+        (12e6 / 1.14, "12 ms under the profiler, 1.14× the 10.5 ms without it", ""),
+        (12e6 / 1.16, "12 ms under the profiler, 1.16× the 10.3 ms without it", "16 % more"),
+        (12e6 / 0.84, "12 ms under the profiler, 0.84× the 14.3 ms without it", "16 % less"),
+        (12e6 / 0.86, "12 ms under the profiler, 0.86× the 14 ms without it", ""),
+        (0.999e6, "12 ms under the profiler, 12× the 999 µs without it", ""),
+        (None, "12 ms under the profiler, not timed without it", ""),
+    ],
+)
+def test_times_that_the_profiler_changed_are_not_to_be_taken_as_such(
+    page_with, untraced_ns, time, doubt
+):
+    traces = one_trace("frelu-training-x")
+    traces.steps["untraced_ns"] = untraced_ns
+    page = page_with(traces)
+    assert f"FReLU , training: {time}" in page.words
+    assert ("read shares, not times" in page.words) == bool(doubt)
+    found = re.findall(r"took ([^.]*) time under the profiler [^.]* their order and shares still",
+                       page.words)  # fmt: skip
+    assert found == ([doubt] if doubt else [])
+
+
+def test_a_step_that_runs_nothing_is_there(page_with):
+    one = one_trace("frelu-training-x")
+    still = one.steps.assign(step_ns=0, operators=0, untraced_ns=1e6)
+    page = page_with(Traces(still, one.kernels.head(0), one.timeline.head(0), one.memory.head(1)))
+    assert "FReLU , training: no operator ran" in page.words
+    assert kernel_tables(page) == []
 
 
 def test_without_traces_it_says_how_to_make_them(make_rows, page_of):

@@ -1,15 +1,21 @@
 import hashlib
 import json
+import re
 import subprocess
 import sys
+import zlib
 from pathlib import Path
+from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from dynact import results
 from dynact.report.figures import FIGURES
 from dynact.report.render import ChoiceError, render
+from tests.report.trace_tables import build_traces, write_tables
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,8 +61,44 @@ def test_render_draws_what_was_asked_for(make_rows, environment, tmp_path):
         "table.csv", "summary.md", "time_scaling_training.png", "time_scaling_training.pdf",
         "index.html",
     }  # fmt: skip
-    assert (run / "figures/time_scaling_training.png").read_bytes().startswith(b"\x89PNG")
-    assert (run / "figures/time_scaling_training.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_each_format_holds_the_figure(make_rows, environment, tmp_path):
+    run = write_run(tmp_path / "run", make_rows(phases=("training",)), environment)
+    render(run, ["overhead_ranking"], ("png", "svg", "pdf"))
+    figure = run / "figures/overhead_ranking"
+    words = ("PReLU", "DY-ReLU-B", "log scale", "Measured on Some CPU")
+
+    with Image.open(figure.with_suffix(".png")) as image:
+        ink = np.asarray(image.convert("L")) < 128
+        width, height = image.size
+    lines, columns = ink.any(axis=1), ink.any(axis=0)
+    # Ink from one side to the other, and most of the paper white.
+    assert np.ptp(np.flatnonzero(lines)) > 0.9 * height
+    assert np.ptp(np.flatnonzero(columns)) > 0.9 * width
+    assert 0.01 < ink.mean() < 0.3
+
+    parser = ElementTree.XMLParser(target=ElementTree.TreeBuilder(insert_comments=True))
+    drawing = ElementTree.parse(figure.with_suffix(".svg"), parser).getroot()
+    points = [float(drawing.attrib[side].removesuffix("pt")) for side in ("width", "height")]
+    # matplotlib draws text as outlines, and says in a comment what they spell.
+    texts = " ".join(e.text for e in drawing.iter() if e.tag is ElementTree.Comment)
+    assert all(word in texts for word in words)
+    assert len(drawing.findall(".//{http://www.w3.org/2000/svg}path")) > 20
+
+    pdf = figure.with_suffix(".pdf").read_bytes()
+    assert pdf.rstrip().endswith(b"%%EOF")
+    assert len(re.findall(rb"/Type /Page\b", pdf)) == 1
+    box = re.search(rb"/MediaBox \[([\d. ]+)\]", pdf)[1].split()
+    assert [float(side) for side in box[2:]] == pytest.approx(points, abs=0.01)
+    assert points == pytest.approx([width * 72 / 120, height * 72 / 120], abs=0.7)
+    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL)
+    drawn = max(
+        (zlib.decompress(s) for s in streams if s[:1] == b"x"), key=lambda s: s.count(b"TJ")
+    )
+    # Strings with kerning between them.
+    shown = b"".join(re.findall(rb"\(((?:[^()\\]|\\.)*)\)", drawn)).decode("latin-1")
+    assert all(word.replace(" ", "") in shown.replace(" ", "") for word in words)
 
 
 def test_two_processes_write_the_same_bytes(make_rows, environment, fail, tmp_path):
@@ -133,3 +175,21 @@ def test_a_run_without_rows_is_refused(make_rows, environment, tmp_path):
     run = write_run(tmp_path / "empty", make_rows().iloc[:0], environment)
     with pytest.raises(results.RunNotFoundError, match="'empty' has no rows"):
         render(run)
+
+
+def test_traces_that_were_cut_short_are_refused_before_anything_is_written(
+    make_rows, environment, tmp_path
+):
+    run = write_run(tmp_path / "run", make_rows(), environment)
+    call = ("one", "frelu", "training", "aten::max", "other", "forward", 0, 1_000)
+    write_tables(run, build_traces([call]))
+    steps = run / "traces/steps.csv"
+    steps.write_bytes(steps.read_bytes()[:-9])
+    command = [sys.executable, ROOT / "scripts/plot_overhead.py", run]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "plot_overhead.py: traces/steps.csv is cut short; remove traces/ and run "
+        "profile_traces.py again\n"
+    )
+    assert not (run / "table.csv").exists()

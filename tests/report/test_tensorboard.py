@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
@@ -21,14 +22,9 @@ from tensorboard.util import tensor_util
 
 from dynact import results
 from dynact.cases import CASE_FIELDS
+from dynact.report.drawn import PNG_KEY, origins
 from dynact.report.tensorboard import FOLDERS, METRICS, write_dashboards
-
-KERNELS = """\
-case_id,kernel,kind,part,calls,time_ns,share,input_shapes,bytes,bandwidth_bytes_per_s
-one,"void f<int, $1>(a|b) ~c~ <script>",pointwise,forward,1200,123456,0.123,"[[2, 64]]",1.6e6,5.6e10
-one,aten::conv2d,conv,backward,1,1e6,0.5,,,
-two,aten::relu,elementwise,forward,3,1e3,1.0,"[[2, 64]]",512,1e9
-"""
+from tests.report.trace_tables import build_traces, write_tables
 
 
 @pytest.fixture
@@ -143,15 +139,28 @@ def test_what_was_not_counted_is_left_out_of_a_trial(make_rows, write_run, uncou
         assert {v.name.tag for v in trial.metric_values} == {"trial/overhead", "trial/time_us"}
 
 
+def draw(path, origin):
+    """Write pixels as a figure that says what it was drawn from."""
+    path.parent.mkdir(exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 3), dtype=np.uint8)
+    info = PngInfo()
+    info.add_text(PNG_KEY, origin)
+    Image.fromarray(pixels).save(path, pnginfo=info)
+    return pixels
+
+
 def test_figures_and_texts_are_those_of_the_run(make_rows, write_run):
     run = write_run(make_rows())
-    (run / "figures").mkdir()
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(run / "figures/overhead_ranking.png")
-    (run / "figures/overhead_ranking.svg").write_text("<svg/>")
+    figures = run / "figures"
+    pixels = draw(figures / "overhead_ranking.png", origins(run)["overhead_ranking"])
+    draw(figures / "memory.png", "earlier rows")
+    Image.fromarray(pixels).save(figures / "mine.png")
+    (figures / "broken.png").write_text("no picture")
+    (figures / "overhead_ranking.svg").write_text("<svg/>")
     (run / "summary.md").write_text("# Títle\n\n| a | b |\n| :-- | --: |\n| x\\$y \\~ | 1 |\n")
     report = read(write_dashboards(run) / "report")
 
+    assert report.Tags()["images"] == ["overhead_ranking"]
     (image,) = report.Images("overhead_ranking")
     assert (image.width, image.height) == (5, 3)
     assert (np.asarray(Image.open(io.BytesIO(image.encoded_image_string))) == pixels).all()
@@ -167,17 +176,49 @@ def test_figures_and_texts_are_those_of_the_run(make_rows, write_run):
 
 def test_kernels_of_each_traced_case_are_a_table(make_rows, write_run):
     run = write_run(make_rows())
-    (run / "traces").mkdir()
-    (run / "traces/kernels.csv").write_text(KERNELS)
+    kernel = "void f<int, $1>(a|b) ~c~ <script>"
+    traces = build_traces(
+        [
+            *1200 * [("one", "frelu", "training", kernel, "other", "forward", 0, 1_000)],
+            ("one", "frelu", "training", "aten::conv2d", "conv", "backward", 0, 2_800_000),
+            ("two", "relu", "inference", "aten::relu", "pointwise", "forward", 0, 1_000),
+        ]
+    )
+    traces.kernels.loc[1, ["input_shapes", "bytes", "bandwidth_bytes_per_s"]] = None
+    traces.steps["untraced_ns"] = [2e6, None]
+    write_tables(run, traces)
     texts = read_texts(read(write_dashboards(run) / "report"))
-    assert set(texts) == {"environment", "kernels/one", "kernels/two"}
-    shown = markdown_to_safe_html(texts["kernels/one"])
-    cells = [line[4:-5] for line in shown.splitlines() if line.startswith("<td>")]
-    assert cells == [
-        "void f&lt;int, $1&gt;(a|b) ~c~ &lt;script&gt;", "pointwise", "forward", "1,200",
-        "123 µs", "12.3%", "[[2, 64]]", "1.6 MB", "56 GB/s",
-        "aten::conv2d", "conv", "backward", "1", "1 ms", "50.0%", "–", "–", "–",
+    assert set(texts) == {"environment", "traces/one", "traces/two"}
+    shown = markdown_to_safe_html(texts["traces/one"])
+    assert "<p>4 ms under the profiler, 2.0× the 2 ms without it</p>" in shown
+    assert "<strong>All kernels together took 100 % more time under the profiler" in shown
+    headings, cells = (
+        [line[4:-5] for line in shown.splitlines() if line.startswith(tag)]
+        for tag in ("<th>", "<td>")
+    )
+    assert headings == [
+        "kernel", "part", "time", "share", "calls", "bytes", "bandwidth", "kind", "input shapes",
     ]  # fmt: skip
+    # 1000 bytes in each µs, a quarter of a copy's.
+    assert cells == [
+        "aten::conv2d", "backward", "2.8 ms", "70.0 %", "1", "–", "–", "conv", "–",
+        "void f&lt;int, $1&gt;(a|b) ~c~ &lt;script&gt;", "forward", "1.2 ms", "30.0 %", "1,200",
+        "1.2 MB", "1.0 GB/s, 25 % of a copy’s", "other", "8x64x56x56 64, 3",
+    ]  # fmt: skip
+    shown = markdown_to_safe_html(texts["traces/two"])
+    assert "1 µs under the profiler, not timed without it" in shown
+    assert "<strong>" not in shown
+
+
+def test_traces_that_were_cut_short_are_refused_before_anything_is_written(make_rows, write_run):
+    run = write_run(make_rows())
+    call = ("one", "frelu", "training", "aten::max", "other", "forward", 0, 1_000)
+    write_tables(run, build_traces([call]))
+    kernels = run / "traces/kernels.csv"
+    kernels.write_bytes(kernels.read_bytes()[:-9])
+    with pytest.raises(results.RunError, match=r"traces/kernels\.csv is cut short"):
+        write_dashboards(run)
+    assert not (run / "tensorboard").exists()
 
 
 def test_writing_again_replaces_what_was_written_and_nothing_else(make_rows, write_run):

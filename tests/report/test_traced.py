@@ -1,7 +1,5 @@
 """Figures of traces: what is drawn agrees with the tables."""
 
-from pathlib import Path
-
 import matplotlib.colors
 import numpy as np
 import pandas as pd
@@ -9,7 +7,9 @@ import pytest
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
-from dynact.report.traced import TRACED, Traces, load_traces
+from dynact.report.traced import TRACED
+from dynact.report.traces import Traces
+from tests.report.trace_tables import build_traces
 
 
 def case(activation: str, phase: str = "training") -> str:
@@ -34,26 +34,10 @@ MEMORY = [
 
 @pytest.fixture
 def traces() -> Traces:
-    timeline = pd.DataFrame(
-        [(case(a), *rest) for a, *rest in OPERATORS],
-        columns=["case_id", "kernel", "kind", "part", "start_ns", "duration_ns"],
-    )
-    kernels = (
-        timeline.groupby(["case_id", "kernel", "kind", "part"], as_index=False)["duration_ns"]
-        .sum()
-        .rename(columns={"duration_ns": "time_ns"})
-    )
+    calls = [(case(a), a, "training", *rest) for a, *rest in OPERATORS]
     # An inference case beside them, which none of the figures shows.
-    other = kernels.head(1).assign(case_id=case("relu", "inference"), time_ns=10**12)
-    steps = pd.DataFrame(
-        [(case(a, p), a, p) for a in ("relu", "dyrelu_b") for p in ("training", "inference")],
-        columns=["case_id", "activation", "phase"],
-    )
-    memory = pd.DataFrame(
-        [(case(a), at, size) for a, at, size in MEMORY],
-        columns=["case_id", "at_ns", "allocated_bytes"],
-    )
-    return Traces(steps, pd.concat([kernels, other]), timeline, memory)
+    other = (case("relu", "inference"), "relu", "inference", *OPERATORS[0][1:5], 10**12)
+    return build_traces([*calls, other], [(case(a), at, size) for a, at, size in MEMORY])
 
 
 def texts(figure: Figure) -> str:
@@ -133,31 +117,16 @@ def test_memory_is_drawn_over_the_step_with_what_is_held(traces: Traces) -> None
         assert list(dashed.get_ydata()) == pytest.approx([held, held])  # type: ignore[arg-type]
 
 
-def test_tables_are_read_where_there_are_any(traces: Traces, tmp_path: Path) -> None:
-    assert load_traces(tmp_path) is None
-    folder = tmp_path / "traces"
-    folder.mkdir()
-    for name in ("steps", "kernels", "timeline", "memory"):
-        getattr(traces, name).to_csv(folder / f"{name}.csv", index=False)
-
-    read = load_traces(tmp_path)
-
-    assert read is not None
-    assert len(read.timeline) == len(OPERATORS)
-    assert read.steps["activation"].tolist() == traces.steps["activation"].tolist()
-
-
 def test_steps_of_one_setting_stand_side_by_side(traces: Traces) -> None:
     elsewhere = "dyrelu_b-training-1x8x7x7-float32-cpu"
-    steps = pd.concat(
-        [pd.DataFrame([(elsewhere, "dyrelu_b", "training")], columns=list(traces.steps)),
-         traces.steps]
-    )  # fmt: skip
+    other = traces.steps.query("activation == 'dyrelu_b'").assign(case_id=elsewhere)
+    steps = pd.concat([other, traces.steps])
     slow = traces.kernels.head(1).assign(case_id=elsewhere, time_ns=10**12)
     mixed = Traces(steps, pd.concat([slow, traces.kernels]), traces.timeline, traces.memory)
 
     assert mixed.setting == "8x64x56x56-float32-cpu"
     assert set(mixed.of(mixed.kernels)["case_id"]) == {case("relu"), case("dyrelu_b")}
+    assert mixed.activations == ["relu", "dyrelu_b"]
     assert mixed.setting in texts(TRACED["time_by_operator"](mixed, ""))
 
 
