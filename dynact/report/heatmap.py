@@ -1,7 +1,7 @@
 """Overhead over channels × resolution, a panel for each activation."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from dynact.report.names import cell_ratio, display_name, display_names, resolut
 from dynact.report.outlined import OutlinedText
 from dynact.report.slices import describe
 from dynact.report.style import (
+    BEYOND,
     COLOURS,
     INK,
     UNMEASURED,
@@ -24,6 +25,7 @@ from dynact.report.style import (
     colour_reach,
     nothing_to_draw,
     ratio_axis,
+    readable_on,
     styled,
 )
 
@@ -42,14 +44,6 @@ _TALLEST_BAR = 5.0
 _FAILURE = {"unsupported": "unsup-\nported"}
 
 _PLATE = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-
-# Which ends of the colour bar get an arrow, by (below it, above it).
-_BEYOND: dict[tuple[bool, bool], Literal["neither", "min", "max", "both"]] = {
-    (False, False): "neither",
-    (True, False): "min",
-    (False, True): "max",
-    (True, True): "both",
-}
 
 
 @styled
@@ -171,7 +165,7 @@ def _cells(rows: pd.DataFrame, grid: _Grid, norm: LogNorm) -> pd.DataFrame:
             ),
             "text": text,
             "colour": [
-                _readable_on(rgba) if fine else INK
+                readable_on(rgba) if fine else INK
                 for fine, rgba in zip(ok, COLOURS(norm(overhead)), strict=True)
             ],
         }
@@ -223,14 +217,6 @@ def _draw_cells(axes: Axes, cells: pd.DataFrame, grid: _Grid, norm: LogNorm) -> 
     axes.set(xlim=(0, columns), ylim=(lines, 0))
 
 
-def _readable_on(rgba: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> str:
-    """Return the ink, dark or white, with the higher WCAG contrast on a colour."""
-    linear = np.where(rgba[:3] <= 0.04045, rgba[:3] / 12.92, ((rgba[:3] + 0.055) / 1.055) ** 2.4)
-    luminance = float(linear @ [0.2126, 0.7152, 0.0722])
-    ink = 0.0103  # luminance of INK
-    return "white" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / (ink + 0.05) else INK
-
-
 def _label(axes: Axes, grid: _Grid, *, left: bool, bottom: bool) -> None:
     """Name lines and columns where no neighbouring panel does."""
     axes.xaxis.set_visible(bottom)
@@ -249,7 +235,7 @@ def _draw_bar(
     axes: Axes, norm: LogNorm, reach: float, overheads: "pd.Series[float]", baseline: str
 ) -> None:
     low, high = float(overheads.min()), float(overheads.max())
-    beyond = _BEYOND[low < 1 / reach, high > reach]
+    beyond = BEYOND[low < 1 / reach, high > reach]
     mappable = ScalarMappable(norm, COLOURS)
     bar = Colorbar(axes, mappable, extend=beyond, extendfrac=0.03)
     bar.outline.set_visible(False)

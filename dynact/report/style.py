@@ -3,7 +3,7 @@
 import functools
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import matplotlib
 import numpy as np
@@ -64,6 +64,14 @@ _DASHES: tuple[Any, ...] = (
     *((0, (5, 1, 1, 1, 1, 1)), (0, (9, 2)), (0, (1, 2, 4, 2))),
 )
 _MARKERS = ("o", "s", "^", "D", "v", "P", "*", "<", "X", ">", "p")
+
+BEYOND: dict[tuple[bool, bool], Literal["neither", "min", "max", "both"]] = {
+    (False, False): "neither",
+    (True, False): "min",
+    (False, True): "max",
+    (True, True): "both",
+}
+"""Which ends of a colour bar get an arrow, by (below it, above it)."""
 
 _LEAST_COLOURED = 4.0
 _MOST_COLOURED = 200.0
@@ -196,6 +204,14 @@ def colour_reach(overheads: "pd.Series[float]") -> float:
     """
     reach = float(np.exp(np.abs(np.log(overheads)).max()))
     return min(max(reach, _LEAST_COLOURED), _MOST_COLOURED)
+
+
+def readable_on(rgba: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> str:
+    """Return the ink, dark or white, with the higher WCAG contrast on a colour."""
+    linear = np.where(rgba[:3] <= 0.04045, rgba[:3] / 12.92, ((rgba[:3] + 0.055) / 1.055) ** 2.4)
+    luminance = float(linear @ [0.2126, 0.7152, 0.0722])
+    ink = 0.0103  # luminance of INK
+    return "white" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / (ink + 0.05) else INK
 
 
 def ratio_axis(axis: Axis, low: float, high: float) -> None:

@@ -18,6 +18,7 @@ from dynact.report.names import (
     ratio_digits,
     ratio_with_interval,
 )
+from dynact.report.network_tables import networks_markdown
 from dynact.report.slices import SHAPE_FIELDS, SLICE_FIELDS, Slice, describe, slices
 from dynact.timing import format_ns
 
@@ -33,6 +34,7 @@ def summary_markdown(
     environment: dict[str, Any],
     gates: list[dict[str, Any]],
     rates: dict[str, Any] | None = None,
+    networks: tuple[pd.DataFrame, pd.DataFrame] | None = None,
 ) -> str:
     """Return the run's findings in Markdown.
 
@@ -40,6 +42,8 @@ def summary_markdown(
     ----------
     rows, environment, gates, rates
         As ``results`` loads them, the last one its ceilings; at least one row.
+    networks
+        Network rows, and the rows of their sites.
     """
     main, *others = slices(rows)
     batches = [s for s in others if _differs(s, main) == ["batch"]]
@@ -51,6 +55,7 @@ def summary_markdown(
         costs(main),
         _beside("Other batch sizes", main, batches),
         _beside("Other settings", main, beyond),
+        networks_markdown(*networks) if networks else "",
         _caveats(rows),
         ceilings(rates),
         _environment(environment),

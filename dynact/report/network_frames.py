@@ -1,0 +1,93 @@
+"""Network rows made ready for figures and tables: how they read, what they share, their memory."""
+
+import pandas as pd
+
+from dynact.report.names import display_names, resolution
+
+PAPER_NOTE = "(paper): only where the activation's paper puts it; otherwise at every activation."
+
+_NETWORKS = {
+    "lenet": "LeNet",
+    "mobilenet_v2": "MobileNetV2",
+    "mobilenet_v3_small": "MobileNetV3 small",
+    "mobilenet_v3_large": "MobileNetV3 large",
+    "resnet18": "ResNet-18",
+    "resnet34": "ResNet-34",
+    "resnet50": "ResNet-50",
+    "resnet101": "ResNet-101",
+    "shufflenet_v2_x0_5": "ShuffleNetV2 0.5×",
+    "shufflenet_v2_x1_0": "ShuffleNetV2 1×",
+    "shufflenet_v2_x1_5": "ShuffleNetV2 1.5×",
+}
+
+_SETTINGS = ("batch", "dtype", "image_size", "device")
+
+
+def network_name(network: str) -> str:
+    """Return the paper's spelling of a network, or the name itself."""
+    return _NETWORKS.get(network, network)
+
+
+def labelled(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return network rows with the columns ``subject`` and ``variant``.
+
+    ``subject`` is the network, with what differs between its rows (``ResNet-18, batch 32``);
+    ``variant`` is the activation, with the placement where it is not everywhere. Subject, variant
+    and phase tell any two lines apart; of repeated ones the last stays.
+    """
+    varying = {
+        field: networks.groupby("network")[field].transform("nunique") > 1 for field in _SETTINGS
+    }
+    subjects = networks["network"].map(network_name)
+    for field, differs in varying.items():
+        subjects = subjects.mask(
+            differs, subjects + ", " + networks[field].map(lambda v, f=field: _read(f, v))
+        )
+    placed = networks["placement"].map({"all": ""}).fillna(" (" + networks["placement"] + ")")
+    variants = networks["activation"].map(display_names(networks["activation"])) + placed
+    rows = networks.assign(subject=subjects, variant=variants)
+    return rows.drop_duplicates(["subject", "variant", "phase"], keep="last")
+
+
+def setting(networks: pd.DataFrame) -> str:
+    """Return in words what batch, dtype and image size the rows were measured at."""
+    batches, dtypes, sizes = (
+        sorted(networks[field].unique()) for field in ("batch", "dtype", "image_size")
+    )
+    images = " and ".join(resolution(size, size) for size in sizes)
+    return f"batch {' and '.join(map(str, batches))}, {' and '.join(dtypes)}, images of {images}"
+
+
+def paper_note(variants: "pd.Series[str]") -> str:
+    """Return what ``(paper)`` means, empty where no variant says it."""
+    return PAPER_NOTE if variants.str.endswith("(paper)").any() else ""
+
+
+def memory_ratios(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return how much memory each row needs as a multiple of the original network's.
+
+    Returns
+    -------
+    DataFrame
+        ``ratio``: of the bytes that one more image takes or, with ``of_peaks``, where those are
+        not known, of the bytes allocated at once above parameters and input; NaN without either.
+    """
+    numbers = {
+        column: pd.to_numeric(networks[column]).where(networks["status"] == "ok")
+        for name in ("memory_per_image_bytes", "peak_bytes")
+        for column in (name, f"baseline_{name}")
+    }
+    per_image, peak = (
+        numbers[name] / numbers[f"baseline_{name}"].where(lambda b: b > 0)
+        for name in ("memory_per_image_bytes", "peak_bytes")
+    )
+    return pd.DataFrame({"ratio": per_image.fillna(peak), "of_peaks": per_image.isna()})
+
+
+def _read(field: str, value: object) -> str:
+    if field == "batch":
+        return f"batch {value}"
+    if field == "image_size":
+        size = int(str(value))
+        return f"images of {resolution(size, size)}"
+    return str(value)

@@ -1,0 +1,355 @@
+"""What activations cost in whole networks, as tables: records for the page, and Markdown."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from dynact.report.markdown import escaped, table
+from dynact.report.missing import absence
+from dynact.report.names import NO_FIGURE, ratio_with_interval, with_prefix
+from dynact.report.network_frames import PAPER_NOTE, labelled, memory_ratios, setting
+from dynact.report.prediction import REST, Prediction, predict
+from dynact.report.published import DYRELU, DYRELU_FLOPS_CLAIM
+from dynact.timing import format_ns
+
+BUDGET_BYTES = 16 * 10**9
+"""The memory for which the largest batch is computed."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One phase of a network with an activation, beside the original; None where not measured."""
+
+    status: str
+    slowdown: float | None = None
+    slowdown_lo: float | None = None
+    slowdown_hi: float | None = None
+    images_per_s: float | None = None
+    original_images_per_s: float | None = None
+    predicted_extra_ns: float | None = None
+    measured_extra_ns: float | None = None
+    rest_ns: float | None = None
+    unmeasured_sites: str = ""
+
+
+@dataclass(frozen=True)
+class NetworkRecord:
+    """A network with an activation in one placement; counts are of one image, in inference."""
+
+    network: str
+    activation: str
+    inference: Speed
+    training: Speed
+    parameters: int | None
+    original_parameters: int | None
+    macs: int | None
+    original_macs: int | None
+    flops: int | None
+    original_flops: int | None
+    uncounted_ops: str
+    memory_ratio: float | None
+    """Of a training step: bytes that one more image takes, or else the peaks."""
+    memory_ratio_is_of_peaks: bool
+    largest_batch: int | None
+    """Images of a training step that fit `BUDGET_BYTES`, computed."""
+    original_largest_batch: int | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of plain text, the first column a name."""
+
+    header: list[str]
+    lines: list[list[str]]
+
+
+@dataclass(frozen=True)
+class NetworkSection:
+    """What is known of one network."""
+
+    network: str
+    tables: list[Table]
+    note: str
+
+
+def network_records(networks: pd.DataFrame, sites: pd.DataFrame) -> list[NetworkRecord]:
+    """Return one record for each network, activation and placement, in the rows' order.
+
+    Parameters
+    ----------
+    networks, sites
+        Network rows and the layer rows of their sites, any status.
+    """
+    rows = labelled(networks).join(memory_ratios(networks))
+    prediction = predict(networks, sites)
+    return [
+        _record(str(subject), str(variant), part, prediction)
+        for (subject, variant), part in rows.groupby(["subject", "variant"], sort=False)
+    ]
+
+
+def network_sections(networks: pd.DataFrame, sites: pd.DataFrame) -> list[NetworkSection]:
+    """Return what is known of each network: speed, costs, and prediction beside measurement.
+
+    Parameters
+    ----------
+    networks, sites
+        Network rows and the layer rows of their sites, any status.
+    """
+    by_network: dict[str, list[NetworkRecord]] = {}
+    for record in network_records(networks, sites):
+        by_network.setdefault(record.network, []).append(record)
+    return [
+        NetworkSection(name, _tables(records), _unmeasured(records))
+        for name, records in by_network.items()
+    ]
+
+
+def network_notes(networks: pd.DataFrame) -> list[str]:
+    """Return what a reader of these tables has to know."""
+    placed = bool((networks["placement"] != "all").any())
+    return [_meaning(networks) + f" {PAPER_NOTE}" * placed, REST, *filter(None, [_claim(networks)])]
+
+
+def networks_markdown(networks: pd.DataFrame, sites: pd.DataFrame) -> str:
+    """Return a section of Markdown on all networks, empty without rows."""
+    if networks.empty:
+        return ""
+    meaning, *others = map(escaped, network_notes(networks))
+    parts = ["## In whole networks", meaning]
+    for section in network_sections(networks, sites):
+        parts.append(f"### {escaped(section.network)}")
+        parts += [
+            table(part.header, [list(map(escaped, line)) for line in part.lines])
+            for part in section.tables
+        ]
+        parts += [escaped(section.note)] * bool(section.note)
+    return "\n\n".join([*parts, *others])
+
+
+def _record(
+    subject: str, variant: str, rows: pd.DataFrame, prediction: Prediction
+) -> NetworkRecord:
+    ok = rows[rows["status"] == "ok"]
+    trained = rows[(rows["phase"] == "training") & (rows["status"] == "ok")]
+
+    def count(column: str) -> int | None:
+        known = ok[column].dropna()
+        return int(known.iloc[0]) if len(known) else None
+
+    return NetworkRecord(
+        network=subject,
+        activation=variant,
+        inference=_speed(rows, "inference", variant, prediction),
+        training=_speed(rows, "training", variant, prediction),
+        parameters=count("parameters"),
+        original_parameters=count("baseline_parameters"),
+        macs=count("macs"),
+        original_macs=count("baseline_macs"),
+        flops=count("flops"),
+        original_flops=count("baseline_flops"),
+        uncounted_ops=", ".join(filter(None, ok["uncounted_ops"].dropna().unique())),
+        memory_ratio=_number(trained["ratio"]),
+        memory_ratio_is_of_peaks=bool(trained["of_peaks"].any()),
+        largest_batch=_largest_batch(trained, ""),
+        original_largest_batch=_largest_batch(trained, "baseline_"),
+    )
+
+
+def _speed(rows: pd.DataFrame, phase: str, variant: str, prediction: Prediction) -> Speed:
+    rows = rows[rows["phase"] == phase]
+    totals = prediction.totals[prediction.totals["case_id"].isin(rows["case_id"])]
+    if totals.empty:
+        return Speed(absence(rows.assign(activation=rows["variant"]), variant))
+    row = totals.iloc[0]
+    return Speed(
+        status="ok",
+        slowdown=float(row["overhead"]),
+        slowdown_lo=float(row["overhead_lo"]),
+        slowdown_hi=float(row["overhead_hi"]),
+        images_per_s=float(row["batch"] / row["time_ns"] * 1e9),
+        original_images_per_s=float(row["batch"] / row["baseline_time_ns"] * 1e9),
+        predicted_extra_ns=_number(totals["predicted_ns"]),
+        measured_extra_ns=float(row["measured_ns"]),
+        rest_ns=_number(totals["rest_ns"]),
+        unmeasured_sites=row["unmeasured"],
+    )
+
+
+def _largest_batch(rows: pd.DataFrame, prefix: str) -> int | None:
+    fixed, per_image = (
+        _number(rows[f"{prefix}memory_{part}_bytes"]) for part in ("fixed", "per_image")
+    )
+    if fixed is None or per_image is None or per_image <= 0:
+        return None
+    return max(int((BUDGET_BYTES - fixed) // per_image), 0)
+
+
+def _number(values: "pd.Series[Any]") -> float | None:
+    """Return the first of a column, or None without one or where it is missing."""
+    return float(values.iloc[0]) if len(values) and pd.notna(values.iloc[0]) else None
+
+
+def _meaning(networks: pd.DataFrame) -> str:
+    return (
+        f"The same network with its activations replaced, against the original one, paired "
+        f"({setting(networks)}). In brackets behind a slow-down is its 95 % interval "
+        "within this run, elsewhere the original's figure or what is added to it. Parameters are "
+        "all of the network's; MACs and FLOPs are of one image in inference, a MAC counted as "
+        "two FLOPs, FLOPs with all element-wise work (≥: some operators could not be counted). "
+        "Memory is what one more image takes in a training step (with a star: the ratio of "
+        f"the peaks at this batch). Largest batch is computed, not tried: what {_budget()} hold "
+        "after what does not grow with the batch."
+    )
+
+
+def _budget() -> str:
+    return with_prefix(BUDGET_BYTES, "B")
+
+
+def _tables(records: list[NetworkRecord]) -> list[Table]:
+    speeds = [
+        [
+            r.activation,
+            *(cell for speed in (r.inference, r.training) for cell in _speed_cells(speed)),
+        ]
+        for r in records
+    ]
+    costs = [
+        [
+            r.activation,
+            _with_extra(r.parameters, r.original_parameters),
+            _with_extra(r.macs, r.original_macs),
+            ("≥ " if r.uncounted_ops else "") + _with_extra(r.flops, r.original_flops),
+            _memory(r),
+            _whole(r.largest_batch),
+        ]
+        for r in records
+    ]
+    predictions = [
+        [
+            r.activation,
+            _signed(r.training.predicted_extra_ns) + ("†" if r.training.unmeasured_sites else ""),
+            _signed(r.training.measured_extra_ns),
+            _signed(r.training.rest_ns),
+        ]
+        for r in records
+        if r.training.slowdown is not None
+    ]
+    tables = [
+        Table(
+            [
+                "activation", "inference: slow-down", "images/s (original)",
+                "training: slow-down", "images/s (original)",
+            ],
+            speeds,
+        ),
+        Table(
+            [
+                "activation", "parameters (extra)", "MACs (extra)", "FLOPs (extra)",
+                "memory, training", f"largest batch in {_budget()}",
+            ],
+            [*_original(records), *costs],
+        ),
+    ]  # fmt: skip
+    if predictions:
+        header = [
+            "extra time of a training step", "predicted: sum of the sites", "measured", "rest",
+        ]  # fmt: skip
+        tables.append(Table(header, predictions))
+    return tables
+
+
+def _original(records: list[NetworkRecord]) -> list[list[str]]:
+    """Return the original network's line, none where no case of it was counted."""
+    record = next((r for r in records if r.original_parameters is not None), None)
+    if record is None:
+        return []
+    counts = (record.original_parameters, record.original_macs, record.original_flops)
+    cells = [NO_FIGURE if count is None else with_prefix(count, "") for count in counts]
+    batches = [b for r in records if (b := r.original_largest_batch) is not None]
+    return [["(original)", *cells, "1×", _whole(batches[0] if batches else None)]]
+
+
+def _speed_cells(speed: Speed) -> list[str]:
+    if (
+        speed.slowdown is None
+        or speed.slowdown_lo is None
+        or speed.slowdown_hi is None
+        or speed.images_per_s is None
+        or speed.original_images_per_s is None
+    ):
+        return [speed.status, NO_FIGURE]
+    return [
+        ratio_with_interval(speed.slowdown, speed.slowdown_lo, speed.slowdown_hi),
+        f"{_rate(speed.images_per_s)} ({_rate(speed.original_images_per_s)})",
+    ]
+
+
+def _rate(images_per_s: float) -> str:
+    return f"{images_per_s:.3g}" if images_per_s < 1000 else f"{images_per_s:,.0f}"
+
+
+def _with_extra(new: int | None, original: int | None) -> str:
+    if new is None:
+        return NO_FIGURE
+    # Millions and thousands as papers give them.
+    return f"{with_prefix(new, '')} ({_percent(new, original)})"
+
+
+def _percent(new: int | None, original: int | None) -> str:
+    if new is None or not original:
+        return NO_FIGURE
+    extra = 100 * (new - original) / original
+    return f"{extra:+.2f} %".replace("-", "−") if abs(extra) < 10 else f"{extra:+.0f} %"
+
+
+def _memory(record: NetworkRecord) -> str:
+    if record.memory_ratio is None:
+        return NO_FIGURE
+    return f"{record.memory_ratio:.2f}×" + "*" * record.memory_ratio_is_of_peaks
+
+
+def _whole(count: int | None) -> str:
+    return NO_FIGURE if count is None else f"{count:,}"
+
+
+def _signed(duration_ns: float | None) -> str:
+    if duration_ns is None:
+        return NO_FIGURE
+    return f"{'−' if duration_ns < 0 else '+'}{format_ns(abs(duration_ns))}"
+
+
+def _unmeasured(records: list[NetworkRecord]) -> str:
+    parts = [
+        f"{r.activation} {len(r.training.unmeasured_sites.split(', '))}"
+        for r in records
+        if r.training.unmeasured_sites
+    ]
+    return (
+        f"† Sites without a measured layer are not in the sum and fall to the rest: "
+        f"{', '.join(parts)}."
+        if parts
+        else ""
+    )
+
+
+def _claim(networks: pd.DataFrame) -> str:
+    """Hold the one published figure of extra FLOPs against the count."""
+    mine = networks[
+        (networks["network"] == "mobilenet_v2")
+        & (networks["activation"] == "dyrelu_b")
+        & (networks["status"] == "ok")
+    ]
+    mine = mine.dropna(subset=["flops", "baseline_flops", "macs", "baseline_macs"])
+    if mine.empty:
+        return ""
+    row = mine.iloc[0]
+    flops = _percent(row["flops"], row["baseline_flops"])
+    macs = _percent(row["macs"], row["baseline_macs"])
+    return (
+        f"MobileNetV2 with DY-ReLU-B: {flops} FLOPs and {macs} MACs counted here "
+        f"(images of {row['image_size']}²); the paper says {DYRELU_FLOPS_CLAIM} FLOPs for DY-ReLU "
+        f"({DYRELU.where}), the variant not named."
+    )

@@ -1,0 +1,90 @@
+"""Accuracies that papers report, each with where it stands."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a figure was published."""
+
+    title: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a paper says an activation does to a network: top-1 accuracy on ImageNet in percent.
+
+    The baseline is the paper's own; those of two papers differ for one network.
+    """
+
+    network: str
+    activation: str
+    placements: tuple[str, ...]
+    """The placements that put the activation where this accuracy was reached."""
+    top1: float
+    baseline_top1: float
+    source: Source
+    note: str = ""
+
+
+DYRELU = Source("DY-ReLU", "arXiv 2003.10027, abstract")
+FRELU = Source("FReLU", "megvii-model/FunnelAct, README (arXiv 2007.11824)")
+ACON = Source("ACON", "nmaac/acon, README (CVPR 2021, arXiv 2009.04759)")
+SOURCES = (DYRELU, FRELU, ACON)
+
+DYRELU_FLOPS_CLAIM = "about +5 %"
+"""Extra FLOPs of MobileNetV2 with DY-ReLU, as the abstract of arXiv 2003.10027 has them."""
+
+_EVERYWHERE = ("all",)
+_EITHER = ("all", "paper")
+_PAPER = ("paper",)
+
+_META_ACON = "the paper's Meta-ACON has a BatchNorm after either fully connected layer, ours none"
+
+
+def _of_errors(
+    network: str,
+    activation: str,
+    placements: tuple[str, ...],
+    errors: tuple[float, float],
+    source: Source,
+    note: str = "",
+) -> Published:
+    """Take top-1 errors in percent, the activation's and its baseline's."""
+    top1, baseline_top1 = (round(100 - error, 1) for error in errors)
+    return Published(network, activation, placements, top1, baseline_top1, source, note)
+
+
+PUBLISHED = (
+    Published(
+        "mobilenet_v2",
+        "dyrelu_b",
+        _EITHER,
+        76.2,
+        72.0,
+        DYRELU,
+        "the abstract does not name the variant of DY-ReLU; it stands at DY-ReLU-B",
+    ),
+    # Swish is SiLU. PReLU and Swish replace every ReLU; FReLU and ACON in a ResNet only the one
+    # after the 3×3 convolution of a bottleneck. Both light FReLU and ACON replace every ReLU of a
+    # ShuffleNetV2 (the latter read in the authors' network.py).
+    _of_errors("resnet50", "prelu", _EVERYWHERE, (23.7, 24.0), FRELU),
+    _of_errors("resnet50", "silu", _EVERYWHERE, (23.5, 24.0), FRELU),
+    _of_errors("resnet50", "frelu", _PAPER, (22.4, 24.0), FRELU),
+    _of_errors("shufflenet_v2_x0_5", "prelu", _EVERYWHERE, (39.1, 39.6), FRELU),
+    _of_errors("shufflenet_v2_x0_5", "silu", _EVERYWHERE, (38.7, 39.6), FRELU),
+    _of_errors("shufflenet_v2_x0_5", "frelu_light", _EITHER, (37.1, 39.6), FRELU),
+    _of_errors("shufflenet_v2_x0_5", "silu", _EVERYWHERE, (38.3, 39.4), ACON),
+    _of_errors("shufflenet_v2_x0_5", "acon_c", _EVERYWHERE, (37.0, 39.4), ACON),
+    _of_errors("shufflenet_v2_x0_5", "meta_acon_c", _EVERYWHERE, (34.8, 39.4), ACON, _META_ACON),
+    _of_errors("shufflenet_v2_x1_5", "silu", _EVERYWHERE, (26.8, 27.4), ACON),
+    _of_errors("shufflenet_v2_x1_5", "acon_c", _EVERYWHERE, (26.5, 27.4), ACON),
+    _of_errors("shufflenet_v2_x1_5", "meta_acon_c", _EVERYWHERE, (24.7, 27.4), ACON, _META_ACON),
+    _of_errors("resnet50", "silu", _EVERYWHERE, (23.5, 24.0), ACON),
+    _of_errors("resnet50", "acon_c", _PAPER, (23.2, 24.0), ACON),
+    _of_errors("resnet50", "meta_acon_c", _PAPER, (22.0, 24.0), ACON, _META_ACON),
+    _of_errors("resnet101", "silu", _EVERYWHERE, (22.7, 22.8), ACON),
+    _of_errors("resnet101", "acon_c", _PAPER, (21.8, 22.8), ACON),
+    _of_errors("resnet101", "meta_acon_c", _PAPER, (21.0, 22.8), ACON, _META_ACON),
+)
