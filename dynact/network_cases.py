@@ -60,7 +60,7 @@ class NetworkGrid:
     phases: tuple[str, ...] = PHASES
     dtypes: tuple[str, ...] = ("float32",)
     batches: tuple[int, ...] = (2,)
-    image_size: int = 64
+    image_size: int = 48
     """A network whose own size is smaller gets that."""
 
     def cases(self, own_size: dict[str, int], device: str) -> Iterator[NetworkCase]:
@@ -98,4 +98,4 @@ def network_preset(name: str, on_accelerator: bool) -> NetworkGrid:
     )
     if on_accelerator:
         return NetworkGrid(networks, batches=(32,), image_size=224)
-    return NetworkGrid(networks, image_size=64 if name == "quick" else 224)
+    return NetworkGrid(networks, image_size=48 if name == "quick" else 224)

@@ -171,7 +171,10 @@ class NetworkRow(Measured):
     """What autograd keeps from forward to backward, parameters aside; 0 in inference."""
     baseline_saved_for_backward_bytes: int | None = None
     memory_fixed_bytes: float | None = None
-    """Of all memory, that of parameters included, what does not grow with the batch."""
+    """Of all memory, that of parameters included, what does not grow with the batch.
+
+    At large batches: at small ones gradients can outweigh what the images need.
+    """
     memory_per_image_bytes: float | None = None
     """By what all memory grows with each image of the batch."""
     baseline_memory_fixed_bytes: float | None = None

@@ -27,7 +27,7 @@ _SITES: dict[tuple[str, str], dict[type[nn.Module], str]] = {
     ("acon_c", "official"): {Bottleneck: _AFTER_3X3, ShuffleNetV2: _ALL},
     ("meta_acon_c", "paper"): {Bottleneck: _AFTER_3X3, ShuffleNetV2: _ALL},
     ("meta_acon_c", "official"): {Bottleneck: _AFTER_3X3, ShuffleNetV2: _ALL},
-    # arXiv 2003.10027, section 4; it has no official code.
+    # arXiv 2003.10027; no official code is known.
     ("dyrelu_a", "paper"): {nn.Module: _ALL},
     ("dyrelu_b", "paper"): {nn.Module: _ALL},
     ("dyrelu_c", "paper"): {nn.Module: _ALL},

@@ -2,6 +2,9 @@
 
 from collections import Counter
 
+import torch
+from torch import Tensor
+
 from dynact.networks import hosts
 from dynact.networks.sites import GATE, find_sites
 
@@ -27,11 +30,17 @@ def shapes_in(name: str, image_size: int | None = None) -> dict[tuple[int, int, 
     ValueError
         If there is no such host, or it cannot take such an image.
     """
-    image = hosts.example_input(name, image_size=image_size)
+    images = hosts.example_input(name, image_size=image_size)
+    if isinstance(images, Tensor):
+        # There a pass takes no time; detectors look at values.
+        with torch.device("meta"):
+            sites = find_sites(hosts.create(name), images.to("meta"))
+    else:
+        sites = find_sites(hosts.create(name), images)
     return dict(
         Counter(
             (site.channels, site.height, site.width)
-            for site in find_sites(hosts.create(name), image)
+            for site in sites
             if site.obstacle != GATE and site.height is not None and site.width is not None
         )
     )

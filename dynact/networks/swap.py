@@ -17,6 +17,9 @@ from dynact.redact import error_line
 
 Where = str | slice | Callable[[Site], bool]
 
+PROBE = 8
+"""Height and width, at most, to try a layer on; as it is made from channels alone, any will do."""
+
 
 @dataclass(frozen=True)
 class Swap:
@@ -139,7 +142,7 @@ def _make(name: str, call: Call, options: dict[str, object]) -> nn.Module:
 def _refusal(layer: nn.Module, call: Call) -> str:
     """Ask a new layer why it cannot stand at a site; empty where it can."""
     site = call.site
-    size = () if site.height is None or site.width is None else (site.height, site.width)
+    size = [min(side, PROBE) for side in (site.height, site.width) if side is not None]
     x = torch.zeros(1, site.channels, *size, device=call.device, dtype=call.dtype)
     try:
         with torch.no_grad():

@@ -35,7 +35,7 @@ def macs(model: nn.Module) -> int:
 
 
 def test_frelu_in_resnet50() -> None:
-    """Table 1 of arXiv 2007.11824: 25.5M, 3.86G and 3.87G; BN's scales and shifts not counted."""
+    """arXiv 2007.11824: 25.5M, 3.86G and 3.87G; BN's scales and shifts not counted."""
     model = stride_first(network("resnet50"))
     swapped, swaps = swap_activations(model, "frelu", "paper", example_input=IMAGE)
 
@@ -50,7 +50,7 @@ def test_frelu_in_resnet50() -> None:
 
 
 def test_frelu_in_resnet101() -> None:
-    """Table 1 of arXiv 2007.11824: 44.4M, 44.5M; 7.6G both."""
+    """arXiv 2007.11824: 44.4M, 44.5M; 7.6G both."""
     model = stride_first(network("resnet101"))
     swapped, _ = swap_activations(model, "frelu", "paper", example_input=IMAGE)
 
@@ -65,7 +65,7 @@ def test_the_official_code_has_three_in_a_bottleneck() -> None:
 
 
 def test_light_frelu_in_shufflenet() -> None:
-    """Table 4 of arXiv 2007.11824: ShuffleNetV2 0.5×, 1.4M and 41M to 45M."""
+    """arXiv 2007.11824: ShuffleNetV2 0.5×, 1.4M and 41M to 45M."""
     model = network("shufflenet_v2_x0_5")
     swapped, _ = swap_activations(model, "frelu_light", "paper", example_input=IMAGE)
 
@@ -78,7 +78,7 @@ def test_light_frelu_in_shufflenet() -> None:
 
 
 def test_meta_acon_in_resnet50() -> None:
-    """Table 3 of arXiv 2009.04759: 25.7M; with BN in the layer as its code has it, or without."""
+    """arXiv 2009.04759: 25.7M; with BN in the layer as its code has it, or without."""
     for batch_norm in (False, True):
         swapped, swaps = swap_activations(
             without_values("resnet50"),

@@ -47,7 +47,7 @@ IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 def test_golden_parameters(name: str) -> None:
     for (activation, options), total in zip(LAYERS, GOLDEN[name], strict=True):
         swapped, swaps = swap_activations(
-            without_values(name), activation, example_input=meta_image(), **options
+            network(name), activation, example_input=smallest_input(name), **options
         )
         assert count_parameters(swapped).learnable == total
         assert not any(swap.kept_because for swap in swaps)
