@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from dynact.network_cases import network_preset
-from dynact.network_plan import NetworkPlan, Shape, plan_networks, shapes_in
+from dynact.network_plan import NetworkPlan, Shape, plan_networks, shapes_of
 from dynact.options import (
     parse_count,
     parse_number,
@@ -272,11 +272,11 @@ class SweepPlugin:
         for name in ("channels", "resolutions"):
             if getattr(option, name) is not None:
                 raise ValueError(f"--shapes-from and --{name} exclude each other; name one of them")
-        return shapes_in(
+        return shapes_of(
             split_list(option.shapes_from, "--shapes-from"),
             parse_count(option.image_size or str(USUAL_IMAGE_SIZE), "--image-size"),
             self._bench.networks(),
-            self._bench.sites,
+            self._bench.shapes_in,
         )
 
     def _plan_networks(self, option: Any, axes: dict[str, Any]) -> NetworkPlan:

@@ -52,11 +52,11 @@ class InProcess:
             environment=describe_environment(self._device),
         )
 
-    def measure(self, case: AnyCase) -> tuple[Measured, list[float]]:
-        """Return the case's row and its samples in ns."""
+    def measure(self, case: AnyCase, patience: float = 1.0) -> tuple[Measured, list[float]]:
+        """Return the case's row and its samples in ns, in that share of ``max_seconds``."""
         limits: Any = {
             "precision": self._settings.precision,
-            "max_seconds": self._settings.max_seconds,
+            "max_seconds": patience * self._settings.max_seconds,
         }
         if isinstance(case, NetworkCase):
             from dynact.network_measure import measure_network
@@ -91,6 +91,12 @@ class InProcess:
         from dynact.networks import hosts
 
         return {name: hosts.host(name).image_size for name in hosts.names()}
+
+    def shapes_in(self, network: str, image_size: int) -> dict[tuple[int, int, int], int]:
+        """Return how often a network calls an activation at each (channels, height, width)."""
+        from dynact.networks import shapes_in
+
+        return shapes_in(network, image_size)
 
     def sites(self, case: NetworkCase) -> list[dict[str, Any]]:
         """Return where a case replaces activations: the fields of `dynact.networks.Site`."""
@@ -133,6 +139,10 @@ def _serve(bench: InProcess, request: dict[str, Any]) -> dict[str, Any]:
             return {"verdict": verdict, "samples_ns": samples_ns}
         if request["do"] == "networks":
             return {"networks": bench.networks()}
+        if request["do"] == "shapes":
+            # JSON has no tuples for keys.
+            shapes = bench.shapes_in(request["network"], request["image_size"])
+            return {"shapes": list(shapes.items())}
         if request["do"] == "ceilings":
             return {"ceilings": bench.measure_ceilings()}
         case: Any = CASES[request["of"]](**request["case"])
@@ -145,7 +155,7 @@ def _serve(bench: InProcess, request: dict[str, Any]) -> dict[str, Any]:
         return {"fault": str(error)}
     if request["do"] == "count":
         return bench.count(case)
-    row, samples_ns = bench.measure(case)
+    row, samples_ns = bench.measure(case, request["patience"])
     return {"row": row.figures(), "samples_ns": samples_ns}
 
 

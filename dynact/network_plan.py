@@ -2,7 +2,7 @@
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,10 +11,10 @@ from dynact.network_cases import NetworkCase, NetworkGrid
 
 Sites = Callable[[NetworkCase], list[dict[str, Any]]]
 """Answers where a network case replaces activations: the fields of `dynact.networks.Site`."""
+ShapesIn = Callable[[str, int], Mapping["Shape", int]]
+"""Answers how often a network calls an activation at each shape, given an image size."""
 Shape = tuple[int, int, int]
 """Channels, height and width; of a fully connected site (channels, 1, 1)."""
-ANY = "relu"
-"""An activation that can stand at every site."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,10 @@ def plan_networks(
     return NetworkPlan(cases, tuple(layers))
 
 
-def shapes_in(
-    networks: Iterable[str], image_size: int, own_size: dict[str, int], sites: Sites
+def shapes_of(
+    networks: Iterable[str], image_size: int, own_size: dict[str, int], shapes_in: ShapesIn
 ) -> Counter[Shape]:
     """Return at which shapes activations occur in some networks, and how often.
-
-    Fully connected sites, which have no height and width, are not among them.
 
     Raises
     ------
@@ -68,9 +66,7 @@ def shapes_in(
     found: Counter[Shape] = Counter()
     for network in networks:
         choice("network", network, tuple(own_size))
-        size = min(image_size, own_size[network])
-        case = NetworkCase(network, ANY, "all", "inference", "float32", 1, size, "cpu")
-        found.update(_shape(site) for site in sites(case) if site["height"] is not None)
+        found.update(shapes_in(network, min(image_size, own_size[network])))
     return found
 
 

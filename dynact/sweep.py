@@ -20,14 +20,17 @@ SECONDS_BESIDE_TIMING = {"eager": 0.1, "compile": 20.0}
 SECONDS_BESIDE_A_NETWORK = 3.0
 """Making a small network twice, replacing its activations and counting."""
 
+PATIENCE = {SITE_ROWS: 0.3}
+"""A site is one of many terms of a sum, and wants the less precision."""
+
 
 class Bench(Protocol):
     """What measures: `dynact.worker.Worker`, or `dynact.in_process.InProcess`."""
 
     welcome: Welcome
 
-    def measure(self, case: AnyCase) -> tuple[Measured, list[float]]:
-        """Return the case's row and its samples in ns."""
+    def measure(self, case: AnyCase, patience: float = 1.0) -> tuple[Measured, list[float]]:
+        """Return the case's row and its samples in ns, in that share of ``max_seconds``."""
 
     def count(self, case: AnyCase) -> dict[str, Any]:
         """Return the figures of the case's row that need no clock."""
@@ -43,6 +46,9 @@ class Bench(Protocol):
 
     def networks(self) -> dict[str, int]:
         """Return the networks there are, and the image size in pixels each is made for."""
+
+    def shapes_in(self, network: str, image_size: int) -> dict[Shape, int]:
+        """Return how often a network calls an activation at each shape."""
 
     def sites(self, case: NetworkCase) -> list[dict[str, Any]]:
         """Return where a case replaces activations: the fields of `dynact.networks.Site`."""
@@ -178,7 +184,7 @@ class Sweep:
         """
         with interrupt_deferred():
             ceilings = self._ceilings = self._ceilings or self._known_ceilings()
-            row, samples_ns = self._bench.measure(case)
+            row, samples_ns = self._bench.measure(case, PATIENCE.get(file, 1.0))
             if row.status == "ok":
                 row = replace(row, **self._bench.count(case))
             if isinstance(row, Row):

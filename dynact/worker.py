@@ -90,12 +90,18 @@ class Worker:
         self._process = _Process(settings)
         self.welcome = self._greeting()
 
-    def measure(self, case: AnyCase) -> tuple[Measured, list[float]]:
-        """Return the case's row and its samples in ns, whatever happens to the process."""
+    def measure(self, case: AnyCase, patience: float = 1.0) -> tuple[Measured, list[float]]:
+        """Return the case's row and its samples in ns, whatever happens to the process.
+
+        Parameters
+        ----------
+        patience
+            The share of ``max_seconds`` to spend at most.
+        """
         self._revive()
         limit_s = self._settings.case_limit_s
         try:
-            answer = self._process.ask(_request("measure", case), limit_s)
+            answer = self._process.ask(_request("measure", case) | {"patience": patience}, limit_s)
         except _LateError:
             row = new_row(case, "timeout", f"not measured within {limit_s:.0f} s")
         except _DiedError as death:
@@ -142,6 +148,18 @@ class Worker:
         """Return the networks there are, and the image size in pixels each is made for."""
         networks: dict[str, int] = self._ask_or_explain({"do": "networks"})["networks"]
         return networks
+
+    def shapes_in(self, network: str, image_size: int) -> dict[tuple[int, int, int], int]:
+        """Return how often a network calls an activation at each (channels, height, width).
+
+        Raises
+        ------
+        WorkerError
+            If the images are too small for the network; one line.
+        """
+        request = {"do": "shapes", "network": network, "image_size": image_size}
+        counts = self._ask_or_explain(request)["shapes"]
+        return {(channels, height, width): count for (channels, height, width), count in counts}
 
     def sites(self, case: NetworkCase) -> list[dict[str, Any]]:
         """Return where a case replaces activations: the fields of `dynact.networks.Site`.

@@ -7,7 +7,7 @@ import pytest
 
 from dynact.cases import Case, Grid
 from dynact.network_cases import NetworkCase, NetworkGrid
-from dynact.network_plan import at_shapes, plan_networks, shapes_in
+from dynact.network_plan import Shape, at_shapes, plan_networks, shapes_of
 
 SIZES = {"lenet": 32, "resnet18": 224}
 
@@ -63,10 +63,14 @@ def test_a_network_is_asked_once_for_all_phases_dtypes_and_batches() -> None:
     }
 
 
-def test_shapes_are_counted_over_all_networks() -> None:
-    found = shapes_in(["lenet", "resnet18"], 224, SIZES, sites)
+def test_shapes_are_counted_over_all_networks_at_no_more_than_their_own_size() -> None:
+    def shapes_in(network: str, image_size: int) -> dict[Shape, int]:
+        assert image_size <= SIZES[network]
+        return {(8, image_size, image_size): 2, (4, 3, 5): 1}
 
-    assert found == Counter({(8, 16, 16): 2, (8, 112, 112): 2, (4, 3, 5): 2})
+    found = shapes_of(["lenet", "resnet18"], 224, SIZES, shapes_in)
+
+    assert found == Counter({(8, 32, 32): 2, (8, 224, 224): 2, (4, 3, 5): 2})
 
 
 def test_a_grid_at_shapes_has_these_alone() -> None:
@@ -82,4 +86,4 @@ def test_an_unknown_network_names_near_ones() -> None:
     with pytest.raises(ValueError, match="unknown network 'resnet81'; did you mean resnet18"):
         plan_networks(NetworkGrid(("resnet81",)), SIZES, "cpu", sites)
     with pytest.raises(ValueError, match="unknown network 'lent'; did you mean lenet"):
-        shapes_in(["lent"], 224, SIZES, sites)
+        shapes_of(["lent"], 224, SIZES, lambda _network, _size: {})

@@ -263,6 +263,7 @@ def test_a_network_is_measured_and_counted(bench: Worker) -> None:
     case = NetworkCase("lenet", "frelu", "all", "inference", "float32", 2, 32, "cpu")
 
     assert bench.networks()["lenet"] == 32
+    assert bench.shapes_in("lenet", 32) == {(6, 28, 28): 1, (16, 10, 10): 1}
     assert [site["channels"] for site in bench.sites(case)] == [6, 16]
     row, samples_ns = bench.measure(case)
     assert isinstance(row, NetworkRow)
