@@ -119,7 +119,7 @@ def _arithmetic(network: nn.Module, case: NetworkCase, device: Device) -> Figure
     return {
         "flops": flops.total,
         "uncounted_ops": ", ".join(flops.uncounted_ops),
-        "macs": count_flops(network, image, "mac").total,
+        "macs": flops.multiply_accumulates,
     }
 
 

@@ -42,6 +42,8 @@ class Arithmetic:
     """Counts by an operator's short name, the largest first; no zeros."""
     uncounted_ops: tuple[str, ...]
     """Operators that were met and not counted, at least once, named as in the trace."""
+    multiply_accumulates: int = 0
+    """Those of convolutions and matrix products, whatever the convention."""
 
     @property
     def total(self) -> int:
@@ -84,7 +86,13 @@ def count_flops(module: nn.Module, x: Tensor, convention: str = "flop") -> Arith
         **{op: (count, of_mac) for op, count in MULTIPLY_ACCUMULATES.items()},
         **{op: (count, of_other) for op, count in OTHER_FLOPS.items()},
     }
-    handles = {op: _handle(op, *count, uncounted) for op, count in counts.items()}
+    multiply_accumulates: list[int] = []
+    handles = {
+        op: _handle(
+            op, *count, uncounted, multiply_accumulates if op in MULTIPLY_ACCUMULATES else []
+        )
+        for op, count in counts.items()
+    }
     analysis = _quiet(FlopCountAnalysis(_WithConditions(module), x.detach().clone()))
     analysis.clear_op_handles().set_op_handle(**{**handles, **dict.fromkeys(FREE)})
     with _as_found(module):
@@ -99,6 +107,7 @@ def count_flops(module: nn.Module, x: Tensor, convention: str = "flop") -> Arith
             if flops
         },
         tuple(sorted(uncounted.union(analysis.unsupported_ops()))),
+        sum(multiply_accumulates),
     )
 
 
@@ -114,13 +123,14 @@ def fvcore_default_flops(module: nn.Module, x: Tensor) -> int:
 
 
 def _handle(
-    op: str, count: Count, worth: int, uncounted: set[str]
+    op: str, count: Count, worth: int, uncounted: set[str], counted: list[int]
 ) -> Callable[[Values, Values], int]:
     def handle(inputs: Values, outputs: Values) -> int:
         if is_of_sizes(outputs[0]):
             return 0
         try:
-            return worth * count(inputs, outputs)
+            counted.append(count(inputs, outputs))
+            return worth * counted[-1]
         except UnknownError:
             uncounted.add(op)
             return 0

@@ -145,6 +145,7 @@ def test_macs_as_torchvision_states_them(name: str) -> None:
     crop = weights.transforms().crop_size[0]
     counted = count_flops(network(name).to_empty(device="cpu"), normal(1, 3, crop, crop), "mac")
     assert round(counted.total / 1e9, 3) == weights.meta["_ops"]
+    assert counted.multiply_accumulates == counted.total
 
 
 def test_macs_as_fvcore_counts_them() -> None:
@@ -152,8 +153,9 @@ def test_macs_as_fvcore_counts_them() -> None:
     macs = count_flops(resnet, x, "mac").by_operator
     by_fvcore = FlopCountAnalysis(resnet, x).unsupported_ops_warnings(False).by_operator()
     assert macs == {op: by_fvcore[op] for op in ("conv", "linear")}
-    flops = count_flops(resnet, x).by_operator
-    assert macs == {op: flops[op] // 2 for op in ("conv", "linear")}
+    counted = count_flops(resnet, x)
+    assert macs == {op: counted.by_operator[op] // 2 for op in ("conv", "linear")}
+    assert counted.multiply_accumulates == sum(macs.values())
 
 
 def network(name: str) -> nn.Module:
