@@ -132,8 +132,8 @@ class Grid:
 def preset(name: str, all_activations: tuple[str, ...], on_accelerator: bool) -> tuple[Grid, ...]:
     """Return the grids of a preset.
 
-    The channels and resolutions are among those at which activations occur in MobileNetV2 and
-    ResNet-50 at 224 × 224.
+    The channels and resolutions are among those at which activations occur in MobileNetV2 and V3
+    and ResNet-50 at 224 × 224, though not all their pairs are.
 
     Raises
     ------
