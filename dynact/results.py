@@ -228,10 +228,18 @@ def read_rows(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def load_environment(run_folder: Path | str) -> dict[str, Any]:
-    """Return what environment.json says of the device, the versions and the settings."""
-    text = (Path(run_folder) / "environment.json").read_text(encoding="utf-8")
-    environment: dict[str, Any] = json.loads(text)
-    return environment
+    """Return what environment.json says of the device, the versions and the settings.
+
+    Raises
+    ------
+    RunError
+        If it is cut short, or was changed and lacks what every reader needs: one line.
+    OSError
+        If it is not there.
+    """
+    path = Path(run_folder) / "environment.json"
+    remedy = "restore it from a copy, or measure again under another --run"
+    return _load_record(path, {"started": str, "threads": int}, remedy)
 
 
 def load_gates(run_folder: Path | str) -> list[dict[str, Any]]:
@@ -241,12 +249,36 @@ def load_gates(run_folder: Path | str) -> list[dict[str, Any]]:
 
 
 def load_ceilings(run_folder: Path | str) -> dict[str, Any] | None:
-    """Return the rates of the device, or None where the run has not measured them."""
+    """Return the rates of the device, or None where the run has not measured them.
+
+    Raises
+    ------
+    RunError
+        If their file is cut short, or was changed and lacks some: one line.
+    """
     path = Path(run_folder) / CEILINGS
     if not path.is_file():
         return None
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return record
+    remedy = "remove it, and --resume measures it again"
+    return _load_record(path, {"copies": list, "flops_per_s": dict}, remedy)
+
+
+def _load_record(path: Path, needed: dict[str, type], remedy: str) -> dict[str, Any]:
+    """Return the object that a file holds, with what it must hold, of the right kind."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise RunError(
+            f"{path.parent.name}/{path.name} is cut short or no JSON; {remedy}"
+        ) from None
+    for key, kind in needed.items():
+        if not (isinstance(record, dict) and isinstance(record.get(key), kind)):
+            raise RunError(
+                f"{path.parent.name}/{path.name} lacks {key!r}, or it is no {kind.__name__}; "
+                f"{remedy}"
+            )
+    found: dict[str, Any] = record
+    return found
 
 
 def folder_name(text: str) -> str:

@@ -12,8 +12,10 @@ sys.path.insert(0, str(ROOT))
 
 from dynact import results  # noqa: E402
 from dynact.report.figures import FIGURES  # noqa: E402
+from dynact.report.network_figures import NETWORK_FIGURES  # noqa: E402
 from dynact.report.render import FORMATS, ChoiceError, render  # noqa: E402
 from dynact.report.tensorboard import write_dashboards  # noqa: E402
+from dynact.report.traced import TRACED  # noqa: E402
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,7 +35,13 @@ def main() -> None:
     """Run the command line."""
     parser = Parser(description=__doc__)
     parser.add_argument("run", nargs="?", help="a name in reports/, or a path; default: the latest")
-    parser.add_argument("--figures", type=names, help=f"some of {','.join(FIGURES)}; default: all")
+    parser.add_argument(
+        "--figures",
+        type=names,
+        help=f"some of {', '.join(FIGURES)}; where networks were measured, of "
+        f"{', '.join(NETWORK_FIGURES)}; where steps were traced, of {', '.join(TRACED)}; comma "
+        "list, default: all",
+    )
     parser.add_argument(
         "--format",
         type=names,
@@ -41,14 +49,16 @@ def main() -> None:
         help=f"some of {','.join(FORMATS)}; default: %(default)s",
     )
     options = parser.parse_args()
+    folder = ROOT / "reports"
     try:
-        folder = results.find_run(options.run, ROOT / "reports")
+        folder = results.find_run(options.run, folder)
         written = render(folder, options.figures, options.format)
         written.append(write_dashboards(folder))
     except (results.RunError, ChoiceError) as error:
         parser.error(str(error))
     except OSError as error:
-        parser.error(f"{os.path.relpath(str(error.filename))}: {error.strerror}")
+        # A full disk is met when a file is closed, whose name is not known any more.
+        parser.error(f"{os.path.relpath(error.filename or folder)}: {error.strerror or error}")
     for path in written:
         print(os.path.relpath(path))
 

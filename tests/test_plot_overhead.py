@@ -1,10 +1,16 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from dynact import results
+from dynact.report.figures import FIGURES
+from dynact.report.network_figures import NETWORK_FIGURES
+from dynact.report.traced import TRACED
 
 ROOT = Path(__file__).parents[1]
 ROW = {
@@ -93,6 +99,51 @@ def test_a_mistake_is_answered_in_one_line(checkout, arguments, message):
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_help_names_every_figure(checkout):
+    done = plot(checkout, "--help")
+    assert done.returncode == 0
+    words = re.split(r"[\s,;]+", done.stdout)
+    assert {*FIGURES, *NETWORK_FIGURES, *TRACED} < set(words)
+
+
+def test_a_full_disk_is_answered_in_one_line_with_the_runs_folder(checkout):
+    # Met when the file is closed: the error names no file.
+    (checkout / "reports/tuesday/table.csv").symlink_to("/dev/full")
+    done = plot(checkout, "--format", "svg")
+    assert done.returncode == 2
+    assert done.stderr == "plot_overhead.py: reports/latest: No space left on device\n"
+
+
+RESTORE = "restore it from a copy, or measure again under another --run"
+REMOVE = "remove it, and --resume measures it again"
+WHOLE = json.dumps(ENVIRONMENT)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("environment", WHOLE[:40], f"is cut short or no JSON; {RESTORE}"),
+        ("environment", "", f"is cut short or no JSON; {RESTORE}"),
+        ("environment", '{"started": "2026-03-01"}',
+         f"lacks 'threads', or it is no int; {RESTORE}"),
+        ("environment", '["threads"]', f"lacks 'started', or it is no str; {RESTORE}"),
+        ("ceilings", '{"copies": [{"byt', f"is cut short or no JSON; {REMOVE}"),
+        ("ceilings", '{"copies": []}', f"lacks 'flops_per_s', or it is no dict; {REMOVE}"),
+    ],
+)  # fmt: skip
+def test_a_file_that_was_cut_short_is_named(checkout, name, content, message):
+    run = checkout / "reports/tuesday"
+    (run / f"{name}.json").write_text(content)
+    done = plot(checkout, "--format", "svg")
+    assert done.returncode == 2
+    assert done.stderr == f"plot_overhead.py: latest/{name}.json {message}\n"
+    assert not (run / "table.csv").exists()
+    # By the same readers profile_traces.py takes its threads and ceilings.
+    load = getattr(results, f"load_{name}")
+    with pytest.raises(results.RunError, match=re.escape(f"tuesday/{name}.json {message}")):
+        load(run)
 
 
 def test_no_run_at_all(checkout):

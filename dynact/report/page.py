@@ -68,6 +68,7 @@ def write_page(
         kernels_shown=_KERNELS_SHOWN,
         doubts=doubts(rows),
         failures=failures(rows).to_dict("records"),
+        untraced=traces.failed.to_dict("records") if traces is not None else [],
         gaps=gaps(rows).to_dict("records"),
         counted=bool(rows["flops"].notna().any()),
         environment=environment,

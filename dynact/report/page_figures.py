@@ -92,14 +92,14 @@ EXPLANATIONS = {
     ),
     "time_by_operator": Explanation(
         "Where the time of a training step goes",
-        "A bar is one step’s operators, forward and backward apart, with the profiler’s own cost "
-        "in it.",
+        "A bar is one step’s operators, forward and backward apart: on a CPU with the profiler’s "
+        "own cost in it, on an accelerator the time of the kernels that they launched.",
         "Stacked bars of the time of one training step by operator, a bar for each activation",
     ),
     "step_timeline": Explanation(
-        "One training step, operator by operator",
-        "A block is one operator, its colour the kind of work; blanks are views, allocation, "
-        "dispatch and the profiler.",
+        "One training step, piece by piece",
+        "A block is one operator, on an accelerator one kernel, its colour the kind of work; in "
+        "blanks the device waits for the host: for views, allocation, dispatch and the profiler.",
         "A strip of one training step for each activation, on a common time axis",
     ),
     "step_memory": Explanation(

@@ -22,13 +22,15 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from dynact import results
 from dynact.cases import CASE_FIELDS
+from dynact.network_cases import NETWORK_FIELDS
 from dynact.report.drawn import origin_of, origins
 from dynact.report.markdown import escaped, table
+from dynact.report.network_frames import memory_ratios
 from dynact.report.slices import slices
 from dynact.report.traced_steps import TracedStep, traced_steps
 from dynact.report.traces import Traces, load_traces
 
-FOLDERS = ("report", "activations", "trials")
+FOLDERS = ("report", "activations", "trials", "networks")
 METRICS = {
     "overhead": "time / the baseline's",
     "time_us": "median time of one call, µs",
@@ -37,8 +39,17 @@ METRICS = {
     "flops": "FLOPs of one forward pass",
     "times_floor": "time / the least that memory and arithmetic allow",
 }
+NETWORK_METRICS = {
+    "network_slowdown": "time / that of the same network with its own activations",
+    "network_time_us": "median time of one call of the network, µs",
+    "network_images_per_s": "images per second",
+    "network_memory_ratio": "bytes that one more image takes / the original network's",
+    "network_parameters": "parameters of the network",
+    "network_macs": "multiply-accumulates of one image in inference",
+}
 # Sorts behind the curves, which are what the Scalars dashboard is opened for.
 _TRIAL = "trial/"
+_SETTINGS_OF_NETWORKS = ("placement", "dtype", "image_size", "device")
 # Sorts behind the summary: of the groups of texts TensorBoard opens two by itself.
 _TRACE = "traces/"
 
@@ -56,32 +67,40 @@ def write_dashboards(run_folder: Path) -> Path:
     -------
     Path
         The folder for ``tensorboard --logdir``. Its ``FOLDERS`` hold what was written: figures
-        and texts, the curves of each activation, the figures of each case. Whatever else lies
-        there, such as traces, is left alone. The same run folder gives the same bytes.
+        and texts, the curves of each activation, the figures of each case, those of each network
+        case. Whatever else lies there, such as traces, is left alone. The same run folder gives
+        the same bytes.
 
     Raises
     ------
     results.RunNotFoundError
         If the folder is not a run.
     results.RunError
-        If its traces cannot be read.
+        If its traces or its environment.json cannot be read.
     """
     rows = results.load(run_folder)
+    networks = results.load_network_rows(run_folder)
     traces = load_traces(run_folder)
     ok = _with_metrics(rows[rows["status"] == "ok"])
+    ok_networks = _with_network_metrics(networks[networks["status"] == "ok"])
     environment = results.load_environment(run_folder)
     time = datetime.fromisoformat(environment["started"]).timestamp()
 
     logdir = run_folder / "tensorboard"
-    report, activations, trials = (logdir / name for name in FOLDERS)
-    for folder in (report, activations, trials):
-        if folder.exists():
-            shutil.rmtree(folder)
-    _write(report, time, _report(run_folder, ok, environment, traces, time))
-    for activation, points in _curves(ok).items():
-        _write(activations / results.folder_name(activation), time, points)
-    for row in ok.to_dict("records"):
-        _write(trials / results.folder_name(row["case_id"]), time, [(0, _trial(row, time))])
+    for name in FOLDERS:
+        if (logdir / name).exists():
+            shutil.rmtree(logdir / name)
+    experiment = _experiment(ok, ok_networks, time)
+    _write(logdir / "report", time, _report(run_folder, experiment, environment, traces))
+    for activation, points in _curves(ok, ok_networks).items():
+        _write(logdir / "activations" / results.folder_name(activation), time, points)
+    for folder, rows, axes, metrics in (
+        ("trials", ok, CASE_FIELDS, METRICS),
+        ("networks", ok_networks, NETWORK_FIELDS, NETWORK_METRICS),
+    ):
+        for row in rows.to_dict("records"):
+            trial = _trial(row, axes, metrics, time)
+            _write(logdir / folder / results.folder_name(row["case_id"]), time, [(0, trial)])
     return logdir
 
 
@@ -97,16 +116,28 @@ def _with_metrics(ok: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def _with_network_metrics(ok: pd.DataFrame) -> pd.DataFrame:
+    time_ns = ok["time_ns"].astype(float)
+    memory = memory_ratios(ok)
+    return ok.assign(
+        network_slowdown=ok["overhead"],
+        network_time_us=time_ns / 1e3,
+        network_images_per_s=ok["batch"].astype(float) / time_ns * 1e9,
+        network_memory_ratio=memory["ratio"].mask(memory["of_peaks"].astype(bool)),
+        network_parameters=ok["parameters"],
+        network_macs=ok["macs"],
+    )
+
+
 def _report(
     run_folder: Path,
-    ok: pd.DataFrame,
+    experiment: Summary | None,
     environment: dict[str, Any],
     traces: Traces | None,
-    time: float,
 ) -> Iterator[tuple[int, Summary]]:
     """Yield what belongs to the run as a whole."""
-    if len(ok):
-        yield 0, _experiment(ok, time)
+    if experiment is not None:
+        yield 0, experiment
     current = set(origins(run_folder).values())
     for path in sorted((run_folder / "figures").glob("*.png")):
         if origin_of(path) in current:
@@ -119,14 +150,32 @@ def _report(
         yield 0, _text(f"{_TRACE}{step.case_id}", _kernels(step))
 
 
-def _experiment(ok: pd.DataFrame, time: float) -> Summary:
-    """Declare the axes with the values that occur: those are what the dashboard can filter by."""
-    axes = [hparams.HParam(axis, _Values(ok[axis].unique().tolist())) for axis in CASE_FIELDS]
-    metrics = [
-        hparams.Metric(f"{_TRIAL}{name}", display_name=name, description=description)
-        for name, description in METRICS.items()
-    ]
-    return hparams.hparams_config_pb(axes, metrics, time_created_secs=time)
+def _experiment(ok: pd.DataFrame, networks: pd.DataFrame, time: float) -> Summary | None:
+    """Declare the axes with the values that occur: those are what the dashboard can filter by.
+
+    The dashboard knows one experiment: a layer has no network, a network no channels, and those
+    cells stay empty.
+    """
+    values: dict[str, list[Any]] = {}
+    described: dict[str, str] = {}
+    for rows, axes, metrics in (
+        (ok, CASE_FIELDS, METRICS),
+        (networks, NETWORK_FIELDS, NETWORK_METRICS),
+    ):
+        if len(rows):
+            described |= metrics
+            for axis in axes:
+                values[axis] = [*values.get(axis, []), *rows[axis].unique().tolist()]
+    if not values:
+        return None
+    return hparams.hparams_config_pb(
+        [hparams.HParam(axis, _Values(dict.fromkeys(of_axis))) for axis, of_axis in values.items()],
+        [
+            hparams.Metric(f"{_TRIAL}{name}", display_name=name, description=description)
+            for name, description in described.items()
+        ],
+        time_created_secs=time,
+    )
 
 
 class _Values(hparams.Discrete):  # type: ignore[misc]
@@ -159,12 +208,16 @@ def _environment(environment: dict[str, Any]) -> str:
 
 def _kernels(step: TracedStep) -> str:
     kernels = table(step.headings, [[escaped(cell) for cell in line] for line in step.kernels])
-    parts = [escaped(step.time), f"**{escaped(step.doubt)}**" * bool(step.doubt), kernels]
+    doubt = f"**{escaped(step.doubt)}**" * bool(step.doubt)
+    parts = [escaped(step.time), doubt, escaped(step.note), kernels]
     return "\n\n".join(filter(None, parts))
 
 
-def _curves(ok: pd.DataFrame) -> dict[str, list[tuple[int, Summary]]]:
-    """Return the points of each activation: (pixels, value), the tag says which curve it is on."""
+def _curves(ok: pd.DataFrame, networks: pd.DataFrame) -> dict[str, list[tuple[int, Summary]]]:
+    """Return the points of each activation, the tag says which curve a point is on.
+
+    Of a layer (pixels, value), of a network with the activation in it (batch, value).
+    """
     curves: dict[str, list[tuple[int, Summary]]] = defaultdict(list)
     for part in slices(ok):
         pixels = part.rows["height"] * part.rows["width"]
@@ -174,17 +227,25 @@ def _curves(ok: pd.DataFrame) -> dict[str, list[tuple[int, Summary]]]:
                 (row["pixels"], scalar_pb(f"{metric}/{curve}", row[metric]))
                 for metric in ("overhead", "time_us")
             ]
+    for _, rows in networks.sort_values("batch", kind="stable").groupby("network"):
+        varying = [axis for axis in _SETTINGS_OF_NETWORKS if rows[axis].nunique() > 1]
+        for row in rows.to_dict("records"):
+            settings = (str(row[axis]) for axis in varying)
+            tag = "/".join(["slowdown", row["phase"], row["network"], *settings])
+            curves[row["activation"]].append((row["batch"], scalar_pb(tag, row["overhead"])))
     return curves
 
 
-def _trial(row: dict[Any, Any], time: float) -> Summary:
-    axes = {axis: row[axis] for axis in CASE_FIELDS}
-    trial = hparams.hparams_pb(axes, trial_id=row["case_id"], start_time_secs=time)
+def _trial(
+    row: dict[Any, Any], axes: Iterable[str], metrics: Iterable[str], time: float
+) -> Summary:
+    values = {axis: row[axis] for axis in axes}
+    trial = hparams.hparams_pb(values, trial_id=row["case_id"], start_time_secs=time)
     # The axes are a map, whose order in the file is another each time unless asked not to be.
     plugin_data = trial.value[0].metadata.plugin_data
     parsed = HParamsPluginData.FromString(plugin_data.content)
     plugin_data.content = parsed.SerializeToString(deterministic=True)
-    for name in METRICS:
+    for name in metrics:
         if pd.notna(row[name]):
             trial.MergeFrom(scalar_pb(f"{_TRIAL}{name}", row[name]))
     return trial

@@ -1,6 +1,7 @@
 """What the traces of single steps show: where the time goes, in which order, in what memory."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,7 @@ _PANEL_TITLE = 0.35
 _PLOT = 3.4
 _AXIS_LABELS = 0.5
 _LONGEST_NAME = 28
+_LONGEST_OPERATOR = 24
 
 _OPERATORS = 8
 _OTHER = "other"
@@ -50,8 +52,8 @@ _KINDS = {
 def time_by_operator(traces: Traces, caption: str = "") -> Figure:
     """Draw where the time of a training step goes, forward and backward apart.
 
-    A bar for each activation, quickest on top, stacked by operator; one training step, the
-    profiler's own cost included.
+    A bar for each activation, quickest on top, stacked by operator; one training step. On a CPU
+    the profiler's own cost is in it, on an accelerator the time of what the operators launched.
     """
     kernels = traces.of(traces.kernels)
     if kernels.empty:
@@ -59,21 +61,22 @@ def time_by_operator(traces: Traces, caption: str = "") -> Figure:
     totals = kernels.groupby("activation")["time_ns"].sum().sort_values(kind="stable")
     order = list(map(str, totals.index))
     own = _own_operators(kernels)
-    operators = kernels["kernel"].where(~kernels["kernel"].isin(own), _OWN)
+    operators = kernels["operator"].where(~kernels["operator"].isin(own), _OWN)
     by_time = kernels["time_ns"].groupby(operators).sum().sort_values(ascending=False)
-    shown = list(by_time.index[:_OPERATORS])
-    operators = operators.where(operators.isin(shown), _OTHER)
-    columns = [*shown, *([_OTHER] if len(by_time) > len(shown) else [])]
-    labels = [_short(column) for column in columns]
-    colours = [*SERIES_COLOURS[: len(shown)], "#8a8a8a"][: len(columns)]
+    # Parts go by number: a label need not be unique.
+    places = {operator: min(i, _OPERATORS) for i, operator in enumerate(by_time.index)}
+    labels = _labels(by_time.index[:_OPERATORS])
+    colours = list(SERIES_COLOURS[: len(labels)])
+    if len(by_time) > _OPERATORS:
+        labels.append(_OTHER)
+        colours.append("#8a8a8a")
 
     names = _names(order)
     parts = [part for part in ("forward", "backward", "other") if (kernels["part"] == part).any()]
     tables = {
-        part: kernels.assign(operator=operators)[kernels["part"] == part]
-        .pivot_table(index="activation", columns="operator", values="time_ns", aggfunc="sum")
-        .reindex(index=order, columns=columns)
-        .set_axis(labels, axis="columns")
+        part: kernels.assign(place=operators.map(places))[kernels["part"] == part]
+        .pivot_table(index="activation", columns="place", values="time_ns", aggfunc="sum")
+        .reindex(index=order, columns=range(len(labels)))
         / 1e6
         for part in parts
     }
@@ -84,12 +87,16 @@ def time_by_operator(traces: Traces, caption: str = "") -> Figure:
     page = Page(
         f"Where the time of a training step goes, by operator ({traces.setting})",
         [
-            "How to read: a bar is the time of one training step's operators, traced apart "
+            "How to read: a bar is the time of one training step's kernels, by the operator that "
+            "launched them, traced apart from all timing; time without a kernel is not in it; "
+            "the same axis on all sides."
+            if traces.on_accelerator
+            else "How to read: a bar is the time of one training step's operators, traced apart "
             "from all timing, with the profiler's own cost in it; the same axis on all sides.",
             caption,
         ],
         width=left + len(parts) * (_PLOT + gutter) + 2.5,
-        body=max(body, _LEGEND_LINE * (len(columns) + 2)),
+        body=max(body, _LEGEND_LINE * (len(labels) + 2)),
     )
     reach = 1.05 * max(table.sum(axis="columns").max() for table in tables.values())
     for i, part in enumerate(parts):
@@ -110,23 +117,31 @@ def time_by_operator(traces: Traces, caption: str = "") -> Figure:
 
 @styled
 def step_timeline(traces: Traces, caption: str = "") -> Figure:
-    """Draw one training step of each activation on a common time axis, operators by kind."""
+    """Draw one training step of each activation on a common time axis, by kind of work.
+
+    A block is an operator, on an accelerator a kernel.
+    """
     timeline = traces.of(traces.timeline)
     if timeline.empty:
         return _nothing(caption)
     ends = (timeline["start_ns"] + timeline["duration_ns"]).groupby(timeline["activation"]).max()
     order = [str(activation) for activation in ends.sort_values(kind="stable").index]
     calls = timeline.groupby("activation").size()
-    texts = [f"{format_ns(ends[a])}, {calls[a]} operators" for a in order]
+    block = "kernel" if traces.on_accelerator else "operator"
+    texts = [f"{format_ns(ends[a])}, {calls[a]} {block}s" for a in order]
     kinds = [kind for kind in _KINDS if (timeline["kind"] == kind).any()]
     names = _names(order)
     left = names_width(names.values())
     page = Page(
-        f"One training step of each activation, operator by operator ({traces.setting})",
+        f"One training step of each activation, {block} by {block} ({traces.setting})",
         [
-            "How to read: a block is one operator, its colour what kind of work it is; above the "
-            "line forward, below it backward. Blank is time between them: views, allocation, "
-            "dispatch, the profiler.",
+            f"How to read: a block is one {block}, its colour what kind of work it is; above the "
+            "line forward, below it backward. Blank is time between them: "
+            + (
+                "the device waits for the host, which the profiler slows."
+                if traces.on_accelerator
+                else "views, allocation, dispatch, the profiler."
+            ),
             caption,
         ],
         width=left + 2 * _PLOT + texts_width(texts),
@@ -147,7 +162,8 @@ def step_timeline(traces: Traces, caption: str = "") -> Figure:
                     linewidth=0.2,
                 )
     axes.set(xlim=(0, 1.01 * ends.max() / 1e6), ylim=(len(order) - 0.5, -0.5))
-    axes.set_xlabel("time since the step began (ms)")
+    begin = "its first kernel" if traces.on_accelerator else "the step"
+    axes.set_xlabel(f"time since {begin} began (ms)")
     axes.tick_params(axis="y", length=0)
     axes.set_yticks(range(len(order)), [names[a] for a in order])
     axes.legend(
@@ -168,7 +184,6 @@ def step_memory(traces: Traces, caption: str = "") -> Figure:
     memory = traces.of(traces.memory)
     if memory.empty:
         return _nothing(caption)
-    timeline = traces.of(traces.timeline)
     peaks = memory.groupby("activation")["allocated_bytes"].max().sort_values(kind="stable")
     order = list(map(str, peaks.index))
     names = _names(order)
@@ -179,8 +194,8 @@ def step_memory(traces: Traces, caption: str = "") -> Figure:
         f"Memory over one training step ({traces.setting})",
         [
             "How to read: bytes allocated above what was there before the step, on one scale; each "
-            "panel has its own time axis, under the profiler. Dashed: what is held when the "
-            "forward pass is over, the output and what is kept for backward.",
+            "panel has its own time axis, the host's, under the profiler. Dashed: what is held "
+            "when the forward pass is over, the output and what is kept for backward.",
             caption,
         ],
         width=0.8 + columns * (width + 0.3),
@@ -191,8 +206,7 @@ def step_memory(traces: Traces, caption: str = "") -> Figure:
         left = 0.65 + i % columns * (width + 0.3)
         axes = page.axes(left, _PANEL_TITLE + i // columns * (height + gap), width, height)
         step = memory[memory["activation"] == activation].sort_values("at_ns", kind="stable")
-        held = _held_after_forward(step, timeline[timeline["activation"] == activation])
-        _draw_memory(axes, step, held)
+        _draw_memory(axes, step, _held_after_forward(step))
         axes.set_title(names[activation], size=9.5, weight="bold", pad=4)
         axes.set(ylim=(0, reach))
         if i % columns:
@@ -216,11 +230,11 @@ def _own_operators(kernels: pd.DataFrame) -> set[str]:
 
     A colour for each would leave none for what the longer bars are made of.
     """
-    of_bars = kernels.groupby(["activation", "part", "kernel"])["time_ns"].sum()
+    of_bars = kernels.groupby(["activation", "part", "operator"])["time_ns"].sum()
     shares = of_bars / of_bars.groupby(["activation", "part"]).transform("sum")
-    users = kernels.groupby("kernel")["activation"].nunique()
-    nearly_all = shares[shares > 0.9].index.get_level_values("kernel")
-    return {kernel for kernel in nearly_all if users[kernel] == 1}
+    users = kernels.groupby("operator")["activation"].nunique()
+    nearly_all = shares[shares > 0.9].index.get_level_values("operator")
+    return {operator for operator in nearly_all if users[operator] == 1}
 
 
 def _nothing(caption: str) -> Figure:
@@ -235,13 +249,18 @@ def _names(activations: list[str]) -> dict[str, str]:
     return {a: shortened(n, _LONGEST_NAME) for a, n in display_names(activations).items()}
 
 
-def _short(kernel: str) -> str:
-    return shortened(kernel.removeprefix("aten::"), 24)
+def _labels(operators: Iterable[str]) -> list[str]:
+    """Return short names of operators, numbered where two would read the same."""
+    short = [shortened(o.removeprefix("aten::"), _LONGEST_OPERATOR) for o in operators]
+    return [
+        f"{name} ({short[: i + 1].count(name)})" if uses > 1 else name
+        for i, (name, uses) in enumerate((name, Counter(short)[name]) for name in short)
+    ]
 
 
-def _held_after_forward(step: pd.DataFrame, timeline: pd.DataFrame) -> float:
-    backward = timeline.loc[timeline["part"] == "backward", "start_ns"]
-    before = step[step["at_ns"] <= backward.min()]
+def _held_after_forward(step: pd.DataFrame) -> float:
+    """Return the bytes allocated when backward allocates or frees for the first time."""
+    before = step[~(step["part"] == "backward").cummax()]
     return float(before["allocated_bytes"].iloc[-1]) if len(before) else 0.0
 
 

@@ -7,14 +7,21 @@ from typing import Any
 import pandas as pd
 
 from dynact.report.names import NO_FIGURE, cell_ratio, with_prefix
-from dynact.report.traces import Traces
+from dynact.report.traces import Traces, is_compiled, on_accelerator, setting_of
 from dynact.timing import format_ns
 
 SHARES_ONLY_BEYOND = 0.15
 """How far a step's time under the profiler may be from that without it, as a share."""
 SHORTEST_COMPARED_NS = 1e6
-"""In shorter steps the profiler's few µs an operator always weigh: not worth a warning each."""
-_ON_SOME_DEVICES = ("occupancy", "registers")
+"""In shorter steps on a CPU the profiler's few µs an operator always weigh: not worth a warning
+each."""
+_ON_SOME_DEVICES = ("operator", "occupancy", "registers")
+_NOTHING = "nothing ran"
+_COMPILED = (
+    "Compiled: a compiled region does the work of several operators and on a CPU is shown as one, "
+    "so there are not as many here as the row’s kernels, which are counted on the eager "
+    "formulation."
+)
 
 
 @dataclass(frozen=True)
@@ -24,8 +31,11 @@ class TracedStep:
     case_id: str
     activation: str
     phase: str
+    on_accelerator: bool
     time: str
-    """How long it took under the profiler, and how many times longer than without it."""
+    """How long it took, against the same step without the profiler."""
+    note: str
+    """How its kernels differ from those that the rows count, empty where they do not."""
     doubt: str
     """Why its times are not to be taken as such, empty where they are."""
     headings: list[str]
@@ -58,33 +68,59 @@ def _traced_step(step: dict[Any, Any], kernels: pd.DataFrame) -> TracedStep:
         "memory page": step["memory_page"],
         "memory snapshot": step["memory_snapshot"],
     }
+    setting = setting_of(step["case_id"], step["activation"], step["phase"])
+    accelerated = on_accelerator(setting)
+    time, doubt = (_device_time, _device_doubt) if accelerated else (_host_time, _host_doubt)
     return TracedStep(
         case_id=step["case_id"],
         activation=step["activation"],
         phase=step["phase"],
-        time=_time(step["step_ns"], step["untraced_ns"]),
-        doubt=_doubt(step["step_ns"], step["untraced_ns"]),
+        on_accelerator=accelerated,
+        time=time(step["step_ns"], step["untraced_ns"]) if step["step_ns"] else _NOTHING,
+        note=_COMPILED * is_compiled(setting),
+        doubt=doubt(step["step_ns"], step["untraced_ns"]) if step["step_ns"] else "",
         headings=headings,
         kernels=[[line[heading] for heading in headings] for line in lines],
         files={what: path for what, path in files.items() if path},
     )
 
 
-def _time(step_ns: float, untraced_ns: float) -> str:
-    if not step_ns:
-        return "no operator ran"
+def _host_time(step_ns: float, untraced_ns: float) -> str:
     under = f"{format_ns(step_ns)} under the profiler"
     if pd.isna(untraced_ns):
         return f"{under}, not timed without it"
     return f"{under}, {cell_ratio(step_ns / untraced_ns)} the {format_ns(untraced_ns)} without it"
 
 
-def _doubt(step_ns: float, untraced_ns: float) -> str:
-    change = step_ns / untraced_ns - 1 if step_ns else 0.0
+def _host_doubt(step_ns: float, untraced_ns: float) -> str:
+    change = step_ns / untraced_ns - 1
     # Neither holds of a step that was not timed without the profiler.
     if not (untraced_ns >= SHORTEST_COMPARED_NS and abs(change) > SHARES_ONLY_BEYOND):
         return ""
     took = f"{100 * abs(change):.0f} % {'more' if change > 0 else 'less'}"
+    return _taken_as_shares(took)
+
+
+def _device_time(step_ns: float, untraced_ns: float) -> str:
+    kernels = f"kernels take {format_ns(step_ns)}"
+    if pd.isna(untraced_ns):
+        return f"{kernels}, the step not timed without the profiler"
+    share = step_ns / untraced_ns
+    if share >= 1:
+        return f"{kernels}, all of the {format_ns(untraced_ns)} of the step without the profiler"
+    return (
+        f"{kernels}, they run in {100 * share:.0f} % of the step ({format_ns(untraced_ns)} without "
+        "the profiler), the rest is waiting for the host"
+    )
+
+
+def _device_doubt(step_ns: float, untraced_ns: float) -> str:
+    # Less is as it should be: between kernels the device waits for the host.
+    change = step_ns / untraced_ns - 1
+    return _taken_as_shares(f"{100 * change:.0f} % more") if change > SHARES_ONLY_BEYOND else ""
+
+
+def _taken_as_shares(took: str) -> str:
     return (
         f"All kernels together took {took} time under the profiler than the step without it: "
         "their order and shares still hold, their times and bandwidths do not."
@@ -98,6 +134,8 @@ def _cells(kernel: dict[Any, Any]) -> dict[str, str]:
         "part": kernel["part"],
         "time": format_ns(kernel["time_ns"]),
         "share": f"{100 * kernel['share']:.1f} %",
+        # What launched it: on a CPU that is itself.
+        "operator": NO_FIGURE if kernel["operator"] == kernel["kernel"] else kernel["operator"],
         "calls": f"{kernel['calls']:,.0f}",
         "bytes": _known(kernel["bytes"], lambda size: with_prefix(size, "B")),
         "bandwidth": _known(kernel["bandwidth_bytes_per_s"], lambda rate: with_prefix(rate, "B/s"))

@@ -186,7 +186,7 @@ def test_a_quick_sweep_is_one_small_file(tab, tmp_path):
         for phase, parts in (("inference", ["forward"]), ("training", ["forward", "backward"]))
         for i, (part, kind) in enumerate(product(parts, 60 * ["pointwise", "reduction"]))
     ]  # fmt: skip
-    memory = [(case_id, i * 10**5, 10**6 * (i % 9)) for case_id in {c[0] for c in calls}
+    memory = [(case_id, i * 10**5, 10**6 * (i % 9), "forward") for case_id in {c[0] for c in calls}
               for i in range(200)]  # fmt: skip
     write_tables(run, build_traces(calls, memory))
     render(run)

@@ -11,11 +11,15 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from dynact.device import Cpu
+from dynact.report.figures import FIGURES
+from dynact.report.network_figures import NETWORK_FIGURES
 from dynact.report.render import render
-from dynact.report.tensorboard import METRICS, write_dashboards
+from dynact.report.tensorboard import METRICS, NETWORK_METRICS, write_dashboards
+from dynact.report.traced import TRACED
 from dynact.results import folder_name
 from dynact.trace import store, trace_case
 from tests.report.conftest import build_rows
+from tests.report.networks_sample import build_networks
 from tests.report.test_render import write_run
 from tests.sweeping import case_of
 
@@ -25,18 +29,21 @@ ENVIRONMENT = {
     "threads": 1,
     "versions": {"torch": "2.14.1"},
 }
-TRACED = case_of("dyrelu_b", phase="training")
+CASE = case_of("dyrelu_b", phase="training")
 EVIL = "pkg.mod:<img src=x onerror=alert(1)>$λ"
 ROWS = build_rows(("prelu", "frelu", EVIL), (32, 128), (7, 28))
+NETWORKS, SITES = build_networks(("resnet18",), ("prelu", EVIL))
 SOON = 20_000  # ms, for a busy machine
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A traced run, 29 runs to TensorBoard; of more than 40 it selects none by itself."""
+    """A traced run, 33 runs to TensorBoard; of more than 40 it selects none by itself."""
     folder = write_run(tmp_path_factory.mktemp("tensorboard") / "run", ROWS, ENVIRONMENT)
-    store(folder, TRACED, trace_case(TRACED, Cpu(), steps=2))
-    render(folder, ["overhead_ranking"], ("png",))
+    for name, rows in (("network", NETWORKS), ("site", SITES)):
+        rows.to_json(folder / f"{name}_rows.jsonl", orient="records", lines=True)
+    store(folder, CASE, trace_case(CASE, Cpu(), steps=2))
+    render(folder, formats=("png",))
     write_dashboards(folder)
     return folder
 
@@ -113,9 +120,9 @@ def tab(chromium, address):
 
 def test_hparams_shows_every_trial(tab, address):
     tab.goto(f"{address}/#hparams")
-    for name in ROWS["case_id"]:
+    for name in (*ROWS["case_id"], *NETWORKS["case_id"]):
         expect(tab.get_by_text(name, exact=True)).to_be_visible(timeout=SOON)
-    for name in (*METRICS, "channels", "height"):
+    for name in (*METRICS, *NETWORK_METRICS, "channels", "height", "network"):
         expect(tab.get_by_text(name, exact=True).first).to_be_visible()
 
 
@@ -125,6 +132,9 @@ def test_scalars_draws_the_curves(tab, address):
         for channels in (32, 128):
             tag = f"tag: overhead/{phase}/c{channels}"
             expect(tab.get_by_text(tag, exact=True)).to_be_visible(timeout=SOON)
+    for phase in ("inference", "training"):
+        tag = f"tag: slowdown/{phase}/resnet18"
+        expect(tab.get_by_text(tag, exact=True)).to_be_visible(timeout=SOON)
 
 
 def test_the_curves_points_are_the_rows_values(address):
@@ -142,18 +152,34 @@ def test_the_curves_points_are_the_rows_values(address):
         curve, pixels = f"{row['phase']}/c{row['channels']}", row["height"] * row["width"]
         expected[row["activation"], f"overhead/{curve}", pixels] = row["overhead"]
         expected[row["activation"], f"time_us/{curve}", pixels] = row["time_ns"] / 1e3
+    for row in NETWORKS.to_dict("records"):
+        curve = f"slowdown/{row['phase']}/{row['network']}"
+        expected[row["activation"], curve, row["batch"]] = row["overhead"]
     assert found == pytest.approx(expected, rel=1e-6)
 
 
 def test_images_shows_the_figures(tab, address, run):
+    figures = {path.stem: path for path in (run / "figures").glob("*.png")}
+    assert set(figures) == {
+        *(n for n, kind in FIGURES.items() if not kind.per_phase),
+        *(f"{n}_{p}" for n, k in FIGURES.items() if k.per_phase for p in ROWS["phase"].unique()),
+        *NETWORK_FIGURES,
+        *TRACED,
+    }
+    assert set(wait_for(lambda: ask(address, "images/tags"))["report"]) == set(figures)
+
     tab.goto(f"{address}/#images")
-    image = tab.locator("tf-image-loader img")
+    # It opens the first groups by itself.
+    first = sorted(figures)[0]
+    image = tab.locator("tf-image-loader img").first
     expect(image).to_be_visible(timeout=SOON)
     size = image.evaluate(
         "async (i) => { await i.decode(); return [i.naturalWidth, i.naturalHeight] }"
     )
-    with Image.open(run / "figures/overhead_ranking.png") as figure:
+    with Image.open(figures[first]) as figure:
         assert size == list(figure.size)
+    for name in figures:
+        expect(tab.get_by_role("button", name=name).first).to_be_visible()
 
 
 def test_text_shows_the_summary_and_the_environment(tab, address):
@@ -175,7 +201,7 @@ def test_the_profiler_plugin_serves_the_trace(address):
     def profiler(what, **which):
         return ask(address, f"pytorch_profiler/{what}", **which)
 
-    run = folder_name(TRACED.id)
+    run = folder_name(CASE.id)
     assert wait_for(lambda: profiler("runs")["runs"]) == [run]
     views = profiler("views", run=run)
     assert set(views) >= {"Overview", "Operator", "Trace"}

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 
@@ -12,11 +13,13 @@ import pytest
 from PIL import Image
 
 from dynact.report.figures import FIGURES
+from dynact.report.network_figures import NETWORK_FIGURES
 from dynact.report.page import write_page
 from dynact.report.page_figures import EXPLANATIONS
 from dynact.report.render import render
 from dynact.report.traced import TRACED
 from dynact.report.traces import Traces, load_traces
+from tests.report.networks_sample import build_networks
 from tests.report.test_render import write_run
 from tests.report.trace_tables import build_traces, write_tables
 
@@ -207,7 +210,45 @@ def test_figures_are_embedded_each_with_its_words(make_rows, environment, tmp_pa
 
 
 def test_every_figure_has_an_explanation():
-    assert set(EXPLANATIONS) == {*FIGURES, *TRACED}
+    assert set(EXPLANATIONS) == {*FIGURES, *NETWORK_FIGURES, *TRACED}
+
+
+def write_networks(run, *which, **others):
+    """Store network rows and those of their sites beside a run's rows."""
+    for name, rows in zip(("network", "site"), build_networks(*which, **others), strict=True):
+        rows.to_json(run / f"{name}_rows.jsonl", orient="records", lines=True)
+
+
+def test_networks_have_a_section_and_their_figures(make_rows, environment, tmp_path):
+    run = write_run(tmp_path / "run", make_rows(), environment)
+    write_networks(run, ("resnet18", "lenet"), ("silu", "frelu", EVIL))
+    render(run, list(NETWORK_FIGURES), ("png",))
+    page = Page((run / "index.html").read_text("utf-8"))
+    assert "#networks" in page.links
+    for words in ("In whole networks", "ResNet-18", "LeNet", "extra time of a training step"):
+        assert words in page.words
+    speeds = [t for t in page.tables if t[0][1:2] == [" inference: slow-down"]]
+    assert [[line[0].strip() for line in table[1:]] for table in speeds] == 2 * [
+        ["SiLU", "FReLU", EVIL.removeprefix("evil:")]
+    ]
+    networks, _ = build_networks(("resnet18", "lenet"), ("silu", "frelu", EVIL))
+    here = networks.query("network == 'resnet18' and phase == 'training'").iloc[0]
+    assert speeds[0][1][3].strip().startswith(f"{here['overhead']:.2f}×")
+    # Names are text.
+    assert "<img src=x" not in page.html
+
+    assert embedded(run) == set(NETWORK_FIGURES)
+    for image, name in zip(page.images, ("network_heatmap", "network_sites", "tradeoff"),
+                           strict=True):  # fmt: skip
+        assert image["alt"].startswith(EXPLANATIONS[name].shows)
+        assert image["alt"].endswith(f"Activations: SiLU, FReLU, {EVIL.removeprefix('evil:')}.")
+        assert "batch 8, float32, images of 32² and 224²" in image["alt"]
+
+
+def test_without_networks_there_is_no_section_of_them(make_rows, page_of):
+    page = page_of(make_rows())
+    assert "#networks" not in page.links
+    assert "whole networks" not in page.words
 
 
 def embedded(run):
@@ -326,7 +367,7 @@ def one_trace(case_id, activation="frelu", kernel="aten::mul"):
         (case_id, activation, "training", f"{kernel}{i}", "pointwise", "forward", 0, 10**5 * i)
         for i in range(1, 16)
     ]
-    return build_traces(calls, [(case_id, 1, 4096)])
+    return build_traces(calls, [(case_id, 1, 4096, "forward")])
 
 
 def write_traces(run, *which, **others):
@@ -414,9 +455,82 @@ def test_times_that_the_profiler_changed_are_not_to_be_taken_as_such(
 def test_a_step_that_runs_nothing_is_there(page_with):
     one = one_trace("frelu-training-x")
     still = one.steps.assign(step_ns=0, operators=0, untraced_ns=1e6)
+    still["memory_lines"] = 1
     page = page_with(Traces(still, one.kernels.head(0), one.timeline.head(0), one.memory.head(1)))
-    assert "FReLU , training: no operator ran" in page.words
+    assert "FReLU , training: nothing ran" in page.words
     assert kernel_tables(page) == []
+
+
+CUDA = "frelu-training-8x64x56x56-float32-cuda:0"
+
+
+def test_kernels_and_the_operators_that_launched_them_are_both_shown(page_with):
+    traces = one_trace(CUDA, kernel="<b>k")
+    traces.kernels["operator"] = ["aten::<i>mul", *14 * ["aten::add"]]
+    ((header, *lines),) = kernel_tables(page_with(traces))
+    at = header.index(" operator")
+    assert [line[at].strip() for line in lines] == 12 * ["aten::add"]
+    assert lines[0][0].strip() == "<b>k15"
+
+
+@pytest.mark.parametrize(
+    ("untraced_ns", "time", "doubt"),
+    [
+        (
+            16.9e6,
+            "kernels take 12 ms, they run in 71 % of the step (16.9 ms without the profiler), the "
+            "rest is waiting for the host",
+            "",
+        ),
+        (12e6 / 1.14, "kernels take 12 ms, all of the 10.5 ms of the step without", ""),
+        (12e6 / 1.16, "kernels take 12 ms, all of the 10.3 ms of the step without", "16 % more"),
+        # However short: what the profiler costs the host is not in its kernels.
+        (0.5e6, "kernels take 12 ms, all of the 500 µs of the step without", "2300 % more"),
+        (None, "kernels take 12 ms, the step not timed without the profiler", ""),
+    ],
+)
+def test_an_accelerators_gaps_between_kernels_are_no_doubt(page_with, untraced_ns, time, doubt):
+    traces = one_trace(CUDA)
+    traces.steps["untraced_ns"] = untraced_ns
+    page = page_with(traces)
+    assert f"FReLU , training: {time}" in page.words
+    assert "profiler’s own cost" not in page.words
+    assert ("read shares, not times" in page.words) == bool(doubt)
+    assert (f"took {doubt} time under the profiler" in page.words) == bool(doubt)
+
+
+@pytest.mark.parametrize(
+    ("case_id", "said"),
+    [
+        ("frelu-training-8x64x56x56-float32-cpu-compile", True),
+        ("frelu-training-8x64x56x56-float32-cpu-compile-channels_last", True),
+        ("frelu-training-8x64x56x56-float32-cpu-channels_last", False),
+        ("frelu-training-8x64x56x56-float32-cpu-vs_my-compile", False),
+    ],
+)
+def test_beside_a_compiled_trace_it_says_what_a_region_hides(page_with, case_id, said):
+    assert ("a compiled region does the work" in page_with(one_trace(case_id)).words) == said
+
+
+def test_cases_that_could_not_be_traced_are_among_what_failed(page_with):
+    failures = [("<b>se-training", "no memory </script><u>"), ("mish-training", "")]
+    traces = replace(
+        one_trace("frelu-training-x"), failed=pd.DataFrame(failures, columns=["case_id", "message"])
+    )
+    page = page_with(traces)
+    (table,) = (table for table in page.tables if table[0] == [" case", " message"])
+    assert [tuple(cell.strip() for cell in line) for line in table[1:]] == failures
+    assert "<u>" not in page.html
+
+
+def test_where_nothing_could_be_traced_it_says_so(make_rows, environment, tmp_path):
+    run = write_run(tmp_path / "run", make_rows(), environment)
+    (run / "traces").mkdir()
+    (run / "traces/failed.csv").write_text("case_id,message\nse-training-x,no memory\n")
+    render(run, ["promise"], ("png",))
+    page = Page((run / "index.html").read_text("utf-8"))
+    assert "None in this run." in page.words
+    assert "Could not be traced: case message se-training-x no memory" in page.words
 
 
 def test_without_traces_it_says_how_to_make_them(make_rows, page_of):

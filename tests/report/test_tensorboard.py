@@ -22,9 +22,13 @@ from tensorboard.util import tensor_util
 
 from dynact import results
 from dynact.cases import CASE_FIELDS
+from dynact.network_cases import NETWORK_FIELDS
 from dynact.report.drawn import PNG_KEY, origins
-from dynact.report.tensorboard import FOLDERS, METRICS, write_dashboards
+from dynact.report.tensorboard import FOLDERS, METRICS, NETWORK_METRICS, write_dashboards
+from tests.report.networks_sample import build_networks, fail_networks
 from tests.report.trace_tables import build_traces, write_tables
+
+PLACED = ("all", "paper")
 
 
 @pytest.fixture
@@ -139,6 +143,94 @@ def test_what_was_not_counted_is_left_out_of_a_trial(make_rows, write_run, uncou
         assert {v.name.tag for v in trial.metric_values} == {"trial/overhead", "trial/time_us"}
 
 
+def write_networks(run, networks):
+    networks.to_json(run / "network_rows.jsonl", orient="records", lines=True)
+    return run
+
+
+def test_networks_are_trials_of_their_own_axes(make_rows, write_run):
+    networks, _ = build_networks(("lenet", "resnet18"), ("silu", "frelu"), placements=PLACED)
+    networks = fail_networks(networks, [0])
+    networks.loc[1, ["memory_per_image_bytes", "macs"]] = None
+    rows = make_rows()
+    logdir = write_dashboards(write_networks(write_run(rows), networks))
+    experiment, trials = read_hparams(logdir)
+
+    ok = networks[networks["status"] == "ok"].set_index("case_id")
+    by_name = {trial.name: trial for trial in trials}
+    assert set(by_name) == {*rows["case_id"], *ok.index}
+    assert {folder.name for folder in (logdir / "networks").iterdir()} == set(ok.index)
+    for case_id, row in ok.iterrows():
+        axes = {
+            axis: value.string_value or value.number_value
+            for axis, value in by_name[case_id].hparams.items()
+        }
+        assert axes == {axis: row[axis] for axis in NETWORK_FIELDS}
+        found = {v.name.tag.rpartition("/")[2]: v.value for v in by_name[case_id].metric_values}
+        memory = float(row["memory_per_image_bytes"] or "nan")
+        figures = {
+            "network_slowdown": row["overhead"],
+            "network_time_us": row["time_ns"] / 1e3,
+            "network_images_per_s": row["batch"] / (row["time_ns"] / 1e9),
+            "network_memory_ratio": memory / row["baseline_memory_per_image_bytes"],
+            "network_parameters": row["parameters"],
+            "network_macs": row["macs"],
+        }
+        known = {name: value for name, value in figures.items() if not pd.isna(value)}
+        assert found == pytest.approx(known, rel=1e-6)
+    layer = by_name[rows["case_id"].iloc[0]]
+    assert set(layer.hparams) == set(CASE_FIELDS)
+
+    declared = {
+        axis.name: {v.string_value or v.number_value for v in axis.domain_discrete.values}
+        for axis in experiment.hparam_infos
+    }
+    assert set(declared) == {*CASE_FIELDS, *NETWORK_FIELDS}
+    assert declared["network"] == {"lenet", "resnet18"}
+    assert declared["activation"] == {"prelu", "frelu", "dyrelu_b", "silu"}
+    shown = {metric.display_name for metric in experiment.metric_infos}
+    assert shown == {*METRICS, *NETWORK_METRICS}
+
+
+def test_an_activations_slow_down_of_each_network_is_a_curve(make_rows, write_run):
+    networks, _ = build_networks(("lenet", "resnet18"), ("silu", "frelu"))
+    here = (networks["network"] == "resnet18") & (networks["activation"] == "silu")
+    larger = networks[here].assign(batch=32, overhead=7.0, case_id=networks["case_id"] + "-32")
+    run = write_networks(write_run(make_rows()), pd.concat([larger, networks]))
+    logdir = write_dashboards(run)
+    points = read_scalars(read(logdir / "activations/silu"))
+    first = {
+        (r["network"], r["phase"]): r["overhead"]
+        for r in networks[networks["activation"] == "silu"].to_dict("records")
+    }
+    expected = {
+        f"slowdown/{phase}/{network}": [(8, value), *[(32, 7.0)] * (network == "resnet18")]
+        for (network, phase), value in first.items()
+    }
+    assert set(points) == set(expected)
+    for tag, curve in expected.items():
+        assert [step for step, _ in points[tag]] == [step for step, _ in curve]
+        assert [v for _, v in points[tag]] == pytest.approx([v for _, v in curve], rel=1e-6)
+
+    placed, _ = build_networks(("resnet18",), ("silu",), placements=PLACED)
+    write_dashboards(write_networks(run, placed))
+    points = read_scalars(read(logdir / "activations/silu"))
+    assert set(points) == {
+        f"slowdown/{phase}/resnet18/{placement}"
+        for phase in ("inference", "training")
+        for placement in PLACED
+    }
+
+
+def test_a_run_of_networks_alone_has_their_axes_alone(make_rows, write_run, fail):
+    networks, _ = build_networks(("lenet",), ("silu",))
+    run = write_networks(write_run(fail(make_rows(), range(24), "oom", "x")), networks)
+    experiment, trials = read_hparams(write_dashboards(run))
+    assert {axis.name for axis in experiment.hparam_infos} == set(NETWORK_FIELDS)
+    assert {metric.display_name for metric in experiment.metric_infos} == set(NETWORK_METRICS)
+    assert len(trials) == 2
+
+
 def draw(path, origin):
     """Write pixels as a figure that says what it was drawn from."""
     path.parent.mkdir(exist_ok=True)
@@ -177,18 +269,21 @@ def test_figures_and_texts_are_those_of_the_run(make_rows, write_run):
 def test_kernels_of_each_traced_case_are_a_table(make_rows, write_run):
     run = write_run(make_rows())
     kernel = "void f<int, $1>(a|b) ~c~ <script>"
+    compiled = "relu-training-8x64x56x56-float32-cuda:0-compile"
     traces = build_traces(
         [
             *1200 * [("one", "frelu", "training", kernel, "other", "forward", 0, 1_000)],
             ("one", "frelu", "training", "aten::conv2d", "conv", "backward", 0, 2_800_000),
             ("two", "relu", "inference", "aten::relu", "pointwise", "forward", 0, 1_000),
+            (compiled, "relu", "training", kernel, "other", "forward", 0, 3_000),
         ]
     )
     traces.kernels.loc[1, ["input_shapes", "bytes", "bandwidth_bytes_per_s"]] = None
-    traces.steps["untraced_ns"] = [2e6, None]
+    traces.kernels.loc[3, "operator"] = "CompiledFunction|"
+    traces.steps["untraced_ns"] = [2e6, None, 4_000]
     write_tables(run, traces)
     texts = read_texts(read(write_dashboards(run) / "report"))
-    assert set(texts) == {"environment", "traces/one", "traces/two"}
+    assert set(texts) == {"environment", "traces/one", "traces/two", f"traces/{compiled}"}
     shown = markdown_to_safe_html(texts["traces/one"])
     assert "<p>4 ms under the profiler, 2.0× the 2 ms without it</p>" in shown
     assert "<strong>All kernels together took 100 % more time under the profiler" in shown
@@ -208,6 +303,10 @@ def test_kernels_of_each_traced_case_are_a_table(make_rows, write_run):
     shown = markdown_to_safe_html(texts["traces/two"])
     assert "1 µs under the profiler, not timed without it" in shown
     assert "<strong>" not in shown
+    shown = markdown_to_safe_html(texts[f"traces/{compiled}"])
+    assert "they run in 75 % of the step" in shown
+    assert "<p>Compiled: a compiled region does the work" in shown
+    assert "<td>CompiledFunction|</td>" in shown
 
 
 def test_traces_that_were_cut_short_are_refused_before_anything_is_written(make_rows, write_run):
@@ -270,7 +369,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 )
 def test_any_name_is_one_run(name, make_rows, write_run):
     logdir = write_dashboards(write_run(make_rows((name, "prelu"), (32,), (7,))))
-    assert {folder.name for folder in logdir.iterdir()} == set(FOLDERS)
+    assert {folder.name for folder in logdir.iterdir()} == set(FOLDERS) - {"networks"}
     assert len(list((logdir / "activations").iterdir())) == 2
     experiment, trials = read_hparams(logdir)
     assert sorted(t.hparams["activation"].string_value for t in trials) == sorted(

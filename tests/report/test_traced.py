@@ -26,9 +26,14 @@ OPERATORS = [
     ("dyrelu_b", "aten::mul", "pointwise", "backward", 15_000_000, 20_000_000),
 ]
 MEMORY = [
-    ("relu", 10, 1_000_000), ("relu", 500_001, 2_000_000), ("relu", 1_200_000, 0),
-    ("dyrelu_b", 10, 4_000_000), ("dyrelu_b", 14_000_000, 3_000_000),
-    ("dyrelu_b", 16_000_000, 8_000_000), ("dyrelu_b", 35_000_000, 0),
+    # activation, at, allocated, part
+    ("relu", 10, 1_000_000, "forward"), ("relu", 500_001, 2_000_000, "backward"),
+    ("relu", 1_200_000, 0, "backward"),
+    # On an accelerator the host is ahead: backward allocates long before its first kernel runs,
+    # and what forward leaves is freed when Python is done with it.
+    ("dyrelu_b", 10, 4_000_000, "forward"), ("dyrelu_b", 4_000_000, 5_000_000, "forward"),
+    ("dyrelu_b", 5_000_000, 3_000_000, "other"), ("dyrelu_b", 6_000_000, 8_000_000, "backward"),
+    ("dyrelu_b", 35_000_000, 0, "other"),
 ]  # fmt: skip
 
 
@@ -37,7 +42,7 @@ def traces() -> Traces:
     calls = [(case(a), a, "training", *rest) for a, *rest in OPERATORS]
     # An inference case beside them, which none of the figures shows.
     other = (case("relu", "inference"), "relu", "inference", *OPERATORS[0][1:5], 10**12)
-    return build_traces([*calls, other], [(case(a), at, size) for a, at, size in MEMORY])
+    return build_traces([*calls, other], [(case(a), *rest) for a, *rest in MEMORY])
 
 
 def texts(figure: Figure) -> str:
@@ -70,7 +75,7 @@ def test_bars_are_the_operators_times(traces: Traces) -> None:
 def test_what_is_small_goes_together(traces: Traces) -> None:
     more = pd.DataFrame(
         [(case("relu"), f"aten::op{i}", "other", "forward", 1_000 + i) for i in range(12)],
-        columns=["case_id", "kernel", "kind", "part", "time_ns"],
+        columns=["case_id", "operator", "kind", "part", "time_ns"],
     )
     many = Traces(traces.steps, pd.concat([traces.kernels, more]), traces.timeline, traces.memory)
     figure = TRACED["time_by_operator"](many, "")
@@ -81,6 +86,89 @@ def test_what_is_small_goes_together(traces: Traces) -> None:
     width = sum(bar.get_width() for bar in figure.axes[0].patches)  # type: ignore[attr-defined]
     expected = many.of(many.kernels).query("part == 'forward'")["time_ns"].sum() / 1e6
     assert width == pytest.approx(expected)
+
+
+BINARY = (
+    "void at::native::vectorized_elementwise_kernel<4, at::native::BinaryFunctor<float, float, "
+    "float, at::native::binary_internal::{}Functor<float> >, std::array<char*, 3ul> >(int, "
+    "at::native::BinaryFunctor<float, float, float, at::native::binary_internal::{}Functor<float> "
+    ">, std::array<char*, 3ul>)"
+)
+"""The name of one of PyTorch's CUDA kernels, as a profiler gives it."""
+
+
+@pytest.fixture
+def on_cuda() -> Traces:
+    """Steps of two layers, whose kernels' names differ somewhere in their middle."""
+    a, b = (f"{name}-training-8x64x56x56-float32-cuda:0" for name in ("frelu", "dyrelu_b"))
+    mul, add = (BINARY.format(name, name) for name in ("Mul", "Add"))
+    traces = build_traces(
+        [
+            (a, "frelu", "training", mul, "pointwise", "forward", 0, 1_000_000),
+            (a, "frelu", "training", add, "pointwise", "forward", 2_000_000, 3_000_000),
+            (a, "frelu", "training", mul, "pointwise", "backward", 6_000_000, 500_000),
+            (b, "dyrelu_b", "training", mul, "pointwise", "forward", 0, 10_000_000),
+            (b, "dyrelu_b", "training", add, "pointwise", "backward", 11_000_000, 7_000_000),
+        ]
+    )
+    traces.kernels["operator"] = traces.kernels["kernel"].map({mul: "aten::mul", add: "aten::add"})
+    return traces
+
+
+def drawn_ms(figure: Figure) -> list[float]:
+    return sorted(
+        bar.get_width()  # type: ignore[attr-defined]
+        for axes in figure.axes
+        for bar in axes.patches
+        if bar.get_width() > 0  # type: ignore[attr-defined]
+    )
+
+
+def test_kernels_of_an_accelerator_are_told_apart_by_their_operators(on_cuda: Traces) -> None:
+    figure = TRACED["time_by_operator"](on_cuda, "")
+
+    assert drawn_ms(figure) == pytest.approx([0.5, 1, 3, 7, 10])
+    entries = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
+    assert sorted(entries) == ["add", "mul"]
+    words = texts(figure).replace("\n", " ")
+    assert "kernels, by the operator that launched them" in words
+    assert "profiler's own cost" not in words
+
+
+def test_operators_that_read_the_same_when_shortened_are_numbered(on_cuda: Traces) -> None:
+    # As of a library whose operators were not told apart from their kernels.
+    on_cuda.kernels["operator"] = on_cuda.kernels["kernel"]
+
+    figure = TRACED["time_by_operator"](on_cuda, "")
+
+    assert drawn_ms(figure) == pytest.approx([0.5, 1, 3, 7, 10])
+    first, second = (text.get_text() for text in figure.axes[-1].get_legend().get_texts())
+    assert (first[-4:], second[-4:]) == (" (1)", " (2)")
+    assert first[:-4] == second[:-4]
+
+
+def test_an_operator_may_be_called_as_all_others_together(on_cuda: Traces) -> None:
+    more = on_cuda.kernels.head(1)
+    many = [more.assign(operator=f"op{i}") for i in range(9)]
+    kernels = pd.concat([on_cuda.kernels, more.assign(operator="other", time_ns=10**9), *many])
+
+    figure = TRACED["time_by_operator"](
+        Traces(on_cuda.steps, kernels, on_cuda.timeline, on_cuda.memory), ""
+    )
+
+    entries = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
+    assert len(entries) == 9
+    assert sum(drawn_ms(figure)) == pytest.approx(kernels["time_ns"].sum() / 1e6)
+
+
+def test_on_an_accelerator_a_block_is_a_kernel(on_cuda: Traces) -> None:
+    words = texts(TRACED["step_timeline"](on_cuda, "")).replace("\n", " ")
+
+    assert "kernel by kernel (8x64x56x56-float32-cuda:0)" in words
+    assert "6.5 ms, 3 kernels" in words
+    assert "the device waits for the host" in words
+    assert "time since its first kernel began (ms)" in words
+    assert "operator" not in words
 
 
 def test_a_strip_shows_each_operator_where_it_ran(traces: Traces) -> None:

@@ -8,12 +8,16 @@ import pandas as pd
 from dynact.report.traces import Traces
 
 CALL = ["case_id", "activation", "phase", "kernel", "kind", "part", "start_ns", "duration_ns"]
+ALLOCATION = ["case_id", "at_ns", "allocated_bytes", "part"]
 
 
 def build_traces(
     calls: Sequence[tuple[object, ...]], memory: Sequence[tuple[object, ...]] = ()
 ) -> Traces:
-    """Return the traces of calls (``CALL``) and of further lines of memory.csv."""
+    """Return the traces of calls (``CALL``) and of further lines of memory.csv (``ALLOCATION``).
+
+    As on a CPU: a kernel is its own operator.
+    """
     table = pd.DataFrame(calls, columns=CALL)
     cases = table.groupby(["case_id", "activation", "phase"], sort=False)["duration_ns"]
     steps = cases.agg(step_ns="sum", operators="size").reset_index()
@@ -29,7 +33,8 @@ def build_traces(
     moved = 1000 * kernels["calls"]
     rate = moved / kernels["time_ns"] * 1e9
     kernels = kernels.assign(
-        share=kernels["time_ns"] / total_ns, input_shapes="8x64x56x56 64, 3", bytes=moved,
+        operator=kernels["kernel"], share=kernels["time_ns"] / total_ns,
+        input_shapes="8x64x56x56 64, 3", bytes=moved,
         bandwidth_bytes_per_s=rate, ceiling_bytes_per_s=4 * rate, occupancy_percent=None,
         registers_per_thread=None,
     )  # fmt: skip
@@ -37,10 +42,15 @@ def build_traces(
         [
             line
             for case_id in steps["case_id"]
-            for line in [(case_id, 0, 0), *(line for line in memory if line[0] == case_id)]
+            for line in [
+                (case_id, 0, 0, "forward"),
+                *(line for line in memory if line[0] == case_id),
+            ]
         ],
-        columns=["case_id", "at_ns", "allocated_bytes"],
+        columns=ALLOCATION,
     )
+    lines = allocations.groupby("case_id").size()
+    steps = steps.assign(memory_lines=lines.reindex(steps["case_id"]).to_numpy())
     return Traces(
         steps,
         kernels,
@@ -52,5 +62,6 @@ def build_traces(
 def write_tables(run: Path, traces: Traces) -> None:
     """Store them as profile_traces.py does."""
     (run / "traces").mkdir(exist_ok=True)
-    for name, table in vars(traces).items():
-        table.to_csv(run / f"traces/{name}.csv", index=False, lineterminator="\n")
+    tables = vars(traces)
+    for name in tables if len(traces.failed) else tables.keys() - {"failed"}:
+        tables[name].to_csv(run / f"traces/{name}.csv", index=False, lineterminator="\n")
