@@ -56,10 +56,13 @@ def main() -> None:
     which.add_argument("-k", metavar="WORDS", help="cases whose id contains all these words")
     parser.add_argument("--steps", type=int, default=16, help="to trace; default: %(default)s")
     options = parser.parse_args()
+    if options.run is not None and options.run_option is not None:
+        parser.error(f"two runs given, {options.run} and --run {options.run_option}; give one")
     if options.steps < 1:
         parser.error(f"--steps must be at least 1, got {options.steps}")
+    folder = ROOT / "reports"
     try:
-        folder = results.find_run(options.run_option or options.run, ROOT / "reports")
+        folder = results.find_run(options.run_option or options.run, folder)
         rows = results.load(folder)
         cases = list(chosen(rows, options.cases, options.k))
         _take_the_workers_environment()
@@ -67,7 +70,8 @@ def main() -> None:
     except ValueError as error:
         parser.error(str(error))
     except OSError as error:
-        parser.error(f"{os.path.relpath(str(error.filename))}: {error.strerror}")
+        # That a disk is full is said of no file.
+        parser.error(f"{os.path.relpath(error.filename or folder)}: {error.strerror or error}")
     except KeyboardInterrupt:
         parser.exit(130, "interrupted; what was traced before is whole\n")
     sys.exit(1 if failed else 0)
@@ -85,6 +89,8 @@ def chosen(rows: pd.DataFrame, cases: str, words: str | None) -> Iterator[Case]:
     if ok.empty:
         raise ValueError("the run has no ok rows, there is nothing to trace")
     if words is not None:
+        if not words.split():
+            raise ValueError("-k is given no words; name some, as in -k 'frelu training'")
         ids = ok["case_id"]
         taken = ok[[all(word in case_id for word in words.split()) for case_id in ids]]
         if taken.empty:
@@ -157,7 +163,7 @@ def _trace_each(cases: list[Case], folder: Path, steps: int) -> bool:
 
     from dynact.device import open_device
     from dynact.roofline import Ceilings
-    from dynact.trace import store, trace_case
+    from dynact.trace import store, store_failure, trace_case
 
     torch.set_num_threads(results.load_environment(folder)["threads"])
     device = open_device(cases[0].device)
@@ -174,6 +180,7 @@ def _trace_each(cases: list[Case], folder: Path, steps: int) -> bool:
             except Exception as error:
                 failed += 1
                 finding = f"not traced: {error_line(error)}"
+                store_failure(folder, case, error_line(error))
             else:
                 store(folder, case, traced)
                 tables = traced.tables

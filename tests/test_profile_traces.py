@@ -171,6 +171,9 @@ def test_a_table_that_was_cut_short_is_answered_in_one_line(checkout: Path) -> N
         (["--cases", "slowest:0"], "slowest:5"),
         (["-k", "prelu", "--cases", "headline"], "not allowed with"),
         (["--nonsense"], "--nonsense"),
+        (["monday", "--run", "tuesday"], "two runs given, monday and --run tuesday"),
+        (["-k", ""], "-k is given no words"),
+        (["-k", "  "], "-k is given no words"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line(
@@ -200,6 +203,24 @@ def test_a_case_that_fails_costs_no_other(checkout: Path) -> None:
     assert (status, errors) == (1, "")
     assert "not traced: ModuleNotFoundError" in "".join(lines)
     assert set(steps(checkout, "monday").index) == HEADLINE
+    failed = pd.read_csv(checkout / "reports/monday/traces/failed.csv")
+    assert list(failed["case_id"]) == [gone.case.id]
+    assert failed["message"][0].startswith("ModuleNotFoundError: ")
+    assert len(failed["message"][0].splitlines()) == 1
+
+
+def test_a_disk_without_room_is_answered_in_one_line(checkout: Path) -> None:
+    # As on a full disk, the system's error names no file.
+    command = "ulimit -f 0; exec \"$0\" scripts/profile_traces.py monday --steps 1 -k '8x7 prelu'"
+    process = subprocess.run(
+        ["bash", "-c", command, sys.executable],
+        cwd=checkout, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert process.returncode == 2
+    [line] = process.stderr.splitlines()
+    assert line.startswith("profile_traces.py: reports/monday: ")
+    assert "None" not in line
+    assert not (checkout / "reports/monday/traces/steps.csv").exists()
 
 
 def test_an_interrupted_tracing_leaves_earlier_traces_whole(checkout: Path) -> None:

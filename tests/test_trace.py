@@ -1,6 +1,7 @@
 """Traces against counts, against the clock, and against TensorBoard's plugin."""
 
 import base64
+import contextlib
 import getpass
 import gzip
 import json
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.profiler import _memory_profiler
 
+from dynact import activations
 from dynact.cases import HEADLINE, PHASES, Case
 from dynact.cost import count_parameters
 from dynact.count import count
@@ -29,6 +31,7 @@ from dynact.roofline import Ceilings
 from dynact.timing import WallClock
 from dynact.timing.clock import Call
 from dynact.trace import (
+    Moved,
     Tables,
     Traced,
     memory_page,
@@ -36,10 +39,11 @@ from dynact.trace import (
     ready_step,
     record,
     store,
+    store_failure,
     tables_of,
     trace_case,
 )
-from dynact.trace.kinds import KINDS, kind_of
+from dynact.trace.kinds import KINDS, is_composite, kind_of, moves_nothing
 from dynact.trace.memory_page import CATEGORIES
 
 from .sweeping import case_of
@@ -95,14 +99,94 @@ def test_a_trace_agrees_with_the_counts(case: Case) -> None:
     assert abs(held.max() - counted["peak_bytes"]) <= 512 * allocations + workspace
     assert held.iloc[0] == held.iloc[-1] == 0 or case.phase == "inference"
     assert found.memory["at_ns"].is_monotonic_increasing
+    assert list(found.kernels["operator"]) == list(found.kernels["kernel"])
 
 
-@pytest.mark.parametrize("case", HEADLINE_CASES, ids=lambda case: case.id)
-def test_kernels_that_are_all_known_move_what_was_counted(case: Case) -> None:
+EVERY_CASE = [
+    case_of(name, phase=phase, channels=8, height=6, width=6)
+    for name in activations.names()
+    for phase in PHASES
+]
+
+
+@pytest.mark.parametrize("case", EVERY_CASE, ids=lambda case: case.id)
+def test_what_was_counted_is_what_was_traced_in_the_same_order(case: Case) -> None:
     found = tables(case, steps=1)
+    counted = moved_bytes(case, Cpu())
+    assert found.operators == len(counted) == count(case, Cpu())["kernels"]
+    for traced_name, moved in zip(found.timeline["kernel"], counted, strict=True):
+        assert moved.by(traced_name) is not None, (traced_name, moved.name)
+
     launches = found.kernels[found.kernels["bytes"].notna()]
-    assert launches["bytes"].sum() == count(case, Cpu())["traffic_eager_bytes"]
     assert launches["calls"].sum() == found.operators
+    # A scatter that is counted reads and writes a tensor of twice the input's size (two lines);
+    # the one that runs writes, in place, as many elements as the input has.
+    spared_inputs = 3 * (found.timeline["kernel"] == "aten::scatter_").sum()
+    in_rows = count(case, Cpu())["traffic_eager_bytes"]
+    assert launches["bytes"].sum() == in_rows - spared_inputs * case.input_bytes
+
+
+def test_a_scatter_in_place_moves_indices_values_and_as_many_elements() -> None:
+    case = case_of("dyrelu_b", phase="training", channels=8, height=6, width=6)
+    kernels = tables(case).kernels
+    [moved] = kernels.loc[kernels["kernel"] == "aten::scatter_", "bytes"]
+    elements = case.input_bytes // 4
+    assert moved == elements * (8 + 4 + 4)
+
+
+def test_bytes_are_of_the_operator_that_was_counted_or_of_its_form_in_place() -> None:
+    add = Moved("aten::add", 12, 10)
+    assert (add.by("aten::add"), add.by("aten::add_"), add.by("aten::mul")) == (12, 10, None)
+    zeros = Moved("aten::new_zeros", 4, 4)
+    assert (zeros.by("aten::zeros"), zeros.by("aten::ones")) == (4, None)
+
+
+def test_an_operator_that_is_another_than_was_counted_has_no_bytes() -> None:
+    with ready_step(case_of("silu", phase="training"), Cpu()) as step:
+        trace = record(step, Cpu(), 1)
+    moved = [Moved("aten::silu", 8, 8), Moved("aten::mul", 9, 9)]
+    kernels = tables_of(trace, "cpu", moved).kernels.set_index("kernel")
+    assert kernels["bytes"]["aten::silu"] == 8
+    assert pd.isna(kernels["bytes"]["aten::silu_backward"])
+
+
+def test_work_beside_the_layer_is_not_the_layer_s() -> None:
+    case = case_of("silu", phase="training")
+    weight = torch.randn(64, 64, requires_grad=True)
+    with ready_step(case, Cpu()) as step:
+
+        def with_foreign_work() -> None:
+            foreign = (weight @ weight).sum()
+            step()
+            foreign.backward()  # type: ignore[no-untyped-call]
+            weight.grad = None
+
+        found = tables_of(record(with_foreign_work, Cpu(), 1), "cpu", [])
+    parts = dict(zip(found.timeline["kernel"], found.timeline["part"], strict=True))
+    assert parts.pop("aten::silu") == "forward"
+    assert parts.pop("aten::silu_backward") == "backward"
+    assert {"aten::mm", "aten::sum"} <= set(parts)
+    assert set(parts.values()) == {"other"}
+    known = found.kernels[found.kernels["part"] != "other"]
+    assert 0 < found.coverage == known["time_ns"].sum() / found.step_ns < 1
+
+
+@pytest.mark.parametrize("activation", ["silu", "frelu", "dyrelu_b"])
+def test_memory_is_told_apart_by_where_the_host_was(activation: str) -> None:
+    case = case_of(activation, phase="training", channels=64, height=28, width=28)
+    memory = tables(case).memory
+    assert list(memory.iloc[0]) == [0, 0, "forward"]
+    parts = memory["part"]
+    # One stretch each.
+    assert list(parts[parts != parts.shift()]) in (
+        ["forward", "backward"], ["forward", "backward", "other"],
+    )  # fmt: skip
+    # Output and what is kept: the input itself was there before.
+    held = memory.loc[parts == "forward", "allocated_bytes"].iloc[-1]
+    counted = count(case, Cpu())
+    kept = counted["saved_for_backward_bytes"] - counted["saved_input_bytes"]
+    expected = kept - counted["saved_output_bytes"] + case.input_bytes
+    assert held == pytest.approx(expected, rel=0.02)
 
 
 def test_forward_and_backward_are_told_apart_by_number() -> None:
@@ -140,6 +224,28 @@ def test_shapes_and_bandwidth_of_a_kernel() -> None:
 )  # fmt: skip
 def test_kinds(operator: str, kind: str) -> None:
     assert kind_of(operator) == kind
+
+
+def test_an_operator_registered_after_a_trace_is_known() -> None:
+    tables(case_of("relu"), steps=1)
+
+    @torch.library.custom_op("dynact_tests::negated", mutates_args=())
+    def negated(x: Tensor) -> Tensor:
+        return -x
+
+    case = case_of(f"{__name__}:Negating")
+    found = tables(case, steps=1)
+    assert list(found.timeline["kernel"]) == ["dynact_tests::negated"]
+    assert not is_composite("dynact_tests::negated", "cpu")
+    assert not moves_nothing("dynact_tests::negated")
+    assert found.operators == count(case, Cpu())["kernels"] == 1
+    assert found.kernels["bytes"].sum() == 2 * case.input_bytes
+
+
+class Negating(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        negated: Tensor = torch.ops.dynact_tests.negated(x)
+        return negated
 
 
 def test_a_trace_cut_short_is_named() -> None:
@@ -198,11 +304,15 @@ def event(name: str, cat: str, ts: float, dur: float, **args: Any) -> dict[str, 
     return {"name": name, "cat": cat, "ts": ts, "dur": dur, "tid": tid, "args": args}
 
 
+LAYER = event("nn.Module: SiLU_0", "python_function", 5, 15)
+
+
 def test_kernels_of_an_accelerator_belong_to_what_launched_them() -> None:
     shape = {"Input Dims": [[2, 8]]}
     trace = {
         "traceEvents": [
             event("ProfilerStep#2", "user_annotation", 0, 100),
+            LAYER,
             event(
                 "aten::silu", "cpu_op", 10, 5,
                 **{"External id": 1, "Sequence number": 7} | shape,
@@ -218,12 +328,15 @@ def test_kernels_of_an_accelerator_belong_to_what_launched_them() -> None:
             event("silu_backward_kernel", "kernel", 110, 30, tid=9, correlation=51),
             event("[memory]", "cpu_instant_event", 11, 0, **{"Device Type": 1, "Bytes": 512}),
             event("[memory]", "cpu_instant_event", 12, 0, **{"Device Type": 0, "Bytes": 4}),
+            event("[memory]", "cpu_instant_event", 33, 0, **{"Device Type": 1, "Bytes": 256}),
+            event("[memory]", "cpu_instant_event", 50, 0, **{"Device Type": 1, "Bytes": -768}),
         ]
     }  # fmt: skip
-    found = tables_of(trace, "cuda", [128, 192])
+    moved = [Moved("aten::silu", 128, 128), Moved("aten::silu_backward", 192, 192)]
+    found = tables_of(trace, "cuda", moved)
     assert (found.step_ns, found.coverage, found.operators) == (50_000, 1.0, 2)
     assert found.timeline.to_dict("list") == {
-        "start_ns": [60_000, 110_000],
+        "start_ns": [0, 50_000],
         "duration_ns": [20_000, 30_000],
         "kernel": ["silu_kernel", "silu_backward_kernel"],
         "kind": ["pointwise", "pointwise"],
@@ -232,7 +345,13 @@ def test_kernels_of_an_accelerator_belong_to_what_launched_them() -> None:
     assert dict(zip(found.kernels["kernel"], found.kernels["bytes"], strict=True)) == {
         "silu_kernel": 128, "silu_backward_kernel": 192,
     }  # fmt: skip
-    assert list(found.memory["allocated_bytes"]) == [0, 512]
+    assert list(found.kernels["operator"]) == ["aten::silu_backward", "aten::silu"]
+    # By the host's clock, which was done before the first kernel began.
+    assert found.memory.to_dict("list") == {
+        "at_ns": [0, 11_000, 33_000, 50_000],
+        "allocated_bytes": [0, 512, 768, 0],
+        "part": ["forward", "forward", "backward", "other"],
+    }
 
 
 def launches(*kernels: tuple[str, float, dict[str, Any]]) -> dict[str, Any]:
@@ -246,6 +365,10 @@ def launches(*kernels: tuple[str, float, dict[str, Any]]) -> dict[str, Any]:
             event(name, "kernel", 50 * number, dur, correlation=number, **arguments),
         ]
     return {"traceEvents": events}
+
+
+def silus(*bytes_of_each: int) -> list[Moved]:
+    return [Moved("aten::silu", moved, moved) for moved in bytes_of_each]
 
 
 CUDAS = "est. achieved occupancy %"
@@ -270,12 +393,12 @@ def test_a_kernel_s_ceiling_is_the_copy_that_moves_as_much_as_a_call_of_it() -> 
     ceilings = Ceilings(((16, 7e9), (64, 3e9), (128, 2e9)), {})
     trace = launches(("twice", 9, {}), ("twice", 8, {}), ("large", 7, {}), ("small", 6, {}))
     # Two tensors of 64 bytes, of 128, and of 8, which is less than any that was copied.
-    kernels = tables_of(trace, "cuda", [128, 128, 256, 16], ceilings).kernels
+    kernels = tables_of(trace, "cuda", silus(128, 128, 256, 16), ceilings).kernels
     ceiling = kernels.set_index("kernel")["ceiling_bytes_per_s"].to_dict()
     assert ceiling == {"twice": 3e9, "large": 2e9, "small": 7e9}
 
     unknown_bytes = tables_of(trace, "cuda", [], ceilings).kernels
-    no_copies = tables_of(trace, "cuda", [128, 128, 256, 16], Ceilings((), {})).kernels
+    no_copies = tables_of(trace, "cuda", silus(128, 128, 256, 16), Ceilings((), {})).kernels
     for kernels in (unknown_bytes, no_copies):
         assert kernels["ceiling_bytes_per_s"].isna().all()
 
@@ -321,12 +444,14 @@ def test_a_memory_page_is_whole_in_itself_and_named_after_its_case() -> None:
         page = memory_page(step, Cpu(), "<b>&{}")
     assert "<title>Memory over one step: &lt;b&gt;&amp;{}</title>" in page
     assert len(page.encode()) < 300_000
+    assert """content="default-src 'none'; img-src data:; style-src 'unsafe-inline'\"""" in page
+    assert 'name="viewport"' in page
     [source] = re.findall(r'src="([^"]*)"', page)
     picture = base64.b64decode(source.removeprefix("data:image/png;base64,"), validate=True)
     assert picture.startswith(b"\x89PNG")
     assert b"http" not in picture
     text = page.replace(source, "")
-    assert not re.search('//|href|src="[^"]|url', text)
+    assert not re.search('//|href="(?!data:,")|src="[^"]|url', text)
 
 
 def test_the_page_names_memory_as_torch_does() -> None:
@@ -360,15 +485,15 @@ def test_tracing_again_replaces_the_lines_of_its_case_alone(tmp_path: Path) -> N
 TABLES = {
     "steps": [
         "case_id", "activation", "phase", "steps", "step_ns", "untraced_ns", "coverage",
-        "operators", "trace", "memory_page", "memory_snapshot",
+        "operators", "memory_lines", "trace", "memory_page", "memory_snapshot",
     ],
     "kernels": [
-        "case_id", "kernel", "kind", "part", "calls", "time_ns", "share", "input_shapes", "bytes",
-        "bandwidth_bytes_per_s", "ceiling_bytes_per_s", "occupancy_percent",
-        "registers_per_thread",
+        "case_id", "kernel", "operator", "kind", "part", "calls", "time_ns", "share",
+        "input_shapes", "bytes", "bandwidth_bytes_per_s", "ceiling_bytes_per_s",
+        "occupancy_percent", "registers_per_thread",
     ],
     "timeline": ["case_id", "start_ns", "duration_ns", "kernel", "kind", "part"],
-    "memory": ["case_id", "at_ns", "allocated_bytes"],
+    "memory": ["case_id", "at_ns", "allocated_bytes", "part"],
 }  # fmt: skip
 
 
@@ -381,6 +506,7 @@ def test_columns(tmp_path: Path) -> None:
     assert (tmp_path / step["trace"]).is_file()
     assert "prelu-training" in (tmp_path / step["memory_page"]).read_text()
     assert pd.isna(step["memory_snapshot"])
+    assert step["memory_lines"] == len(pd.read_csv(tmp_path / "traces/memory.csv"))
     assert not list(tmp_path.rglob("*.pickle"))
 
 
@@ -425,11 +551,11 @@ def two_traced() -> tuple[Traced, Traced]:
 @pytest.mark.parametrize(
     "content",
     [
-        "case_id,start_ns\nrelu-inference,5\n",  # of an older version
-        "case_id,at_ns,allocated_bytes\nrelu-inference,1\n",
-        "case_id,at_ns,allocated_bytes\nrelu-inference,1,2,3\nrelu-inference,1,2\n",
-        'case_id,at_ns,allocated_bytes\n"relu-inference,1,2\n',
-        "case_id,at_ns,allocated_bytes\nrelu-inference,1,2\n\xff\x00\n",
+        "case_id,at_ns,allocated_bytes\nrelu-inference,5,6\n",  # of an older version
+        "case_id,at_ns,allocated_bytes,part\nrelu-inference,1\n",
+        "case_id,at_ns,allocated_bytes,part\nrelu-inference,1,2,a,3\nrelu-inference,1,2,a\n",
+        'case_id,at_ns,allocated_bytes,part\n"relu-inference,1,2,forward\n',
+        "case_id,at_ns,allocated_bytes,part\nrelu-inference,1,2,a\n\xff\x00\n",
     ],
 )
 def test_a_table_of_another_make_is_named(
@@ -441,6 +567,96 @@ def test_a_table_of_another_make_is_named(
     with pytest.raises(RunError, match=r"^traces/memory\.csv is cut short or of another version"):
         store(tmp_path, case_of("relu"), two_traced[0])
     assert files_in(tmp_path) == before
+
+
+def stored(run: Path) -> dict[str, dict[str, Any]]:
+    """Return all there is of each case that steps.csv names."""
+    path = run / "traces/steps.csv"
+    if not path.exists():
+        return {}
+    found = {}
+    for step in pd.read_csv(path).to_dict("records"):
+        of_tables = {}
+        for name in TABLES:
+            table = pd.read_csv(run / f"traces/{name}.csv", dtype=str)
+            of_tables[name] = table[table["case_id"] == step["case_id"]].to_csv()
+        files = {name: (run / step[name]).read_bytes() for name in ("trace", "memory_page")}
+        found[step["case_id"]] = of_tables | files
+    return found
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["traced before", "new"])
+def test_death_at_any_point_leaves_each_case_whole_or_unnamed(
+    tmp_path: Path, two_traced: tuple[Traced, Traced], again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relu, silu = case_of("relu"), case_of("silu")
+    # Of two more steps, so that lines of before and after differ.
+    new = replace(two_traced[1], untraced_ns=5e9, memory_page="another")
+    replaced = Path.replace
+
+    def store_until(run: Path, last: int | None) -> int:
+        done = 0
+
+        def or_die(path: Path, target: Path) -> Path:
+            nonlocal done
+            if done == last:
+                raise KeyboardInterrupt
+            done += 1
+            return replaced(path, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", or_die)
+            with contextlib.suppress(KeyboardInterrupt):
+                store(run, silu, new)
+        return done
+
+    def begun(run: Path) -> Path:
+        store(run, relu, two_traced[0])
+        if again:
+            store(run, silu, two_traced[1])
+        return run
+
+    whole = begun(tmp_path / "whole")
+    before = stored(whole)
+    writes = store_until(whole, None)
+    after = stored(whole)
+    assert writes > len(TABLES)
+    assert after[silu.id] != before.get(silu.id)
+    for last in range(writes):
+        run = begun(tmp_path / str(last))
+        assert store_until(run, last) == last
+        left = stored(run)
+        assert left[relu.id] == before[relu.id]
+        assert left.get(silu.id) in (None, before.get(silu.id))
+        # And it can be stored as if nothing had been.
+        store(run, silu, new)
+        assert stored(run) == after
+
+
+def test_a_case_that_fails_is_kept_until_it_is_traced(
+    tmp_path: Path, two_traced: tuple[Traced, Traced]
+) -> None:
+    relu, silu = case_of("relu"), case_of("silu")
+    path = tmp_path / "traces/failed.csv"
+
+    def failed() -> dict[str, str]:
+        table = pd.read_csv(path)
+        assert list(table.columns) == ["case_id", "message"]
+        return dict(zip(table["case_id"], table["message"], strict=True))
+
+    store_failure(tmp_path, relu, 'ValueError: "no", not at all')
+    store_failure(tmp_path, silu, "first")
+    store_failure(tmp_path, silu, "second")
+    assert failed() == {relu.id: 'ValueError: "no", not at all', silu.id: "second"}
+    store(tmp_path, silu, two_traced[1])
+    assert set(failed()) == {relu.id}
+    store(tmp_path, relu, two_traced[0])
+    assert not path.exists()
+    # An earlier trace stays.
+    before = stored(tmp_path)
+    store_failure(tmp_path, relu, "now it fails")
+    assert set(failed()) == {relu.id}
+    assert stored(tmp_path) == before
 
 
 class Own(nn.Module):

@@ -26,7 +26,7 @@ _GENERATED = ("Torch-Compiled Region", "CompiledFunction")
 @functools.cache
 def kind_of(name: str) -> str:
     """Return the kind, one of ``KINDS``, of an operator such as ``"aten::mul"``."""
-    schemas = _overloads().get(name)
+    schemas = _overloads(name)
     if not schemas:
         return "other"
     tags = set()
@@ -55,12 +55,11 @@ def is_composite(name: str, device_type: str) -> bool:
     key = torch._C._dispatch_key_for_device(device_type)
 
     def registered(schema: torch._C.FunctionSchema, dispatch_key: str) -> bool:
-        qualified = name + "." * bool(schema.overload_name) + schema.overload_name
-        return torch._C._dispatch_has_kernel_for_dispatch_key(qualified, dispatch_key)
+        return torch._C._dispatch_has_kernel_for_dispatch_key(_qualified(schema), dispatch_key)
 
     return all(
         registered(schema, "CompositeImplicitAutograd") and not registered(schema, key)
-        for schema in _overloads().get(name, ())
+        for schema in _overloads(name)
     )
 
 
@@ -71,16 +70,24 @@ def moves_nothing(name: str) -> bool:
         return False
     return "empty" in name or all(
         any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns)
-        for schema in _overloads()[name]
+        for schema in _overloads(name)
     )
 
 
-@functools.cache
-def _overloads() -> dict[str, list[torch._C.FunctionSchema]]:
-    # A trace says no overload: all have to agree, but the out= ones that torch generates.
-    found: dict[str, list[torch._C.FunctionSchema]] = {}
-    for qualified in torch._C._dispatch_get_all_op_names():
-        name, _, overload = qualified.partition(".")
-        if not overload.endswith("out"):
-            found.setdefault(name, []).append(torch._C._get_schema(name, overload))
-    return found
+def _overloads(name: str) -> list[torch._C.FunctionSchema]:
+    try:
+        schemas = torch._C._jit_get_schemas_for_operator(name)
+    except RuntimeError:  # a name that no operator can have
+        return []
+    # A trace says no overload: all have to agree, but the out= ones that torch generates, and
+    # those on numbers and lists, which only TorchScript knows.
+    return [
+        schema
+        for schema in schemas
+        if not schema.overload_name.endswith("out")
+        and torch._C._dispatch_has_kernel(_qualified(schema))
+    ]
+
+
+def _qualified(schema: torch._C.FunctionSchema) -> str:
+    return schema.name + "." * bool(schema.overload_name) + schema.overload_name

@@ -1,13 +1,13 @@
 """The profiler's memory timeline of a step, as a page of its own that needs no network."""
 
 import base64
-import html
 import io
 import json
 import tempfile
 import warnings
 from pathlib import Path
 
+import jinja2
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
@@ -28,20 +28,6 @@ CATEGORIES = {
     "unknown": "#c4c4c4",
 }
 """What torch takes memory to be for, in its order, and the colour of each."""
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<title>{title}</title>
-<style>body {{ font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 62em; padding: 0 1em }}
-img {{ width: 100% }}</style>
-<h1>{title}</h1>
-<p>{finding}</p>
-<img alt="{finding}" src="data:image/png;base64,{picture}">
-<p>How to read: the bytes allocated over one step, input and parameters included, under the
-profiler. What a tensor is for is torch's own guess: the input includes the gradient that a
-training step starts from, and what it does not recognise is unknown.</p>
-</html>
-"""
 
 
 def memory_page(step: Call, device: Device, case_id: str) -> str:
@@ -60,8 +46,8 @@ def memory_page(step: Call, device: Device, case_id: str) -> str:
     else:
         times_us, megabytes = [0], np.zeros((1, len(CATEGORIES)))
         finding = "This step allocates nothing."
-    return PAGE.format(
-        title=html.escape(f"Memory over one step: {case_id}"),
+    return _template().render(
+        case_id=case_id,
         finding=finding,
         picture=base64.b64encode(_picture(times_us, megabytes)).decode(),
     )
@@ -116,3 +102,12 @@ def _picture(times_us: list[int], megabytes: npt.NDArray[np.float64]) -> bytes:
     # matplotlib otherwise writes its address into the picture.
     figure.savefig(png, format="png", dpi=110, metadata={"Software": None})
     return png.getvalue()
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("memory_page.html.jinja")

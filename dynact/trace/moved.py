@@ -1,6 +1,7 @@
 """What each operator of a step reads and writes, in their order."""
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,11 +11,34 @@ from dynact.cost import TrafficCounter
 from dynact.device import Device
 from dynact.layers import Fixed, call_of, draw_gradient, draw_input, prepared
 
+_BY_ANOTHER_NAME = {"aten::new_zeros": "aten::zeros"}
+"""What autograd calls where its work is watched, and what else: both write zeros, no more."""
 
-def moved_bytes(case: Case, device: Device) -> list[int]:
-    """Return the bytes that each operator of a step reads and writes, in the order they run.
 
-    Of the eager formulation, each distinct input and output once. The profiler tells no outputs.
+@dataclass(frozen=True)
+class Moved:
+    """What an operator reads and writes, each distinct input and output once."""
+
+    name: str
+    """As it was counted, such as ``"aten::add"``."""
+    bytes: int
+    in_place_bytes: int
+    """The same, of its form that writes into its first input."""
+
+    def by(self, name: str) -> int | None:
+        """Return the bytes of an operator that ran in its place, ``None`` of quite another.
+
+        Where its operators are watched, autograd calls none that writes into its input.
+        """
+        if name == f"{self.name}_":
+            return self.in_place_bytes
+        return self.bytes if name in (self.name, _BY_ANOTHER_NAME.get(self.name)) else None
+
+
+def moved_bytes(case: Case, device: Device) -> list[Moved]:
+    """Return what each operator of a step reads and writes, in the order they run.
+
+    Of the eager formulation. The profiler tells no outputs.
     """
     gradient = draw_gradient(case, device)
     mode: AbstractContextManager[object] = (
@@ -26,12 +50,12 @@ def moved_bytes(case: Case, device: Device) -> list[int]:
         )
         with _InOrder() as traffic:
             call()
-    counted: list[int] = traffic.of_each_call
+    counted: list[Moved] = traffic.of_each_call
     return counted
 
 
 class _InOrder(TrafficCounter):  # type: ignore[no-untyped-call]
-    of_each_call: list[int]
+    of_each_call: list[Moved]
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,6 +70,21 @@ class _InOrder(TrafficCounter):  # type: ignore[no-untyped-call]
     ) -> Any:
         before = self.bytes
         result = super().__torch_dispatch__(func, types, args, kwargs)
-        if self.bytes > before:
-            self.of_each_call.append(self.bytes - before)
+        moved = self.bytes - before
+        if moved:
+            self.of_each_call.append(
+                Moved(func._schema.name, moved, moved - _spared_in_place(func, args))
+            )
         return result
+
+
+def _spared_in_place(func: torch._ops.OpOverload, args: tuple[Any, ...]) -> int:
+    """Return the bytes that an operator need not move when it writes into its first input.
+
+    Most read all of that input and write all of it, as they write their output elsewhere.
+    """
+    if func not in (torch.ops.aten.scatter.src, torch.ops.aten.scatter.value):
+        return 0
+    into, _, index, *_ = args
+    spared: int = (2 * into.numel() - index.numel()) * into.element_size()
+    return spared

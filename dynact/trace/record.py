@@ -8,9 +8,11 @@ from typing import Any
 from torch.profiler import ProfilerActivity, profile, schedule, tensorboard_trace_handler
 
 from dynact.device import Device
-from dynact.redact import without_paths
+from dynact.redact import without_folders
 from dynact.timing.clock import Call
 
+WORK = ("cpu_op", "kernel")
+"""Categories of what works; its names are C++, with slashes of their own, and name no file."""
 OF_THE_HOST = ("host_name", "traceName")
 """What the profiler says of the machine and of where it wrote."""
 
@@ -55,12 +57,15 @@ def activities(device: Device) -> list[ProfilerActivity]:
 
 
 def publishable(value: Any) -> Any:
-    """Return what the profiler or an allocator says, with the folders left out of every text."""
-    # Stacks name files in full unless they are below an entry of Python's path.
+    """Return what the profiler or an allocator says, without the folders of files and stacks."""
     if isinstance(value, str):
-        return without_paths(value)
+        return without_folders(value)
     if isinstance(value, list):
         return [publishable(item) for item in value]
     if isinstance(value, dict):
-        return {key: publishable(item) for key, item in value.items()}
+        works = value.get("cat") in WORK
+        return {
+            key: item if works and key == "name" else publishable(item)
+            for key, item in value.items()
+        }
     return value

@@ -11,6 +11,8 @@ ON_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")
 """Categories of what an accelerator does."""
 BACKWARD = "autograd::engine::evaluate_function: "
 """What autograd's engine puts before the name of a node it evaluates."""
+MODULE = "nn.Module: "
+"""What the profiler of Python puts before the name of a layer's class."""
 
 
 @dataclass(eq=False)
@@ -45,6 +47,8 @@ class Step:
     """One step of a trace; times in ns since an origin that all steps share."""
 
     start_ns: int
+    layer_ns: tuple[int, int]
+    """When the layer was called and when it returned; the step calls no other before it."""
     roots: tuple[Operator, ...]
     """The outermost operators, by start."""
     launched: tuple[tuple[Event, int], ...]
@@ -63,6 +67,11 @@ def steps_of(trace: dict[str, Any]) -> list[Step]:
         key=lambda e: (e["ts"], -e.get("dur", 0)),
     )
     roots = _trees([e for e in events if e.get("cat") == "cpu_op"])
+    layers = [
+        _when(e)
+        for e in events
+        if e.get("cat") == "python_function" and e["name"].startswith(MODULE)
+    ]
     launches = {
         e["args"]["correlation"]: e["args"]["External id"]
         for e in events
@@ -72,7 +81,11 @@ def steps_of(trace: dict[str, Any]) -> list[Step]:
     steps = []
     for mark in events:
         if mark.get("cat") == "user_annotation" and mark["name"].startswith("ProfilerStep#"):
-            start_ns, end_ns = in_ns(mark["ts"]), in_ns(mark["ts"] + mark["dur"])
+            start_ns, end_ns = _when(mark)
+            # Without stacks nothing is known to be the layer's.
+            layer_ns = next(
+                (when for when in layers if start_ns <= when[0] < end_ns), (start_ns, start_ns)
+            )
             own = tuple(root for root in roots if start_ns <= root.start_ns < end_ns)
             ids = {op.arguments.get("External id") for root in own for op in root.walk()}
             launched = tuple(
@@ -84,7 +97,7 @@ def steps_of(trace: dict[str, Any]) -> list[Step]:
                 e for e in events
                 if e["name"] == "[memory]" and start_ns <= in_ns(e["ts"]) < end_ns
             )  # fmt: skip
-            steps.append(Step(start_ns, own, launched, memory))
+            steps.append(Step(start_ns, layer_ns, own, launched, memory))
     return steps
 
 
@@ -99,13 +112,16 @@ def shapes_of(operator: Operator) -> str:
     return " ".join(shape.replace(", ", "x") for shape in shapes)
 
 
+def _when(event: Event) -> tuple[int, int]:
+    return in_ns(event["ts"]), in_ns(event["ts"] + event["dur"])
+
+
 def _trees(events: list[Event]) -> list[Operator]:
     roots: list[Operator] = []
     open_by_thread: dict[Any, list[Operator]] = {}
     for event in events:
-        start_ns = in_ns(event["ts"])
-        duration_ns = in_ns(event["ts"] + event["dur"]) - start_ns
-        operator = Operator(event["name"], start_ns, duration_ns, event.get("args", {}))
+        start_ns, end_ns = _when(event)
+        operator = Operator(event["name"], start_ns, end_ns - start_ns, event.get("args", {}))
         within = open_by_thread.setdefault(event["tid"], [])
         while within and within[-1].end_ns <= operator.start_ns:
             within.pop()

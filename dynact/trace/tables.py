@@ -9,6 +9,7 @@ import pandas as pd
 
 from dynact.roofline import Ceilings
 from dynact.trace.kinds import is_composite, kind_of, moves_nothing
+from dynact.trace.moved import Moved
 from dynact.trace.steps import BACKWARD, Event, Operator, Step, in_ns, shapes_of, steps_of
 
 ACCUMULATION = BACKWARD + "torch::autograd::AccumulateGrad"
@@ -26,22 +27,33 @@ class Tables:
     step_ns: int
     """Sum of the self device time: of operators on a CPU, of kernels on an accelerator."""
     coverage: float
-    """The share of ``step_ns`` that belongs to the activation's forward or backward."""
+    """The share of ``step_ns`` that belongs to the layer: its own call, and that one's backward."""
     operators: int
     """Calls of operators that read or write, as `dynact.cost.TrafficCounter` counts them."""
     kernels: pd.DataFrame
-    """A line a kernel, part and input shapes; the times add up to ``step_ns``.
+    """A line a kernel, operator, part and input shapes; the times add up to ``step_ns``.
 
-    ``calls`` are calls of an operator on a CPU and launches of a kernel on an accelerator, and
-    ``time_ns`` and ``bytes`` are of all of them. ``ceiling_bytes_per_s`` is the fastest that the
-    device was seen to copy a tensor for which as many bytes are moved as by one call: a copy of
-    N bytes moves 2 N. ``occupancy_percent`` is the mean over time of the profiler's estimate,
-    ``registers_per_thread`` the most; empty where it gives none, as on a CPU.
+    ``operator`` is what launched the kernel, and on a CPU the kernel itself. ``calls`` are calls of
+    an operator on a CPU and launches of a kernel on an accelerator, and ``time_ns`` and ``bytes``
+    are of all of them. ``ceiling_bytes_per_s`` is the fastest that the device was seen to copy a
+    tensor for which as many bytes are moved as by one call: a copy of N bytes moves 2 N.
+    ``occupancy_percent`` is the mean over time of the profiler's estimate, ``registers_per_thread``
+    the most; empty where it gives none, as on a CPU.
     """
     timeline: pd.DataFrame
-    """A line a call, without what only views, allocates or dispatches."""
+    """A line a call, without what only views, allocates or dispatches.
+
+    ``start_ns`` is since the step's begin on a CPU. On an accelerator it is since the step's first
+    kernel: before it work of earlier steps may wait in the queue.
+    """
     memory: pd.DataFrame
-    """A line an allocation or a free."""
+    """A line an allocation or a free.
+
+    ``at_ns`` is since the step's begin, by the host's clock on any device: not to be compared with
+    an accelerator's ``start_ns``. ``part`` says where the host was: in the layer's call
+    ("forward"), between the start of the first backward node and the end of the last
+    ("backward"), or elsewhere ("other").
+    """
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,7 @@ class _Work:
     """A stretch of device time."""
 
     kernel: str
+    operator: str
     kind: str
     part: str
     start_ns: int
@@ -74,7 +87,7 @@ class _Work:
 def tables_of(
     trace: dict[str, Any],
     device_type: str,
-    moved: Sequence[int],
+    moved: Sequence[Moved],
     ceilings: Ceilings | None = None,
 ) -> Tables:
     """Return the tables of a trace.
@@ -89,8 +102,8 @@ def tables_of(
     device_type
         Where the work was done: ``"cpu"``, ``"cuda"``.
     moved
-        Bytes that each operator reads and writes, in their order (`moved_bytes`); left out where
-        there are not as many as operators.
+        What each operator reads and writes, in their order (`moved_bytes`); left out where there
+        are not as many as operators, and of an operator that is another than was counted.
     ceilings
         The device's, where they are known.
 
@@ -117,15 +130,15 @@ def tables_of(
         coverage=known_ns / step_ns if step_ns else 0.0,
         operators=sum(call.launches for call in calls[chosen]),
         kernels=_kernels(works[chosen], step_ns, ceilings),
-        timeline=_timeline(works[chosen], steps[chosen]),
+        timeline=_timeline(works[chosen], _origin_ns(works[chosen], steps[chosen], device_type)),
         memory=_memory(steps[chosen], device_type),
     )
 
 
 def _calls(step: Step, device_type: str) -> Iterator[_Call]:
-    nodes = [root for root in step.roots if root.name.startswith(BACKWARD)]
-    first_ns = min((node.start_ns for node in nodes), default=None)
-    forward = [root for root in step.roots if first_ns is None or root.start_ns < first_ns]
+    called_ns, returned_ns = step.layer_ns
+    forward = [root for root in step.roots if called_ns <= root.start_ns < returned_ns]
+    nodes = _nodes(step)
     numbers = {_number(operator) for root in forward for operator in root.walk()} - {None}
     for root in step.roots:
         if root in forward:
@@ -135,6 +148,10 @@ def _calls(step: Step, device_type: str) -> Iterator[_Call]:
         else:
             part = "other"
         yield from _told_apart(root, part, device_type)
+
+
+def _nodes(step: Step) -> list[Operator]:
+    return [root for root in step.roots if root.name.startswith(BACKWARD)]
 
 
 def _number(operator: Operator) -> Any:
@@ -151,10 +168,11 @@ def _told_apart(operator: Operator, part: str, device_type: str) -> Iterator[_Ca
         yield from _told_apart(child, part, device_type)
 
 
-def _on_host(_step: Step, calls: Sequence[_Call], moved: Sequence[int]) -> list[_Work]:
+def _on_host(_step: Step, calls: Sequence[_Call], moved: Sequence[Moved]) -> list[_Work]:
     bytes_of = _bytes_of(calls, moved)
     return [
         _Work(
+            call.operator.name,
             call.operator.name,
             kind_of(call.operator.name),
             call.part,
@@ -168,7 +186,7 @@ def _on_host(_step: Step, calls: Sequence[_Call], moved: Sequence[int]) -> list[
     ]
 
 
-def _on_device(step: Step, calls: Sequence[_Call], moved: Sequence[int]) -> list[_Work]:
+def _on_device(step: Step, calls: Sequence[_Call], moved: Sequence[Moved]) -> list[_Work]:
     bytes_of = _bytes_of(calls, moved)
     by_id = {
         operator.arguments.get("External id"): call
@@ -184,6 +202,7 @@ def _on_device(step: Step, calls: Sequence[_Call], moved: Sequence[int]) -> list
         works.append(
             _Work(
                 event["name"],
+                call.operator.name,
                 kind_of(call.operator.name) if event["cat"] == "kernel" else "memory",
                 call.part,
                 start_ns,
@@ -204,15 +223,20 @@ def _occupancy(event: Event) -> float | None:
     return percent if percent is not None and percent >= 0 else None
 
 
-def _bytes_of(calls: Sequence[_Call], moved: Sequence[int]) -> dict[Operator, int]:
+def _bytes_of(calls: Sequence[_Call], moved: Sequence[Moved]) -> dict[Operator, int | None]:
     launching = [call.operator for call in calls if call.launches]
-    return dict(zip(launching, moved, strict=True)) if len(launching) == len(moved) else {}
+    if len(launching) != len(moved):
+        return {}
+    return {
+        operator: counted.by(operator.name)
+        for operator, counted in zip(launching, moved, strict=True)
+    }
 
 
 def _kernels(works: Sequence[_Work], step_ns: int, ceilings: Ceilings | None) -> pd.DataFrame:
     table = pd.DataFrame([vars(work) for work in works], columns=list(_Work.__annotations__))
     table["weighted_percent"] = table["occupancy_percent"].astype(float) * table["time_ns"]
-    groups = table.groupby(["kernel", "kind", "part", "input_shapes"], sort=False)
+    groups = table.groupby(["kernel", "operator", "kind", "part", "input_shapes"], sort=False)
     kernels = groups.agg(
         calls=("time_ns", "size"),
         time_ns=("time_ns", "sum"),
@@ -231,8 +255,8 @@ def _kernels(works: Sequence[_Work], step_ns: int, ceilings: Ceilings | None) ->
     kernels["occupancy_percent"] = kernels["weighted_percent"] / kernels["time_ns"]
     kernels["registers_per_thread"] = kernels["registers_per_thread"].astype("Int64")
     return kernels.sort_values("time_ns", ascending=False, kind="stable")[
-        ["kernel", "kind", "part", "calls", "time_ns", "share", "input_shapes", "bytes",
-         "bandwidth_bytes_per_s", "ceiling_bytes_per_s", "occupancy_percent",
+        ["kernel", "operator", "kind", "part", "calls", "time_ns", "share", "input_shapes",
+         "bytes", "bandwidth_bytes_per_s", "ceiling_bytes_per_s", "occupancy_percent",
          "registers_per_thread"]
     ]  # fmt: skip
 
@@ -243,9 +267,15 @@ def _ceiling(moved: Any, calls: int, ceilings: Ceilings | None) -> float | None:
     return ceilings.bandwidth_bytes_per_s(moved // (2 * calls))
 
 
-def _timeline(works: Sequence[_Work], step: Step) -> pd.DataFrame:
+def _origin_ns(works: Sequence[_Work], step: Step, device_type: str) -> int:
+    if device_type == "cpu":
+        return step.start_ns
+    return min((work.start_ns for work in works), default=step.start_ns)
+
+
+def _timeline(works: Sequence[_Work], origin_ns: int) -> pd.DataFrame:
     rows = [
-        (work.start_ns - step.start_ns, work.time_ns, work.kernel, work.kind, work.part)
+        (work.start_ns - origin_ns, work.time_ns, work.kernel, work.kind, work.part)
         for work in works
         if work.on_timeline
     ]
@@ -253,10 +283,23 @@ def _timeline(works: Sequence[_Work], step: Step) -> pd.DataFrame:
 
 
 def _memory(step: Step, device_type: str) -> pd.DataFrame:
-    rows = [(0, 0)]
+    nodes = _nodes(step)
+    backward_ns = (
+        min((node.start_ns for node in nodes), default=0),
+        max((node.end_ns for node in nodes), default=0),
+    )
+
+    def part(now_ns: int) -> str:
+        for name, (start_ns, end_ns) in ("forward", step.layer_ns), ("backward", backward_ns):
+            if start_ns <= now_ns < end_ns:
+                return name
+        return "other"
+
+    rows = [(0, 0, "forward")]
     for event in step.memory:
         # The profiler's number of the host is 0.
         if (event["args"]["Device Type"] == 0) == (device_type == "cpu"):
-            at_ns = in_ns(event["ts"]) - step.start_ns
-            rows.append((at_ns, rows[-1][1] + event["args"]["Bytes"]))
-    return pd.DataFrame(rows, columns=["at_ns", "allocated_bytes"])
+            now_ns = in_ns(event["ts"])
+            held_bytes = rows[-1][1] + event["args"]["Bytes"]
+            rows.append((now_ns - step.start_ns, held_bytes, part(now_ns)))
+    return pd.DataFrame(rows, columns=["at_ns", "allocated_bytes", "part"])
