@@ -74,9 +74,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--shapes-from", metavar="LIST",
         help="networks: sweep exactly the shapes at which these have activations")  # fmt: skip
     add("--networks", metavar="LIST", help="measure networks with the activations in them; or none "
-        "(default: the preset's, unless axes of layers are given)")  # fmt: skip
+        "(default: the preset's, unless axes of layers or a budget are given)")  # fmt: skip
     add("--placements", metavar="LIST", help="in networks: all (default), paper, official")
-    add("--image-size", metavar="N", help="of networks, in pixels (default: the preset's)")
+    add("--image-size", metavar="N", help="of networks, in pixels "
+        "(default: the preset's; 224 for --shapes-from)")  # fmt: skip
     add("--activation-from", metavar="PKG.MOD:CLASS", action="append", default=[],
         help="sweep your own layer beside ours; repeatable")  # fmt: skip
     add("--device", metavar="NAME", help="default: the accelerator if there is one, else cpu")
@@ -162,7 +163,7 @@ class SweepPlugin:
         )
         for case in self._plan.own_layers():
             self._bench.check(case)
-        self._networks = NetworkPlan((), ())
+        self._networks = NetworkPlan((), (), ())
         if _asked_for(config, "bench_networks.py"):
             self._networks = self._plan_networks(option, axes)
         self.run: RunFolder | None = None
@@ -208,6 +209,8 @@ class SweepPlugin:
         self._write(f"dynact: {self._to_measure} cases in about {about}, run {self.name}")
         # Or pytest would name the file anew after each line of progress.
         self._reporter.showfspath = False
+        for line in self._networks.left_out:
+            self._write(f"dynact: {line}")
         if self._plan.too_large:
             self._write(f"dynact: {self._plan.too_large} cases left out, too large for the device")
 
@@ -281,10 +284,16 @@ class SweepPlugin:
 
     def _plan_networks(self, option: Any, axes: dict[str, Any]) -> NetworkPlan:
         if option.networks == "none":
-            return NetworkPlan((), ())
+            return NetworkPlan((), (), ())
         of_layers_alone = {*axes} - {"activations", "phases"} or option.shapes_from
         if option.networks is None and (of_layers_alone or option.budget):
-            return NetworkPlan((), ())
+            return NetworkPlan((), (), ())
+        for name in ("impls", "modes", "memory_formats", "budget"):
+            if getattr(option, name) is not None:
+                raise ValueError(
+                    f"networks take no --{name.replace('_', '-')}; leave it out, or add "
+                    "--networks none"
+                )
         welcome = self._bench.welcome
         grid = network_preset(option.sweep, welcome.device != "cpu")
         shared = ("phases", "dtypes", "batches")

@@ -22,7 +22,7 @@ ALLOCATOR_VARIABLES = (
     "PYTORCH_ALLOC_CONF",
     "PYTORCH_CUDA_ALLOC_CONF",
 )
-PACKAGES = ("numpy", "pytest", "pytest-benchmark")
+PACKAGES = ("numpy", "pytest", "pytest-benchmark", "scikit-learn", "torchvision")
 
 
 def describe_environment(device: Device) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import copy
 import functools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -16,10 +16,10 @@ from dynact.cost import (
     count_flops,
     count_parameters,
     saved_for_backward,
-    tensors_in,
 )
 from dynact.device import Device
 from dynact.network_cases import NetworkCase
+from dynact.networks.hosts import host
 from dynact.networks.prepared import Images, Pair, call_of_network, draw_images, pair_of
 from dynact.networks.sites import Site
 from dynact.redact import error_line
@@ -28,8 +28,11 @@ Figures = dict[str, Any]
 
 ITSELF = ""
 """In place of an activation: the network keeps its own."""
-LARGE_BATCHES = (256, 512)
-"""At which activations far outweigh gradients: at small ones a step needs most when it is over."""
+LARGE_BATCHES = (4096, 8192)
+"""At which activations far outweigh gradients, as they do where a batch fills a device.
+
+Before, gradients come on top: what is found here is short by no more than these.
+"""
 MOST_KEPT = 500
 """Parts that are kept for later cases."""
 
@@ -49,7 +52,7 @@ def count_network(case: NetworkCase, device: Device) -> Figures:
     beside = {
         f"baseline_{name}": value
         for name, value in of_itself.items()
-        if name not in ("uncounted_ops", "peak_source")
+        if name not in ("uncounted_ops", "peak_source", "counted_image_size")
     }
     faults += [f"of the original: {fault}" for fault in other_faults]
     try:
@@ -65,10 +68,11 @@ def _counted(
     case: NetworkCase, network: Callable[[], nn.Module], device: Device
 ) -> tuple[Figures, list[str]]:
     """Count one part after the other; one that fails costs only its own figures."""
-    in_both_phases = replace(case, phase="inference", batch=1)
+    # What papers state is of one image of the network's own size, whatever is timed.
+    as_stated = replace(case, phase="inference", batch=1, image_size=host(case.network).image_size)
     parts: list[tuple[str, Callable[[nn.Module, NetworkCase, Device], Figures], NetworkCase]] = [
-        ("parameters", _parameters, in_both_phases),
-        ("arithmetic", _arithmetic, in_both_phases),
+        ("parameters", _parameters, as_stated),
+        ("arithmetic", _arithmetic, as_stated),
         ("peak memory", _peak, case),
         ("memory by the image", _memory, replace(case, batch=1)),
         ("saved for backward", _saved, case),
@@ -79,7 +83,7 @@ def _counted(
         known = (name, of_case, device)
         try:
             if known not in _kept:
-                _kept[known] = part(network(), case, device)
+                _kept[known] = part(network(), of_case, device)
             figures |= _kept[known]
         except Exception as error:
             faults.append(f"{name} not counted: {error_line(error)}")
@@ -93,19 +97,18 @@ def _sites(case: NetworkCase, pair: Callable[[], Pair], device: Device) -> Figur
     if known not in _kept:
         swaps = pair().swaps
         _kept[known] = {
-            "sites": _listed(swap.site for swap in swaps if not swap.kept_because),
-            "kept_sites": _listed(swap.site for swap in swaps if swap.kept_because),
+            "sites": " ".join(_listed(s.site) for s in swaps if not s.kept_because),
+            "kept_sites": "; ".join(
+                f"{_listed(s.site)} – {s.kept_because}" for s in swaps if s.kept_because
+            ),
         }
     return _kept[known]
 
 
-def _listed(sites: Iterable[Site]) -> str:
-    return " ".join(f"{site.name}={site.original}:{_shape(site)}" for site in sites)
-
-
-def _shape(site: Site) -> str:
+def _listed(site: Site) -> str:
     sides = (site.channels, site.height, site.width)
-    return "x".join(str(side) for side in sides if side is not None)
+    shape = "x".join(str(side) for side in sides if side is not None)
+    return f"{site.name}={site.original}:{shape}"
 
 
 def _parameters(network: nn.Module, _case: NetworkCase, _device: Device) -> Figures:
@@ -113,53 +116,59 @@ def _parameters(network: nn.Module, _case: NetworkCase, _device: Device) -> Figu
 
 
 def _arithmetic(network: nn.Module, case: NetworkCase, device: Device) -> Figures:
-    # Of one image: arithmetic grows with the batch and with nothing else.
     image = _one_tensor(draw_images(case, 1, device))
     flops = count_flops(network, image)
     return {
         "flops": flops.total,
         "uncounted_ops": ", ".join(flops.uncounted_ops),
         "macs": flops.multiply_accumulates,
+        "counted_image_size": case.image_size,
     }
 
 
 def _peak(network: nn.Module, case: NetworkCase, device: Device) -> Figures:
-    images = draw_images(case, case.batch, device)
-    call = call_of_network(case, network, images)
+    call = call_of_network(case, network, draw_images(case, case.batch, device))
     with _grad_mode(case):
-        call()
         peak = device.peak_bytes(call)
-        if peak is not None:
-            return {"peak_bytes": peak, "peak_source": "allocator"}
-        return {"peak_bytes": _tracked(call, network, images), "peak_source": "tracker"}
+    if peak is not None:
+        return {"peak_bytes": peak, "peak_source": "allocator"}
+    on_meta, images = _on_meta(network, case, case.batch)
+    return {"peak_bytes": _tracked(case, on_meta, images), "peak_source": "tracker"}
 
 
-def _memory(network: nn.Module, case: NetworkCase, device: Device) -> Figures:
-    """Return how all memory grows with the batch, found on the meta device, which needs none."""
-    image = _one_tensor(draw_images(case, 1, device))
-    on_meta = copy.deepcopy(network).to("meta")
-    parts = [*on_meta.parameters(), *on_meta.buffers()]
+def _memory(network: nn.Module, case: NetworkCase, _device: Device) -> Figures:
+    """Return how all memory grows with the batch."""
     totals = []
     for batch in LARGE_BATCHES:
-        images = torch.empty((batch, *image.shape[1:]), dtype=image.dtype, device="meta")
-        with _grad_mode(case):
-            peak = _tracked(call_of_network(case, on_meta, images), on_meta, images)
-        totals.append(peak + sum(tensor.nbytes for tensor in (*parts, images)))
+        on_meta, images = _on_meta(network, case, batch)
+        there = (*on_meta.parameters(), *on_meta.buffers(), images)
+        totals.append(_tracked(case, on_meta, images) + sum(tensor.nbytes for tensor in there))
     (fewer, more), (less, most) = LARGE_BATCHES, totals
     per_image = (most - less) / (more - fewer)
     return {"memory_fixed_bytes": less - fewer * per_image, "memory_per_image_bytes": per_image}
 
 
-def _saved(network: nn.Module, case: NetworkCase, device: Device) -> Figures:
+def _saved(network: nn.Module, case: NetworkCase, _device: Device) -> Figures:
     if case.phase == "inference":
         return {"saved_for_backward_bytes": 0}
-    images = _one_tensor(draw_images(case, case.batch, device))
-    return {"saved_for_backward_bytes": saved_for_backward(network, images).total}
+    saved = saved_for_backward(*_on_meta(network, case, case.batch))
+    return {"saved_for_backward_bytes": saved.total}
 
 
-def _tracked(call: Callable[[], None], network: nn.Module, images: Images) -> int:
-    with MemoryTracker((*network.parameters(), *network.buffers(), *tensors_in(images))) as tracker:
-        call()
+def _on_meta(network: nn.Module, case: NetworkCase, batch: int) -> tuple[nn.Module, Tensor]:
+    """Return a copy of a network and its images where neither takes memory or time."""
+    images = torch.empty(
+        (batch, 3, case.image_size, case.image_size),
+        dtype=getattr(torch, case.dtype),
+        device="meta",
+    )
+    return copy.deepcopy(network).to("meta"), images
+
+
+def _tracked(case: NetworkCase, network: nn.Module, images: Tensor) -> int:
+    there = (*network.parameters(), *network.buffers(), images)
+    with _grad_mode(case), MemoryTracker(there) as tracker:
+        call_of_network(case, network, images)()
     peak: int = tracker.peak_bytes
     return peak
 

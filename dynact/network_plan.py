@@ -24,6 +24,8 @@ class NetworkPlan:
     cases: tuple[NetworkCase, ...]
     sites: tuple[Case, ...]
     """Each new activation against the one it replaces, at each shape at which it does."""
+    left_out: tuple[str, ...]
+    """A line for each activation that has no such placement in a network."""
 
 
 def plan_networks(
@@ -39,18 +41,28 @@ def plan_networks(
     Raises
     ------
     ValueError
-        If a network is unknown or cannot take images of that size.
+        If a network is unknown, or cannot take images of that size, or nothing is left.
     """
     for network in grid.networks:
         choice("network", network, tuple(own_size))
-    cases = tuple(grid.cases(own_size, device))
     known = functools.cache(sites)
-    # The same whatever the phase, dtype and batch.
-    found = (
-        (case, known(replace(case, phase="inference", dtype="float32", batch=1))) for case in cases
-    )
-    layers = dict.fromkeys(_layer(case, site) for case, there in found for site in there)
-    return NetworkPlan(cases, tuple(layers))
+    placed: list[NetworkCase] = []
+    layers: dict[Case, None] = {}
+    left_out: dict[str, None] = {}
+    for case in grid.cases(own_size, device):
+        try:
+            # The same whatever the phase, dtype and batch.
+            there = known(replace(case, phase="inference", dtype="float32", batch=1))
+        except ValueError as error:
+            if case.placement == "all":
+                raise
+            left_out[f"{case.network}, {case.activation}: {error}"] = None
+        else:
+            placed.append(case)
+            layers |= dict.fromkeys(_layer(case, site) for site in there)
+    if left_out and not placed:
+        raise ValueError(next(iter(left_out)))
+    return NetworkPlan(tuple(placed), tuple(layers), tuple(left_out))
 
 
 def shapes_of(

@@ -23,6 +23,7 @@ ROWS = "rows.jsonl"
 NETWORK_ROWS = "network_rows.jsonl"
 SITE_ROWS = "site_rows.jsonl"
 """Layers again, at the shapes that the measured networks have, to explain their rows by."""
+GATES = "gates.jsonl"
 CEILINGS = "ceilings.json"
 LONGEST_NAME = 120
 """Of a folder, in characters: below every file system's limit, and readable."""
@@ -173,16 +174,18 @@ class NetworkRow(Measured):
     memory_fixed_bytes: float | None = None
     """Of all memory, that of parameters included, what does not grow with the batch.
 
-    At large batches: at small ones gradients can outweigh what the images need.
+    At large batches: a small one may need more, by no more than the gradients take.
     """
     memory_per_image_bytes: float | None = None
     """By what all memory grows with each image of the batch."""
     baseline_memory_fixed_bytes: float | None = None
     baseline_memory_per_image_bytes: float | None = None
+    counted_image_size: int | None = None
+    """Height and width of the image that ``flops`` and ``macs`` are of: the network's own size."""
     sites: str | None = None
     """What was replaced, in order of depth: ``"features.0.2=relu6:32x112x112 fc.1=relu:120"``."""
     kept_sites: str | None = None
-    """What kept its activation, in the same form: fully connected, and the new one is spatial."""
+    """What kept its activation, and why: ``"fc1.relu=relu:120 – why; fc2.relu=relu:84 – why"``."""
 
 
 def new_row(case: AnyCase, status: str, message: str = "", **figures: Any) -> Measured:
@@ -239,12 +242,13 @@ def load_environment(run_folder: Path | str) -> dict[str, Any]:
     """
     path = Path(run_folder) / "environment.json"
     remedy = "restore it from a copy, or measure again under another --run"
-    return _load_record(path, {"started": str, "threads": int}, remedy)
+    needed = {"started": str, "threads": int, "device": dict, "versions": dict}
+    return _load_record(path, needed, remedy)
 
 
 def load_gates(run_folder: Path | str) -> list[dict[str, Any]]:
     """Return the gate's verdicts, one for each session that ran it."""
-    path = Path(run_folder) / "gates.jsonl"
+    path = Path(run_folder) / GATES
     return list(_records(path)) if path.is_file() else []
 
 
@@ -260,7 +264,8 @@ def load_ceilings(run_folder: Path | str) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     remedy = "remove it, and --resume measures it again"
-    return _load_record(path, {"copies": list, "flops_per_s": dict}, remedy)
+    needed = {"session": str, "copies": list, "flops_per_s": dict, "case_s": float}
+    return _load_record(path, needed, remedy)
 
 
 def _load_record(path: Path, needed: dict[str, type], remedy: str) -> dict[str, Any]:
@@ -345,6 +350,12 @@ class LockedFolder:
         path = self.folder / "environment.json"
         # Before the first row there is nothing to compare with, only a start that was cut short.
         if not (path.exists() and self._rows.exists()):
+            others = [p.name for p in self.folder.glob("*.jsonl") if p.name != GATES]
+            if others:
+                raise RunError(
+                    f"run {self.folder.name!r} is of another kind, it has {others[0]}; name "
+                    "another --run"
+                )
             _write_whole(path, environment)
             return
         then, now = _flatten(load_environment(self.folder)), _flatten(environment)
@@ -382,7 +393,7 @@ class RunFolder(LockedFolder):
                 "or name another --run"
             )
         super().__init__(folder, ROWS, environment)
-        self._gates = folder / "gates.jsonl"
+        self._gates = folder / GATES
         self._is_latest = False
         with _in_one_line(folder):
             for others in (self._gates, folder / NETWORK_ROWS, folder / SITE_ROWS):

@@ -33,6 +33,8 @@ MEMORY_KEEPING_MALLOC = {
 START_LIMIT_S = 120.0
 CASE_LIMIT_S = 60.0
 """For all of a case but its timing: making, compiling and warming up both sides."""
+NETWORK_PATIENCE = 10
+"""A training step of a network may take seconds, and a comparison takes dozens of them."""
 FATAL_STATUSES = ("oom", "timeout", "crashed", "error")
 """After one of these the process may be damaged (a full heap, a lost device): take a fresh one."""
 
@@ -99,7 +101,9 @@ class Worker:
             The share of ``max_seconds`` to spend at most.
         """
         self._revive()
-        limit_s = self._settings.case_limit_s
+        limit_s = self._settings.case_limit_s * (
+            NETWORK_PATIENCE if isinstance(case, NetworkCase) else 1
+        )
         try:
             answer = self._process.ask(_request("measure", case) | {"patience": patience}, limit_s)
         except _LateError:

@@ -1,29 +1,20 @@
 """Draw the overhead figures of a run and write its tables, its page and its dashboards."""
 
-import argparse
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 # Works from a checkout too, where dynact is not installed.
 sys.path.insert(0, str(ROOT))
 
 from dynact import results  # noqa: E402
+from dynact.options import OneLineParser  # noqa: E402
 from dynact.report.figures import FIGURES  # noqa: E402
 from dynact.report.network_figures import NETWORK_FIGURES  # noqa: E402
 from dynact.report.render import FORMATS, ChoiceError, render  # noqa: E402
 from dynact.report.tensorboard import write_dashboards  # noqa: E402
 from dynact.report.traced import TRACED  # noqa: E402
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that answers a mistake in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Leave with the message alone; --help has the rest."""
-        self.exit(2, f"{self.prog}: {message}\n")
 
 
 def names(text: str) -> list[str]:
@@ -33,7 +24,7 @@ def names(text: str) -> list[str]:
 
 def main() -> None:
     """Run the command line."""
-    parser = Parser(description=__doc__)
+    parser = OneLineParser(description=__doc__)
     parser.add_argument("run", nargs="?", help="a name in reports/, or a path; default: the latest")
     parser.add_argument(
         "--figures",
@@ -57,8 +48,7 @@ def main() -> None:
     except (results.RunError, ChoiceError) as error:
         parser.error(str(error))
     except OSError as error:
-        # A full disk is met when a file is closed, whose name is not known any more.
-        parser.error(f"{os.path.relpath(error.filename or folder)}: {error.strerror or error}")
+        parser.cannot_write(error, folder)
     for path in written:
         print(os.path.relpath(path))
 

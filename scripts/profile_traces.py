@@ -1,6 +1,5 @@
 """Trace cases of a run with the profiler, after and apart from their timing."""
 
-import argparse
 import difflib
 import os
 import sys
@@ -8,7 +7,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 import pandas as pd
 
@@ -19,6 +17,7 @@ sys.path.insert(0, str(ROOT))
 from dynact import results  # noqa: E402
 from dynact.cases import CASE_FIELDS, Case  # noqa: E402
 from dynact.interrupt import interrupt_deferred  # noqa: E402
+from dynact.options import OneLineParser  # noqa: E402
 from dynact.progress import format_seconds  # noqa: E402
 from dynact.redact import error_line  # noqa: E402
 from dynact.report.slices import at_largest_input, input_elements, slices  # noqa: E402
@@ -33,17 +32,9 @@ QUIET = {"KINETO_LOG_LEVEL": "99"}
 """The profiler's library otherwise reports each start, and each accelerator that is not there."""
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser that answers a mistake in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Leave with the message alone; --help has the rest."""
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
 def main() -> None:
     """Run the command line."""
-    parser = Parser(description=__doc__)
+    parser = OneLineParser(description=__doc__)
     parser.add_argument("run", nargs="?", help="a name in reports/, or a path; default: the latest")
     parser.add_argument("--run", dest="run_option", metavar="RUN", help="the same")
     which = parser.add_mutually_exclusive_group()
@@ -70,8 +61,7 @@ def main() -> None:
     except ValueError as error:
         parser.error(str(error))
     except OSError as error:
-        # That a disk is full is said of no file.
-        parser.error(f"{os.path.relpath(error.filename or folder)}: {error.strerror or error}")
+        parser.cannot_write(error, folder)
     except KeyboardInterrupt:
         parser.exit(130, "interrupted; what was traced before is whole\n")
     sys.exit(1 if failed else 0)

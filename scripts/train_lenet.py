@@ -7,7 +7,6 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 # Works from a checkout too, where dynact is not installed.
@@ -28,24 +27,16 @@ from dynact.experiment.training import (  # noqa: E402
     train,
     trainings,
 )
-from dynact.options import parse_count, split_list  # noqa: E402
+from dynact.options import OneLineParser, parse_count, split_list  # noqa: E402
 from dynact.progress import format_seconds  # noqa: E402
 from dynact.redact import without_paths  # noqa: E402
 from dynact.report.learning import HEADER, reading_notes, table_lines, write_learning  # noqa: E402
 from dynact.results import LATEST  # noqa: E402
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser that answers a mistake in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Leave with the message alone; --help has the rest."""
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
 def main() -> None:
     """Run the command line."""
-    parser = Parser(description=__doc__)
+    parser = OneLineParser(description=__doc__)
     add = parser.add_argument
     add("--activations", default="relu,frelu,dyrelu_b", metavar="LIST",
         help="names of the registry, or PKG.MOD:CLASS for your own; compared with relu"
@@ -59,13 +50,14 @@ def main() -> None:
     add("--run", metavar="NAME", help="folder in reports/ (default: lenet-DATA); what it has of"
         " the same settings is not trained again")  # fmt: skip
     options = parser.parse_args()
+    folder = ROOT / "reports"
     try:
-        folder = ROOT / "reports" / _run_name(options)
+        folder /= _run_name(options)
         diverged = _experiment(options, folder)
     except ValueError as error:
         parser.error(str(error))
     except OSError as error:
-        parser.error(f"{os.path.relpath(str(error.filename))}: {error.strerror}")
+        parser.cannot_write(error, folder)
     except KeyboardInterrupt:
         parser.exit(130, "interrupted; trainings that ended are kept, the same command goes on\n")
     sys.exit(1 if diverged else 0)

@@ -20,6 +20,10 @@ from dynact.count import count
 from dynact.device import Accelerator, Cpu, open_device
 from dynact.gate import run_gate
 from dynact.measure import measure
+from dynact.network_cases import NetworkCase
+from dynact.network_count import count_network
+from dynact.network_measure import measure_network
+from dynact.networks.prepared import call_of_network, draw_images, pair_of
 from dynact.roofline import Ceilings
 from dynact.timing import compare
 from dynact.trace import memory_snapshot, ready_step, store, trace_case
@@ -239,6 +243,47 @@ def test_a_smoke_sweep_ends_well(device: Accelerator, tmp_path: Path) -> None:
     assert (rows["overhead_lo"] <= rows["overhead"]).all()
     assert (rows["overhead"] <= rows["overhead_hi"]).all()
     assert json.loads((run / "benchmark.json").read_text())["benchmarks"]
+
+
+@pytest.mark.parametrize("activation", ["relu", "frelu", "dyrelu_b"])
+def test_the_largest_batch_that_is_computed_runs_and_a_larger_one_does_not(
+    device: Accelerator, activation: str
+) -> None:
+    """Within what an allocator's blocks and a library's workspaces take beside the tensors."""
+    if device.torch_device.type != "cuda":
+        pytest.skip("only CUDA can be held to a part of its memory")
+    case = NetworkCase(
+        "resnet18", activation, "all", "training", "float32", 8, 128, device.torch_device.type
+    )
+    figures = count_network(case, device)
+    budget = 2 * 2**30
+    fixed, per_image = figures["memory_fixed_bytes"], figures["memory_per_image_bytes"]
+    most = (budget - fixed) / per_image
+    network = pair_of(case, device).swapped
+    torch.cuda.set_per_process_memory_fraction(budget / device.memory_bytes)
+    try:
+        call_of_network(case, network, draw_images(case, int(0.75 * most), device))()
+        device.release_memory()
+        with pytest.raises(torch.OutOfMemoryError):
+            call_of_network(case, network, draw_images(case, int(1.1 * most), device))()
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+        device.release_memory()
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_a_network_is_measured_and_counted(device: Accelerator, phase: str) -> None:
+    case = NetworkCase(
+        "mobilenet_v2", "frelu", "all", phase, "float32", 8, 128, device.torch_device.type
+    )
+
+    row = measure_network(case, device, precision=0.02, max_seconds=1.0).row
+    figures = count_network(case, device)
+
+    assert (row.status, row.message, figures["message"]) == ("ok", "", "")
+    assert row.overhead is not None
+    assert row.overhead > 1
+    assert figures["peak_source"] == "allocator"
 
 
 @pytest.mark.parametrize("phase", ["inference", "training"])

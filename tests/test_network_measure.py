@@ -92,8 +92,10 @@ def test_counts_of_both_networks() -> None:
         # It counts convolutions and matrix products, a multiply-accumulate as two.
         assert 2 * figures[f"{prefix}macs"] == counter.get_total_flops()
         assert figures[f"{prefix}flops"] > 2 * figures[f"{prefix}macs"]
-    assert figures["sites"] == "relu#1=relu:6x28x28 relu#2=relu:16x10x10"
-    assert figures["kept_sites"] == "relu#3=relu:120 relu#4=relu:84"
+    assert figures["sites"] == "relu1=relu:6x28x28 relu2=relu:16x10x10"
+    assert figures["kept_sites"].startswith("relu3=relu:120 – ")
+    assert "; relu4=relu:84 – " in figures["kept_sites"]
+    assert figures["counted_image_size"] == 32
     assert figures["message"] == ""
     assert figures["saved_for_backward_bytes"] == 0
 
@@ -101,7 +103,7 @@ def test_counts_of_both_networks() -> None:
 @pytest.mark.parametrize("phase", ["inference", "training"])
 @pytest.mark.parametrize(
     ("network", "activation", "batch"),
-    [("lenet", "frelu", 40), ("resnet18", "relu", 300), ("resnet18", "dyrelu_b", 300)],
+    [("lenet", "frelu", 40), ("resnet18", "relu", 500), ("resnet18", "frelu", 500)],
 )
 def test_memory_grows_by_the_image_as_it_says(
     phase: str, network: str, activation: str, batch: int
@@ -117,7 +119,23 @@ def test_memory_grows_by_the_image_as_it_says(
 
     expected = tracker.peak_bytes + sum(tensor.nbytes for tensor in there)
     found = figures["memory_fixed_bytes"] + batch * figures["memory_per_image_bytes"]
-    assert found == pytest.approx(expected, rel=0.01)
+    # It holds at large batches; before, gradients come on top, as many as there are at most.
+    gradients = sum(parameter.nbytes for parameter in model.parameters())
+    assert found <= expected * 1.001
+    assert expected - found <= (gradients if phase == "training" else 0.001 * expected)
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_the_peak_is_that_of_real_tensors(phase: str) -> None:
+    case = replace(CASE, network="resnet18", activation="dyrelu_b", phase=phase, batch=3)
+    figures = count_network(case, Cpu())
+    model, images = pair_of(case, Cpu()).swapped, draw_images(case, 3, Cpu())
+    assert isinstance(images, Tensor)
+    there = [*model.parameters(), *model.buffers(), images]
+    with torch.set_grad_enabled(phase == "training"), MemoryTracker(there) as tracker:
+        call_of_network(case, model, images)()
+
+    assert figures["peak_bytes"] == pytest.approx(tracker.peak_bytes, rel=0.01)
 
 
 def test_what_autograd_keeps_of_a_network() -> None:

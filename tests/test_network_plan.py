@@ -63,6 +63,29 @@ def test_a_network_is_asked_once_for_all_phases_dtypes_and_batches() -> None:
     }
 
 
+def test_a_placement_that_a_network_has_not_costs_no_other() -> None:
+    def ask(case: NetworkCase) -> list[dict[str, Any]]:
+        if case.network == "lenet":
+            raise ValueError("no 'paper' placement")
+        return sites(case)
+
+    grid = NetworkGrid(("lenet", "resnet18"), ("frelu",), placements=("paper",))
+    plan = plan_networks(grid, SIZES, "cpu", ask)
+
+    assert {case.network for case in plan.cases} == {"resnet18"}
+    assert plan.left_out == ("lenet, frelu: no 'paper' placement",)
+    with pytest.raises(ValueError, match=r"^lenet, frelu: no 'paper' placement$"):
+        plan_networks(NetworkGrid(("lenet",), ("frelu",), ("paper",)), SIZES, "cpu", ask)
+
+
+def test_what_goes_wrong_everywhere_is_no_matter_of_placement() -> None:
+    def ask(case: NetworkCase) -> list[dict[str, Any]]:
+        raise ValueError(f"{case.network} takes larger images")
+
+    with pytest.raises(ValueError, match=r"^lenet takes larger images$"):
+        plan_networks(NetworkGrid(("lenet", "resnet18")), SIZES, "cpu", ask)
+
+
 def test_shapes_are_counted_over_all_networks_at_no_more_than_their_own_size() -> None:
     def shapes_in(network: str, image_size: int) -> dict[Shape, int]:
         assert image_size <= SIZES[network]

@@ -130,7 +130,7 @@ WHOLE = json.dumps(ENVIRONMENT)
          f"lacks 'threads', or it is no int; {RESTORE}"),
         ("environment", '["threads"]', f"lacks 'started', or it is no str; {RESTORE}"),
         ("ceilings", '{"copies": [{"byt', f"is cut short or no JSON; {REMOVE}"),
-        ("ceilings", '{"copies": []}', f"lacks 'flops_per_s', or it is no dict; {REMOVE}"),
+        ("ceilings", '{"copies": []}', f"lacks 'session', or it is no str; {REMOVE}"),
     ],
 )  # fmt: skip
 def test_a_file_that_was_cut_short_is_named(checkout, name, content, message):

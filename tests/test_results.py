@@ -42,6 +42,8 @@ ENVIRONMENT = {
     "started": "2026-03-01T10:00:00",
     "settings": {"precision": 0.01},
     "threads": 1,
+    "device": {"type": "cpu", "name": "Some CPU"},
+    "versions": {"torch": "2.14.1"},
     "git": None,
 }
 
@@ -299,7 +301,10 @@ def test_a_usual_case_s_folder_is_its_id(case: Case) -> None:
 
 
 def test_ceilings_are_kept_for_all_sessions_of_a_run(run_folder: Path) -> None:
-    record = {"copies": [{"bytes": 16, "bytes_per_s": 1.5e9}], "flops_per_s": {"float32": 2e9}}
+    record = {
+        "session": "2026-03-01T10:00:00", "copies": [{"bytes": 16, "bytes_per_s": 1.5e9}],
+        "flops_per_s": {"float32": 2e9}, "case_s": 0.5,
+    }  # fmt: skip
     run = open_run(run_folder)
     before = run.ceilings()
     run.store_ceilings(record)

@@ -1,5 +1,6 @@
 """What a layer needs of memory beside its input and its parameters, on any device."""
 
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -33,8 +34,9 @@ class MemoryTracker(OperatorWatch):
         super().__init__()  # type: ignore[no-untyped-call]
         self.peak_bytes = 0
         self._existing = WeakSet(tensor.untyped_storage() for tensor in existing)
-        # Storages themselves, for an address may soon be another's and a size may change.
-        self._live = WeakSet[UntypedStorage]()
+        # Storages themselves, for an address may soon be another's.
+        self._live: dict[weakref.ref[UntypedStorage], int] = {}
+        self._bytes = 0
 
     def __torch_dispatch__(
         self,
@@ -48,14 +50,23 @@ class MemoryTracker(OperatorWatch):
         result = func(*args, **(kwargs or {}))
         for tensor in tensors_in(result):
             if tensor.untyped_storage() not in self._existing:
-                self._live.add(tensor.untyped_storage())
+                self._note(tensor.untyped_storage())
         in_backward = torch._C._current_graph_task_id() != -1
         if not (in_backward and func in _IN_PLACE_WITHOUT_A_MODE):
             self._note_peak()
         return result
 
+    def _note(self, storage: UntypedStorage) -> None:
+        # Anew each time, for a size may change.
+        reference = weakref.ref(storage, self._forget)
+        self._bytes += storage.nbytes() - self._live.get(reference, 0)
+        self._live[reference] = storage.nbytes()
+
+    def _forget(self, reference: "weakref.ref[UntypedStorage]") -> None:
+        self._bytes -= self._live.pop(reference, 0)
+
     def _note_peak(self) -> None:
-        self.peak_bytes = max(self.peak_bytes, _bytes(self._live))
+        self.peak_bytes = max(self.peak_bytes, self._bytes)
 
 
 # While a dispatch mode is active, autograd sums gradients into new tensors, and fills and

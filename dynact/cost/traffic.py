@@ -62,6 +62,7 @@ class TrafficCounter(OperatorWatch):
         self.reads_values |= asks
         if (written or asks) and not _only_allocates(func):
             moved = _distinct_bytes(_read(func, args, kwargs)) + _distinct_bytes(written)
+            moved -= _passed_over(func, args)
             if moved:
                 self.bytes += moved
                 self.operators[func._schema.name] += 1
@@ -120,6 +121,20 @@ def _written_over(
             if argument.alias_info is not None and argument.alias_info.is_write
         ]
     )
+
+
+def _passed_over(func: torch._ops.OpOverload, args: tuple[Any, ...]) -> int:
+    """Return the bytes of a scatter's target that it neither reads nor writes: most of them.
+
+    In the backward pass it scatters in place, but not while a mode like this one is active.
+    """
+    in_backward = torch._C._current_graph_task_id() != -1
+    name = func._schema.name
+    if not (name == "aten::scatter_" or (name == "aten::scatter" and in_backward)):
+        return 0
+    target, _, index = args[:3]
+    passed_over: int = (2 * target.numel() - index.numel()) * target.element_size()
+    return passed_over
 
 
 def _asks_for_values(func: torch._ops.OpOverload, args: tuple[Any, ...]) -> bool:

@@ -71,8 +71,9 @@ def train(
     ValueError
         If the network cannot be made or trained: one line.
     """
+    model, swaps = network(activation, seed)
     try:
-        yield from _train(activation, seed, data, epochs, batch_size, device)
+        yield from _train(model, swaps, activation, seed, data, epochs, batch_size, device)
     except Exception as error:
         raise ValueError(f"activation {activation!r}: {error_line(error)}") from None
 
@@ -128,9 +129,15 @@ def accuracy(model: nn.Module, test: Images) -> float:
 
 
 def _train(
-    activation: str, seed: int, data: Data, epochs: int, batch_size: int, device: Device
+    model: nn.Module,
+    swaps: list[Swap],
+    activation: str,
+    seed: int,
+    data: Data,
+    epochs: int,
+    batch_size: int,
+    device: Device,
 ) -> Iterator[Point]:
-    model, swaps = network(activation, seed)
     model.to(device.torch_device)
     optimiser = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
     shuffle = torch.Generator().manual_seed(seed)
@@ -151,6 +158,9 @@ def _train(
         fault = _learn(model, optimiser, data.train, torch.split(order, batch_size))
         _wait_for(device)
         train_s += time.perf_counter() - start_s
+        # Of an epoch's last step no loss tells.
+        if not fault and not all(p.isfinite().all() for p in model.parameters()):
+            fault = "weights were not finite at the end"
         if fault:
             yield point(epoch, "diverged", None, train_s, message=f"{fault} of epoch {epoch}")
             return

@@ -22,17 +22,15 @@ class Moved:
     name: str
     """As it was counted, such as ``"aten::add"``."""
     bytes: int
-    in_place_bytes: int
-    """The same, of its form that writes into its first input."""
 
     def by(self, name: str) -> int | None:
         """Return the bytes of an operator that ran in its place, ``None`` of quite another.
 
-        Where its operators are watched, autograd calls none that writes into its input.
+        Where its operators are watched, autograd calls none that writes into its input; one that
+        does so moves the same.
         """
-        if name == f"{self.name}_":
-            return self.in_place_bytes
-        return self.bytes if name in (self.name, _BY_ANOTHER_NAME.get(self.name)) else None
+        same = name in (self.name, f"{self.name}_", _BY_ANOTHER_NAME.get(self.name))
+        return self.bytes if same else None
 
 
 def moved_bytes(case: Case, device: Device) -> list[Moved]:
@@ -72,19 +70,5 @@ class _InOrder(TrafficCounter):  # type: ignore[no-untyped-call]
         result = super().__torch_dispatch__(func, types, args, kwargs)
         moved = self.bytes - before
         if moved:
-            self.of_each_call.append(
-                Moved(func._schema.name, moved, moved - _spared_in_place(func, args))
-            )
+            self.of_each_call.append(Moved(func._schema.name, moved))
         return result
-
-
-def _spared_in_place(func: torch._ops.OpOverload, args: tuple[Any, ...]) -> int:
-    """Return the bytes that an operator need not move when it writes into its first input.
-
-    Most read all of that input and write all of it, as they write their output elsewhere.
-    """
-    if func not in (torch.ops.aten.scatter.src, torch.ops.aten.scatter.value):
-        return 0
-    into, _, index, *_ = args
-    spared: int = (2 * into.numel() - index.numel()) * into.element_size()
-    return spared

@@ -14,9 +14,12 @@ EPOCHS = 2
 
 
 def open_run(folder: Path, **settings: Any) -> LearningFolder:
-    return LearningFolder(
-        folder, {"started": "2026-03-01T10:00:00", "settings": {"epochs": EPOCHS, **settings}}
-    )
+    environment = {
+        "started": "2026-03-01T10:00:00", "settings": {"epochs": EPOCHS, **settings},
+        "threads": 1, "device": {"type": "cpu", "name": "Some CPU"},
+        "versions": {"torch": "2.14.1"},
+    }  # fmt: skip
+    return LearningFolder(folder, environment)
 
 
 def training(activation: str, seed: int, epochs: int = EPOCHS) -> list[Point]:
