@@ -20,7 +20,7 @@ from dynact.cost import (
 from dynact.device import Device
 from dynact.network_cases import NetworkCase
 from dynact.networks.hosts import host
-from dynact.networks.prepared import Images, Pair, call_of_network, draw_images, pair_of
+from dynact.networks.prepared import Pair, call_of_network, draw_images, pair_of
 from dynact.networks.sites import Site
 from dynact.redact import error_line
 
@@ -116,7 +116,7 @@ def _parameters(network: nn.Module, _case: NetworkCase, _device: Device) -> Figu
 
 
 def _arithmetic(network: nn.Module, case: NetworkCase, device: Device) -> Figures:
-    image = _one_tensor(draw_images(case, 1, device))
+    image = draw_images(case, 1, device)
     flops = count_flops(network, image)
     return {
         "flops": flops.total,
@@ -176,9 +176,3 @@ def _tracked(case: NetworkCase, network: nn.Module, images: Tensor) -> int:
 def _grad_mode(case: NetworkCase) -> AbstractContextManager[object]:
     # Not inference mode: there, operators made of others show as one.
     return nullcontext() if case.phase == "training" else torch.no_grad()
-
-
-def _one_tensor(images: Images) -> Tensor:
-    if isinstance(images, Tensor):
-        return images
-    raise ValueError("a detector takes a list of images, and in training their objects")

@@ -3,13 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models import detection, segmentation
-from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from dynact.cases import choice
 from dynact.networks.lenet import LeNet
@@ -17,31 +15,29 @@ from dynact.networks.lenet import LeNet
 IMAGE_SIZE = 224
 """At which papers count; also for detectors and segmentation, so that shapes can be compared."""
 STRIDE = 32
-"""Of the last feature map in all hosts but LeNet: a smaller image is less than one of its cells."""
-DETECTIONS = 10
-"""Most detections an image: random weights find as many as they may, a photograph has a few."""
+"""Of ResNet's and MobileNet's last feature map: a smaller image is less than one of its cells."""
 SEED = 0
 
 
 @dataclass(frozen=True)
 class Host:
-    """A network by its name."""
+    """A network by its name: one that takes images (N, 3, H, W).
+
+    A detector stands for its backbone, the feature extractor with its pyramid. What comes after
+    that hangs on what is detected: with random weights, another activation finds ten times as
+    many boxes, or none, and that would be measured in place of the activation.
+    """
 
     name: str
     task: str
     """``"classification"``, ``"segmentation"``, ``"detection"`` or ``"keypoints"``."""
     build: Callable[[], nn.Module]
-    """Makes it, with weights drawn from torch's global generator."""
+    """Makes it, with weights drawn from torch's global generator; of a detector its backbone."""
     image_size: int = IMAGE_SIZE
     """Height and width in pixels that counts and shapes are given for."""
     smallest_image: int = STRIDE
     largest_image: int | None = None
     """``None`` where any larger image will do."""
-
-    @property
-    def takes_lists(self) -> bool:
-        """Whether it takes a list of images (3, H, W) and, in training, a list of targets."""
-        return self.task in ("detection", "keypoints")
 
 
 def host(name: str) -> Host:
@@ -63,7 +59,9 @@ def names() -> tuple[str, ...]:
 def create(name: str) -> nn.Module:
     """Make a host in train mode, with weights drawn from torch's global generator.
 
-    Detectors take images as they are, without torchvision's resizing to 800 pixels.
+    It returns (N, classes) for classification; for segmentation a dict whose ``"out"`` is
+    (N, classes, H, W); for detectors, of which it is the backbone, a dict of feature maps
+    (N, 256, h, w), the finest first.
 
     Raises
     ------
@@ -73,9 +71,7 @@ def create(name: str) -> nn.Module:
     return host(name).build()
 
 
-def example_input(
-    name: str, batch: int = 1, image_size: int | None = None
-) -> Tensor | list[Tensor]:
+def example_input(name: str, batch: int = 1, image_size: int | None = None) -> Tensor:
     """Return what a host takes, the same each time.
 
     Parameters
@@ -89,9 +85,8 @@ def example_input(
 
     Returns
     -------
-    Tensor or list of Tensor
-        (batch, 3, size, size), N(0, 1) as normalised images are; for detectors a list of
-        (3, size, size), uniform in [0, 1].
+    Tensor
+        (batch, 3, size, size), N(0, 1) as normalised images are.
 
     Raises
     ------
@@ -108,11 +103,7 @@ def example_input(
     if of.largest_image is not None and size > of.largest_image:
         most = of.largest_image
         raise ValueError(f"{name} takes images of {most} × {most} pixels at most, got {size}")
-    shape = (batch, 3, size, size)
-    generator = torch.Generator().manual_seed(SEED)
-    if of.takes_lists:
-        return list(torch.rand(shape, generator=generator))
-    return torch.randn(shape, generator=generator)
+    return torch.randn((batch, 3, size, size), generator=torch.Generator().manual_seed(SEED))
 
 
 def _classifier(name: str) -> Host:
@@ -129,23 +120,11 @@ def _segmenter(factory: Callable[..., nn.Module]) -> Host:
     return Host(factory.__name__, "segmentation", build)
 
 
-def _detector(factory: Callable[..., Any], task: str, **options: int) -> Host:
+def _detector(factory: Callable[..., nn.Module], task: str) -> Host:
     def build() -> nn.Module:
-        model: nn.Module = factory(weights=None, weights_backbone=None, **options)
-        found: Any = model.transform
-        model.transform = _WithoutResizing(
-            found.min_size, found.max_size, found.image_mean, found.image_std
-        )
-        return model
+        return factory(weights=None, weights_backbone=None).get_submodule("backbone")
 
     return Host(factory.__name__, task, build)
-
-
-class _WithoutResizing(GeneralizedRCNNTransform):  # type: ignore[misc]
-    def resize(
-        self, image: Tensor, target: dict[str, Tensor] | None = None
-    ) -> tuple[Tensor, dict[str, Tensor] | None]:
-        return image, target
 
 
 _HOSTS = {
@@ -166,9 +145,7 @@ _HOSTS = {
         _classifier("shufflenet_v2_x1_5"),
         _segmenter(segmentation.fcn_resnet50),
         _segmenter(segmentation.deeplabv3_mobilenet_v3_large),
-        _detector(detection.retinanet_resnet50_fpn, "detection", detections_per_img=DETECTIONS),
-        _detector(
-            detection.keypointrcnn_resnet50_fpn, "keypoints", box_detections_per_img=DETECTIONS
-        ),
+        _detector(detection.retinanet_resnet50_fpn, "detection"),
+        _detector(detection.keypointrcnn_resnet50_fpn, "keypoints"),
     )
 }

@@ -9,8 +9,6 @@ from torchvision.models.shufflenetv2 import ShuffleNetV2
 
 from dynact.networks.sites import Site
 
-PLACEMENTS = ("paper", "official")
-
 _ALL = r""
 _AFTER_3X3 = r"\blayer[1234]\.\d+\.relu#2$"
 
@@ -33,6 +31,10 @@ _SITES: dict[tuple[str, str], dict[type[nn.Module], str]] = {
     ("dyrelu_c", "paper"): {nn.Module: _ALL},
 }
 """By activation and placement: what the network is built of, and a pattern of its sites' names."""
+
+
+class PlacementError(ValueError):
+    """Neither a paper nor its code has the activation in such a network."""
 
 
 def placement(activation: str, where: str, model: nn.Module) -> Callable[[Site], bool]:
@@ -59,7 +61,7 @@ def placement(activation: str, where: str, model: nn.Module) -> Callable[[Site],
 
     Raises
     ------
-    ValueError
+    PlacementError
         If the activation has no such placement in this network.
     """
     by_network = _SITES.get((activation, where), {})
@@ -68,6 +70,7 @@ def placement(activation: str, where: str, model: nn.Module) -> Callable[[Site],
         if block in blocks:
             return lambda site: re.search(pattern, site.name) is not None
     known = ", ".join(block.__name__ for block in by_network) or "no network"
-    raise ValueError(
-        f"no {where!r} placement of {activation!r} is known for this network, only for: {known}"
+    raise PlacementError(
+        f"no {where!r} placement of {activation!r} is known for this network, only for: {known}; "
+        "name other activations, or placement all"
     )

@@ -13,8 +13,6 @@ from dynact.networks.hosts import create, example_input
 from dynact.networks.swap import Swap, swap_activations
 from dynact.networks.training import training_loss
 
-Images = Tensor | list[Tensor]
-
 
 @dataclass(frozen=True)
 class Pair:
@@ -31,8 +29,11 @@ def pair_of(case: NetworkCase, device: Device) -> Pair:
 
     Raises
     ------
+    PlacementError
+        If neither the activation's paper nor its code has it in this network, as asked for.
     ValueError
-        If the network cannot take such images, or nothing can be replaced in it.
+        If the network cannot take such images, the activation cannot be made, or nothing can be
+        replaced in it.
     """
     torch.manual_seed(SEED)
     original = create(case.network)
@@ -46,16 +47,13 @@ def pair_of(case: NetworkCase, device: Device) -> Pair:
     return Pair(original, swapped, tuple(swaps))
 
 
-def draw_images(case: NetworkCase, batch: int, device: Device) -> Images:
-    """Return a batch of images as the network takes them, the same for every activation."""
+def draw_images(case: NetworkCase, batch: int, device: Device) -> Tensor:
+    """Return a batch of images (batch, 3, H, W), the same for every activation."""
     images = example_input(case.network, batch, case.image_size)
-    target = device.torch_device, getattr(torch, case.dtype)
-    if isinstance(images, Tensor):
-        return images.to(*target)
-    return [image.to(*target) for image in images]
+    return images.to(device.torch_device, getattr(torch, case.dtype))
 
 
-def call_of_network(case: NetworkCase, network: nn.Module, images: Images) -> Callable[[], None]:
+def call_of_network(case: NetworkCase, network: nn.Module, images: Tensor) -> Callable[[], None]:
     """Return what is timed: a forward pass, or a training step but for the optimiser."""
     if case.phase == "inference":
 

@@ -3,7 +3,6 @@
 from collections import Counter
 
 import torch
-from torch import Tensor
 
 from dynact.networks import hosts
 from dynact.networks.sites import GATE, find_sites
@@ -30,13 +29,10 @@ def shapes_in(name: str, image_size: int | None = None) -> dict[tuple[int, int, 
     ValueError
         If there is no such host, or it cannot take such an image.
     """
-    images = hosts.example_input(name, image_size=image_size)
-    if isinstance(images, Tensor):
-        # There a pass takes no time; detectors look at values.
-        with torch.device("meta"):
-            sites = find_sites(hosts.create(name), images.to("meta"))
-    else:
-        sites = find_sites(hosts.create(name), images)
+    image = hosts.example_input(name, image_size=image_size)
+    # There a pass takes no time.
+    with torch.device("meta"):
+        sites = find_sites(hosts.create(name), image.to("meta"))
     return dict(
         Counter(
             (site.channels, site.height, site.width)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, UntypedStorage, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torchvision.ops import SqueezeExcitation
@@ -77,10 +77,15 @@ class Call:
     """Path below the caller of the activation; empty where it is a function."""
     is_only_call: bool
     """Whether the caller calls the child once, and nothing else goes by its name."""
-    memory: frozenset[int]
-    """Where its input and output lie, equal for calls that share one."""
+    memory: frozenset[UntypedStorage]
+    """Of its input and output; alive, or a later tensor's could be taken for it."""
     device: torch.device
     dtype: torch.dtype
+
+    @property
+    def writes_in_place(self) -> bool:
+        """Whether its output lies where its input does."""
+        return len(self.memory) == 1
 
 
 def find_sites(model: nn.Module, example_input: Tensor | list[Tensor]) -> list[Site]:
@@ -131,8 +136,6 @@ class _Watch(TorchFunctionMode):
         self._runs: Counter[str] = Counter()
         self._met: list[Call] = []
         self._last_of_linear: Tensor | None = None
-        # Memory that is free again would be taken for that of another tensor.
-        self._alive: list[Tensor] = []
         for module in self._paths:
             module.register_forward_pre_hook(self._begin)
             module.register_forward_hook(self._end)
@@ -174,8 +177,7 @@ class _Watch(TorchFunctionMode):
             width=x.shape[3] if x.dim() == 4 else None,
             obstacle=GATE if self._is_gate(original) else unknown,
         )
-        self._alive += [x, y]
-        memory = frozenset(tensor.untyped_storage().data_ptr() for tensor in (x, y))
+        memory = frozenset((x.untyped_storage(), y.untyped_storage()))
         self._met.append(Call(site, path, child, False, memory, x.device, x.dtype))
 
     def _is_gate(self, original: str) -> bool:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, UntypedStorage, fx, nn
+from torch.nn import functional
 
 from dynact import activations, layers
 from dynact.cases import choice
-from dynact.networks.papers import PLACEMENTS, placement
+from dynact.network_cases import PLACEMENTS
+from dynact.networks.papers import placement
 from dynact.networks.sites import FUNCTIONS, MODULES, Call, Site, observe
 from dynact.redact import error_line
 
@@ -49,8 +51,10 @@ def swap_activations(
     network as a whole, as it cannot a detector.
 
     Originals that stay are left as they are, save that none writes into the input or output of a
-    new one, which may need it for its backward pass. A network has to use what its activations
-    return, not what they write in place.
+    new one, which may need it for its backward pass; a block that does so by a function, and that
+    torch.fx cannot trace, gets no new ones. A network has to use what its activations return, not
+    what they write in place. With a block that got its forward here, the new network cannot be
+    pickled whole; its state_dict can.
 
     Parameters
     ----------
@@ -77,9 +81,10 @@ def swap_activations(
     Raises
     ------
     ValueError
-        If the network does not run on the example, there is no such activation, option or
-        placement, or there is nothing to replace. What a user's own layer raises when it is made
-        is passed on.
+        If the network does not run on the example, there is no such activation or option, a
+        user's own layer cannot be made at a site, or there is nothing to replace.
+    PlacementError
+        If neither the paper nor its code has the activation in such a network; a ValueError too.
     """
     calls = observe(model, example_input)
     selected = _selected(where, [call.site for call in calls], name, model)
@@ -95,10 +100,10 @@ def swap_activations(
         if reason:
             kept[site] = reason
             made.pop(site, None)
-    _stop_writing_into(made, calls, swapped)
-    for path in dict.fromkeys(call.caller for call in calls if call.site in made):
+    overwriting = _overwriting(made, calls)
+    for path in dict.fromkeys(c.caller for c in calls if c.site in made or c.site in overwriting):
         of_caller = [call for call in calls if call.caller == path]
-        reason = _place(swapped.get_submodule(path), of_caller, made)
+        reason = _place(swapped.get_submodule(path), of_caller, made, overwriting)
         if reason:
             kept |= {call.site: reason for call in of_caller if call.site in made}
     table = [
@@ -120,7 +125,7 @@ def _selected(where: Where, sites: list[Site], name: str, model: nn.Module) -> s
         selected = set(sites[where])
     elif callable(where):
         selected = {site for site in sites if where(site)}
-    elif choice("where", where, ("all", *PLACEMENTS)) == "all":
+    elif choice("where", where, PLACEMENTS) == "all":
         selected = set(sites)
     else:
         selected = set(filter(placement(name, where, model), sites))
@@ -131,11 +136,17 @@ def _selected(where: Where, sites: list[Site], name: str, model: nn.Module) -> s
 
 
 def _make(name: str, call: Call, options: dict[str, object]) -> nn.Module:
-    channels = call.site.channels
-    if options:
-        layer = activations.create(name, channels, **options)
+    site = call.site
+    if options or ":" not in name:
+        layer = activations.create(name, site.channels, **options)
     else:
-        layer = layers.build(name, channels)
+        try:
+            layer = layers.build(name, site.channels)
+        except Exception as error:
+            raise ValueError(
+                f"activation {name!r} at {site.name} ({site.channels} channels): "
+                f"{error_line(error)}"
+            ) from None
     return layer.to(call.device, call.dtype)
 
 
@@ -154,21 +165,31 @@ def _refusal(layer: nn.Module, call: Call) -> str:
     return ""
 
 
-def _stop_writing_into(made: Mapping[Site, nn.Module], calls: list[Call], model: nn.Module) -> None:
-    new = frozenset[int]().union(*(call.memory for call in calls if call.site in made))
-    for call in calls:
-        if call.site not in made and call.child and call.memory & new:
-            original: Any = model.get_submodule(f"{call.caller}.{call.child}".lstrip("."))
-            if hasattr(original, "inplace"):
-                original.inplace = False
+def _overwriting(made: Mapping[Site, nn.Module], calls: list[Call]) -> set[Site]:
+    """Return the originals that stay and write into the input or output of a new layer."""
+    of_new = frozenset[UntypedStorage]().union(
+        *(call.memory for call in calls if call.site in made)
+    )
+    return {
+        call.site
+        for call in calls
+        if call.site not in made and call.writes_in_place and call.memory & of_new
+    }
 
 
-def _place(caller: nn.Module, calls: list[Call], made: Mapping[Site, nn.Module]) -> str:
+def _place(
+    caller: nn.Module, calls: list[Call], made: Mapping[Site, nn.Module], overwriting: set[Site]
+) -> str:
     """Put new layers in the place of a module's calls; return why not, or nothing."""
     new = [call for call in calls if call.site in made]
     for call in new:
         made[call.site].train(caller.training)
-    if all(call.is_only_call for call in new):
+    in_forward = [call for call in calls if call.site in overwriting and not call.child]
+    for call in calls:
+        if call.site in overwriting and call.child:
+            original: Any = caller.get_submodule(call.child)
+            original.inplace = False
+    if not in_forward and all(call.is_only_call for call in new):
         for call in new:
             caller.set_submodule(call.child, made[call.site])
         return ""
@@ -182,6 +203,8 @@ def _place(caller: nn.Module, calls: list[Call], made: Mapping[Site, nn.Module])
     for node, call in zip(nodes, calls, strict=True):
         if call.site in made:
             _replace(node, caller, call, made[call.site])
+        elif call in in_forward:
+            _stop_writing(node)
     _set_forward(caller, graph)
     called = {node.target for node in graph.nodes if node.op == "call_module"}
     for child in {call.child for call in new} - called - {""}:
@@ -233,6 +256,16 @@ def _replace(node: fx.Node, caller: nn.Module, call: Call, layer: nn.Module) -> 
         new = node.graph.call_module(attribute, (node.all_input_nodes[0],))
     node.replace_all_uses_with(new)
     node.graph.erase_node(node)
+
+
+def _stop_writing(node: fx.Node) -> None:
+    """Have a function return a new tensor in place of writing into its input."""
+    if "inplace" in node.kwargs:
+        node.update_kwarg("inplace", False)
+    elif node.op == "call_method":
+        node.target = str(node.target).removesuffix("_")
+    else:
+        node.target = getattr(functional, FUNCTIONS[node.target])
 
 
 def _set_forward(module: nn.Module, graph: fx.Graph) -> None:

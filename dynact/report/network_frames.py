@@ -1,8 +1,12 @@
 """Network rows made ready for figures and tables: how they read, what they share, their memory."""
 
+import math
+
 import pandas as pd
 
-from dynact.report.names import display_names, resolution
+from dynact.report.names import NO_FIGURE, display_names, resolution
+from dynact.timing import is_steady
+from dynact.timing.paired import STEADY_WITHIN
 
 PAPER_NOTE = "(paper): only where the activation's paper puts it; otherwise at every activation."
 
@@ -20,6 +24,10 @@ _NETWORKS = {
     "shufflenet_v2_x1_5": "ShuffleNetV2 1.5×",
 }
 
+_UNITS = (("s", 1e9), ("ms", 1e6), ("µs", 1e3), ("ns", 1.0))
+_WIDE = "~"
+_UNSTEADY = "‡"
+
 _SETTINGS = ("batch", "dtype", "image_size", "device")
 
 
@@ -29,11 +37,12 @@ def network_name(network: str) -> str:
 
 
 def labelled(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return network rows with the columns ``subject`` and ``variant``.
+    """Return network rows with the columns ``subject``, ``variant`` and ``mark``.
 
     ``subject`` is the network, with what differs between its rows (``ResNet-18, batch 32``);
     ``variant`` is the activation, with the placement where it is not everywhere. Subject, variant
-    and phase tell any two lines apart; of repeated ones the last stays.
+    and phase tell any two lines apart; of repeated ones the last stays. ``mark`` goes behind a
+    slow-down that is not to be taken at its word, and is explained by `mark_note`.
     """
     varying = {
         field: networks.groupby("network")[field].transform("nunique") > 1 for field in _SETTINGS
@@ -45,7 +54,7 @@ def labelled(networks: pd.DataFrame) -> pd.DataFrame:
         )
     placed = networks["placement"].map({"all": ""}).fillna(" (" + networks["placement"] + ")")
     variants = networks["activation"].map(display_names(networks["activation"])) + placed
-    rows = networks.assign(subject=subjects, variant=variants)
+    rows = networks.assign(subject=subjects, variant=variants, mark=_marks(networks))
     return rows.drop_duplicates(["subject", "variant", "phase"], keep="last")
 
 
@@ -58,9 +67,46 @@ def setting(networks: pd.DataFrame) -> str:
     return f"batch {' and '.join(map(str, batches))}, {' and '.join(dtypes)}, images of {images}"
 
 
+def extra_with_range(extra_ns: float, low_ns: float, high_ns: float) -> str:
+    """Return ``+4.9 ms (−9.8 to +37.0)``: one unit, and as many decimals, for all three."""
+    if math.isnan(extra_ns):
+        return NO_FIGURE
+    largest = max(map(abs, (extra_ns, low_ns, high_ns)))
+    # 999.7 µs would read 1000 µs.
+    unit, scale = next((u for u in _UNITS if largest >= 0.9995 * u[1]), _UNITS[-1])
+    decimals = sum(largest < limit * scale for limit in (99.95, 9.995))
+
+    def signed(duration_ns: float) -> str:
+        # Adding 0 makes a positive one of what rounding leaves of −0.
+        return f"{round(duration_ns / scale, decimals) + 0:+.{decimals}f}".replace("-", "−")
+
+    return f"{signed(extra_ns)} {unit} ({signed(low_ns)} to {signed(high_ns)})"
+
+
 def paper_note(variants: "pd.Series[str]") -> str:
     """Return what ``(paper)`` means, empty where no variant says it."""
     return PAPER_NOTE if variants.str.endswith("(paper)").any() else ""
+
+
+def mark_note(marks: "pd.Series[str]") -> str:
+    """Return what the marks behind slow-downs mean, empty where there are none."""
+    change = f"{100 * (STEADY_WITHIN - 1):.0f} %"
+    meanings = {
+        _WIDE: "the interval was still wide when the time ran out",
+        _UNSTEADY: f"the device changed its speed by more than {change} meanwhile",
+    }
+    said = [
+        f"{mark}: {meaning}."
+        for mark, meaning in meanings.items()
+        if marks.str.contains(mark, regex=False).any()
+    ]
+    return " ".join(said)
+
+
+def counted_image_size(networks: pd.DataFrame) -> "pd.Series[float]":
+    """Return the height and width of the image that each row's MACs and FLOPs are of."""
+    # Rows without it are older: theirs were counted at the size that was timed.
+    return pd.to_numeric(networks["counted_image_size"]).fillna(networks["image_size"])
 
 
 def memory_ratios(networks: pd.DataFrame) -> pd.DataFrame:
@@ -82,6 +128,14 @@ def memory_ratios(networks: pd.DataFrame) -> pd.DataFrame:
         for name in ("memory_per_image_bytes", "peak_bytes")
     )
     return pd.DataFrame({"ratio": per_image.fillna(peak), "of_peaks": per_image.isna()})
+
+
+def _marks(networks: pd.DataFrame) -> "pd.Series[str]":
+    ok = networks["status"] == "ok"
+    wide = ok & ~networks["converged"].fillna(True).astype(bool)
+    drifts = pd.to_numeric(networks["speed_drift"])
+    unsteady = ok & drifts.notna() & ~drifts.map(is_steady)
+    return wide.map({True: _WIDE, False: ""}) + unsteady.map({True: _UNSTEADY, False: ""})
 
 
 def _read(field: str, value: object) -> str:

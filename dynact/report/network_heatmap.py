@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from dynact.report.names import cell_ratio, shortened
-from dynact.report.network_frames import labelled, memory_ratios, paper_note, setting
+from dynact.report.network_frames import labelled, mark_note, memory_ratios, paper_note, setting
 from dynact.report.style import (
     BEYOND,
     COLOURS,
@@ -94,7 +94,7 @@ def network_heatmap(networks: pd.DataFrame, sites: pd.DataFrame, caption: str = 
     top = _PANEL_TITLE + heads_height
     page = Page(
         title,
-        [_explanation(panels), paper_note(rows["variant"]), caption],
+        [_explanation(panels), mark_note(rows["mark"]), paper_note(rows["variant"]), caption],
         width=left + len(panels) * pitch + max(_BAR, overhang),
         body=top + height + 0.1,
     )
@@ -122,8 +122,7 @@ def network_heatmap(networks: pd.DataFrame, sites: pd.DataFrame, caption: str = 
 def _panels(rows: pd.DataFrame) -> list[_Panel]:
     ok = rows["status"] == "ok"
     overhead = pd.to_numeric(rows["overhead"]).where(ok)
-    uncertain = np.where(rows["converged"].fillna(True).astype(bool), "", "~")
-    slow = rows.assign(ratio=overhead, text=overhead.map(_cell) + uncertain)
+    slow = rows.assign(ratio=overhead, text=overhead.map(_cell) + rows["mark"])
     panels = [
         _panel(f"slow-down, {phase}", slow[slow["phase"] == phase], rows)
         for phase in sorted(rows["phase"].unique())
@@ -208,7 +207,6 @@ def _explanation(panels: list[_Panel]) -> str:
         "Star: the ratio of the peaks at this batch, as memory by image is not known.": (
             texts.str.endswith("*").any()
         ),
-        "Tilde: the interval was still wide when the time ran out.": texts.str.endswith("~").any(),
         "Hatched: the case failed, as named.": len(texts) > measured,
         "Grey: not measured.": len(texts) < len(every),
     }

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from dynact.report.missing import absence
-from dynact.report.names import NO_FIGURE, cell_ratio, resolution, shortened
-from dynact.report.network_frames import labelled, paper_note, setting
+from dynact.report.names import cell_ratio, resolution, shortened
+from dynact.report.network_frames import extra_with_range, labelled, mark_note, paper_note, setting
 from dynact.report.prediction import REST, parse_sites, predict
 from dynact.report.style import (
     COLOURS,
@@ -42,8 +42,8 @@ _CROWDED = 8
 _PANEL_TITLE = 0.5
 _PLOT = 3.6
 _STAGES = 0.62
-_COLUMNS = (("network", 0.45), ("= sites", 1.15), ("+ rest", 1.95))
-_BESIDE = 2.75
+_COLUMNS = (("network", 0.45), ("= sites", 1.35), ("+ rest", 2.45))
+_BESIDE = 3.3
 _BAR = 0.75
 _LONGEST_NAME = 28
 
@@ -65,8 +65,8 @@ _EXPLANATION = (
     "end is what the whole network took longer, with its 95 % interval; the violet bar from the "
     "last block to it is the rest. Every strip has its own scale, so that its pattern shows; its "
     "colour is the network's slow-down. Numbers: slow-down and extra time of a call on the whole "
-    "batch; the sum over the sites, each measured alone; what remains, also as a multiple of the "
-    "original network's time."
+    "batch; the sum over the sites, each measured alone; what remains. In brackets is the range of "
+    "these two, wider than a 95 % interval: as if all sites erred to the same side."
 )
 
 
@@ -102,7 +102,9 @@ def network_sites(networks: pd.DataFrame, sites: pd.DataFrame, caption: str = ""
         return nothing_to_draw(title, networks, caption, "a time")
 
     rows = labelled(networks)
-    totals = prediction.totals.assign(**rows[["subject", "variant"]]).dropna(subset="subject")
+    totals = prediction.totals.assign(**rows[["subject", "variant", "mark"]]).dropna(
+        subset="subject"
+    )
     phases = sorted(rows["phase"].unique())
     subjects = [s for s in rows["subject"].unique() if s in set(totals["subject"])]
     orders = {s: _order(rows[rows["subject"] == s], phases[0]) for s in subjects}
@@ -116,6 +118,7 @@ def network_sites(networks: pd.DataFrame, sites: pd.DataFrame, caption: str = ""
         [
             _EXPLANATION,
             REST,
+            mark_note(totals["mark"]),
             paper_note(rows["variant"]),
             _unmeasured_note(totals),
             _left_out(rows, subjects),
@@ -350,13 +353,14 @@ def _write_heads(axes: Axes, subject: str, phase: str, baseline_ns: "pd.Series[f
 
 
 def _write_numbers(axes: Axes, line: int, total: "pd.Series[Any]") -> None:
-    rest = _signed(total["rest_ns"])
-    if rest != NO_FIGURE:
-        rest += f"\n({_share(total['rest_ns'], total['baseline_time_ns'])})"
+    sites, rest = (
+        extra_with_range(*total[[f"{name}{end}_ns" for end in ("", "_lo", "_hi")]])
+        for name in ("predicted", "rest")
+    )
     texts = [
-        f"{cell_ratio(total['overhead'])}\n{_signed(total['measured_ns'])}",
-        f"{'†' if total['unmeasured'] else ''}{_signed(total['predicted_ns'])}",
-        rest,
+        f"{cell_ratio(total['overhead'])}{total['mark']}\n{_signed(total['measured_ns'])}",
+        ("†" if total["unmeasured"] else "") + sites.replace(" (", "\n("),
+        rest.replace(" (", "\n("),
     ]
     for text, (head, left) in zip(texts, _COLUMNS, strict=True):
         axes.annotate(
@@ -375,14 +379,7 @@ def _write_absence(axes: Axes, line: int, rows: pd.DataFrame, variant: str) -> N
 
 
 def _signed(duration_ns: float) -> str:
-    if np.isnan(duration_ns):
-        return NO_FIGURE
     return f"{'−' if duration_ns < 0 else '+'}{format_ns(abs(duration_ns))}"
-
-
-def _share(extra_ns: float, original_ns: float) -> str:
-    ratio = abs(extra_ns) / original_ns
-    return f"{'−' if extra_ns < 0 else '+'}{cell_ratio(ratio)}" if ratio >= 0.005 else "< 0.01×"
 
 
 def _unmeasured_note(totals: pd.DataFrame) -> str:

@@ -1,20 +1,38 @@
 """What activations cost in whole networks, as tables: records for the page, and Markdown."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from dynact.report.kept_sites import kept_sites_notes
 from dynact.report.markdown import escaped, table
 from dynact.report.missing import absence
-from dynact.report.names import NO_FIGURE, ratio_with_interval, with_prefix
-from dynact.report.network_frames import PAPER_NOTE, labelled, memory_ratios, setting
+from dynact.report.names import NO_FIGURE, ratio_with_interval, resolution, with_prefix
+from dynact.report.network_frames import (
+    PAPER_NOTE,
+    counted_image_size,
+    extra_with_range,
+    labelled,
+    mark_note,
+    memory_ratios,
+    setting,
+)
 from dynact.report.prediction import REST, Prediction, predict
-from dynact.report.published import DYRELU, DYRELU_FLOPS_CLAIM
-from dynact.timing import format_ns
+from dynact.report.published import DYRELU, DYRELU_FLOPS_CLAIM, PAPERS_IMAGE_SIZE
 
 BUDGET_BYTES = 16 * 10**9
 """The memory for which the largest batch is computed."""
+
+
+class Extra(NamedTuple):
+    """An extra time of a call, and its range as `predict` gives it."""
+
+    ns: float
+    lo_ns: float
+    hi_ns: float
 
 
 @dataclass(frozen=True)
@@ -25,11 +43,13 @@ class Speed:
     slowdown: float | None = None
     slowdown_lo: float | None = None
     slowdown_hi: float | None = None
+    mark: str = ""
+    """Of what `mark_note` explains."""
     images_per_s: float | None = None
     original_images_per_s: float | None = None
-    predicted_extra_ns: float | None = None
-    measured_extra_ns: float | None = None
-    rest_ns: float | None = None
+    predicted: Extra | None = None
+    measured: Extra | None = None
+    rest: Extra | None = None
     unmeasured_sites: str = ""
 
 
@@ -39,6 +59,10 @@ class NetworkRecord:
 
     network: str
     activation: str
+    image_size: int
+    """Height and width of the images of all that was timed, and of the memory."""
+    counted_image_size: int | None
+    """Height and width of the image that MACs and FLOPs are of; None where nothing was counted."""
     inference: Speed
     training: Speed
     parameters: int | None
@@ -56,6 +80,12 @@ class NetworkRecord:
     original_largest_batch: int | None
 
 
+_CALLS: dict[str, Callable[[NetworkRecord], Speed]] = {
+    "a call in inference": lambda record: record.inference,
+    "a training step": lambda record: record.training,
+}
+
+
 @dataclass(frozen=True)
 class Table:
     """Cells of plain text, the first column a name."""
@@ -70,7 +100,7 @@ class NetworkSection:
 
     network: str
     tables: list[Table]
-    note: str
+    notes: list[str]
 
 
 def network_records(networks: pd.DataFrame, sites: pd.DataFrame) -> list[NetworkRecord]:
@@ -82,6 +112,7 @@ def network_records(networks: pd.DataFrame, sites: pd.DataFrame) -> list[Network
         Network rows and the layer rows of their sites, any status.
     """
     rows = labelled(networks).join(memory_ratios(networks))
+    rows["counted_image_size"] = counted_image_size(rows).astype(int)
     prediction = predict(networks, sites)
     return [
         _record(str(subject), str(variant), part, prediction)
@@ -100,8 +131,13 @@ def network_sections(networks: pd.DataFrame, sites: pd.DataFrame) -> list[Networ
     by_network: dict[str, list[NetworkRecord]] = {}
     for record in network_records(networks, sites):
         by_network.setdefault(record.network, []).append(record)
+    rows = labelled(networks)
     return [
-        NetworkSection(name, _tables(records), _unmeasured(records))
+        NetworkSection(
+            name,
+            _tables(records),
+            [*kept_sites_notes(rows[rows["subject"] == name]), *_unmeasured(records)],
+        )
         for name, records in by_network.items()
     ]
 
@@ -109,7 +145,9 @@ def network_sections(networks: pd.DataFrame, sites: pd.DataFrame) -> list[Networ
 def network_notes(networks: pd.DataFrame) -> list[str]:
     """Return what a reader of these tables has to know."""
     placed = bool((networks["placement"] != "all").any())
-    return [_meaning(networks) + f" {PAPER_NOTE}" * placed, REST, *filter(None, [_claim(networks)])]
+    notes = [_meaning(networks), PAPER_NOTE * placed, mark_note(labelled(networks)["mark"])]
+    meaning = " ".join(filter(None, notes))
+    return [meaning, _RANGES, REST, _LARGEST_BATCH, *filter(None, [_claim(networks)])]
 
 
 def networks_markdown(networks: pd.DataFrame, sites: pd.DataFrame) -> str:
@@ -124,7 +162,7 @@ def networks_markdown(networks: pd.DataFrame, sites: pd.DataFrame) -> str:
             table(part.header, [list(map(escaped, line)) for line in part.lines])
             for part in section.tables
         ]
-        parts += [escaped(section.note)] * bool(section.note)
+        parts += map(escaped, section.notes)
     return "\n\n".join([*parts, *others])
 
 
@@ -141,6 +179,8 @@ def _record(
     return NetworkRecord(
         network=subject,
         activation=variant,
+        image_size=int(rows["image_size"].iloc[0]),
+        counted_image_size=count("counted_image_size"),
         inference=_speed(rows, "inference", variant, prediction),
         training=_speed(rows, "training", variant, prediction),
         parameters=count("parameters"),
@@ -168,13 +208,19 @@ def _speed(rows: pd.DataFrame, phase: str, variant: str, prediction: Prediction)
         slowdown=float(row["overhead"]),
         slowdown_lo=float(row["overhead_lo"]),
         slowdown_hi=float(row["overhead_hi"]),
+        mark=str(rows["mark"].iloc[0]),
         images_per_s=float(row["batch"] / row["time_ns"] * 1e9),
         original_images_per_s=float(row["batch"] / row["baseline_time_ns"] * 1e9),
-        predicted_extra_ns=_number(totals["predicted_ns"]),
-        measured_extra_ns=float(row["measured_ns"]),
-        rest_ns=_number(totals["rest_ns"]),
+        predicted=_extra(row, "predicted"),
+        measured=_extra(row, "measured"),
+        rest=_extra(row, "rest"),
         unmeasured_sites=row["unmeasured"],
     )
+
+
+def _extra(row: "pd.Series[Any]", name: str) -> Extra | None:
+    extra = Extra(*(float(row[f"{name}{end}_ns"]) for end in ("", "_lo", "_hi")))
+    return None if math.isnan(extra.ns) else extra
 
 
 def _largest_batch(rows: pd.DataFrame, prefix: str) -> int | None:
@@ -195,17 +241,29 @@ def _meaning(networks: pd.DataFrame) -> str:
     return (
         f"The same network with its activations replaced, against the original one, paired "
         f"({setting(networks)}). In brackets behind a slow-down is its 95 % interval "
-        "within this run, elsewhere the original's figure or what is added to it. Parameters are "
-        "all of the network's; MACs and FLOPs are of one image in inference, a MAC counted as "
+        "within this run, behind an extra time its range, elsewhere the original's figure or what "
+        "is added to it. Parameters are all of the network's; MACs and FLOPs are of one image in "
+        "inference, at the timed size or at the one that their heading names, a MAC counted as "
         "two FLOPs, FLOPs with all element-wise work (≥: some operators could not be counted). "
         "Memory is what one more image takes in a training step (with a star: the ratio of "
-        f"the peaks at this batch). Largest batch is computed, not tried: what {_budget()} hold "
-        "after what does not grow with the batch."
+        "the peaks at this batch)."
     )
 
 
 def _budget() -> str:
     return with_prefix(BUDGET_BYTES, "B")
+
+
+_RANGES = (
+    "The range of a measured extra time is its 95 % interval. That of a sum takes all of its sites "
+    "to err to the same side, and that of the rest adds both: they are wider than 95 %."
+)
+_LARGEST_BATCH = (
+    f"The largest batch is computed, not tried, for the original as for the new: the most images n "
+    "of the timed size for which memory_fixed_bytes + n × memory_per_image_bytes (for the original "
+    f"baseline_memory_fixed_bytes and so on) does not exceed {_budget()}. For another memory, put "
+    "its bytes there; the figures are in the training rows of network_rows.jsonl."
+)
 
 
 def _tables(records: list[NetworkRecord]) -> list[Table]:
@@ -227,16 +285,7 @@ def _tables(records: list[NetworkRecord]) -> list[Table]:
         ]
         for r in records
     ]
-    predictions = [
-        [
-            r.activation,
-            _signed(r.training.predicted_extra_ns) + ("†" if r.training.unmeasured_sites else ""),
-            _signed(r.training.measured_extra_ns),
-            _signed(r.training.rest_ns),
-        ]
-        for r in records
-        if r.training.slowdown is not None
-    ]
+    counted = _counted_at(records)
     tables = [
         Table(
             [
@@ -247,18 +296,38 @@ def _tables(records: list[NetworkRecord]) -> list[Table]:
         ),
         Table(
             [
-                "activation", "parameters (extra)", "MACs (extra)", "FLOPs (extra)",
-                "memory, training", f"largest batch in {_budget()}",
+                "activation", "parameters (extra)", f"MACs{counted} (extra)",
+                f"FLOPs{counted} (extra)", "memory, training", f"largest batch in {_budget()}",
             ],
             [*_original(records), *costs],
         ),
     ]  # fmt: skip
-    if predictions:
-        header = [
-            "extra time of a training step", "predicted: sum of the sites", "measured", "rest",
-        ]  # fmt: skip
-        tables.append(Table(header, predictions))
+    for call, speed_of in _CALLS.items():
+        lines = [
+            [record.activation, *_extra_cells(speed)]
+            for record in records
+            if (speed := speed_of(record)).slowdown is not None
+        ]
+        if lines:
+            header = [f"extra time of {call}", "predicted: sum of the sites", "measured", "rest"]
+            tables.append(Table(header, lines))
     return tables
+
+
+def _counted_at(records: list[NetworkRecord]) -> str:
+    """Return at which size was counted, empty where it is the timed one."""
+    sizes = {r.counted_image_size for r in records if r.counted_image_size is not None}
+    if sizes <= {records[0].image_size}:
+        return ""
+    return f" at {' and '.join(resolution(size, size) for size in sorted(sizes))}"
+
+
+def _extra_cells(speed: Speed) -> list[str]:
+    predicted, measured, rest = (
+        NO_FIGURE if extra is None else extra_with_range(*extra)
+        for extra in (speed.predicted, speed.measured, speed.rest)
+    )
+    return [predicted + "†" * bool(speed.unmeasured_sites), measured, rest]
 
 
 def _original(records: list[NetworkRecord]) -> list[list[str]]:
@@ -282,7 +351,8 @@ def _speed_cells(speed: Speed) -> list[str]:
     ):
         return [speed.status, NO_FIGURE]
     return [
-        ratio_with_interval(speed.slowdown, speed.slowdown_lo, speed.slowdown_hi),
+        ratio_with_interval(speed.slowdown, speed.slowdown_lo, speed.slowdown_hi)
+        + f" {speed.mark}".rstrip(),
         f"{_rate(speed.images_per_s)} ({_rate(speed.original_images_per_s)})",
     ]
 
@@ -315,24 +385,15 @@ def _whole(count: int | None) -> str:
     return NO_FIGURE if count is None else f"{count:,}"
 
 
-def _signed(duration_ns: float | None) -> str:
-    if duration_ns is None:
-        return NO_FIGURE
-    return f"{'−' if duration_ns < 0 else '+'}{format_ns(abs(duration_ns))}"
-
-
-def _unmeasured(records: list[NetworkRecord]) -> str:
+def _unmeasured(records: list[NetworkRecord]) -> list[str]:
     parts = [
-        f"{r.activation} {len(r.training.unmeasured_sites.split(', '))}"
-        for r in records
-        if r.training.unmeasured_sites
+        f"{record.activation} {len(sites.split(', '))} in {call}"
+        for record in records
+        for call, speed_of in _CALLS.items()
+        if (sites := speed_of(record).unmeasured_sites)
     ]
-    return (
-        f"† Sites without a measured layer are not in the sum and fall to the rest: "
-        f"{', '.join(parts)}."
-        if parts
-        else ""
-    )
+    said = "† Sites without a measured layer are not in the sum and fall to the rest"
+    return [f"{said}: {', '.join(parts)}."] if parts else []
 
 
 def _claim(networks: pd.DataFrame) -> str:
@@ -342,6 +403,7 @@ def _claim(networks: pd.DataFrame) -> str:
         & (networks["activation"] == "dyrelu_b")
         & (networks["status"] == "ok")
     ]
+    mine = mine[counted_image_size(mine) == PAPERS_IMAGE_SIZE]
     mine = mine.dropna(subset=["flops", "baseline_flops", "macs", "baseline_macs"])
     if mine.empty:
         return ""
@@ -350,6 +412,6 @@ def _claim(networks: pd.DataFrame) -> str:
     macs = _percent(row["macs"], row["baseline_macs"])
     return (
         f"MobileNetV2 with DY-ReLU-B: {flops} FLOPs and {macs} MACs counted here "
-        f"(images of {row['image_size']}²); the paper says {DYRELU_FLOPS_CLAIM} FLOPs for DY-ReLU "
-        f"({DYRELU.where}), the variant not named."
+        f"(images of {resolution(PAPERS_IMAGE_SIZE, PAPERS_IMAGE_SIZE)}); the paper says "
+        f"{DYRELU_FLOPS_CLAIM} FLOPs for DY-ReLU ({DYRELU.where}), the variant not named."
     )

@@ -25,13 +25,16 @@ class Published:
     top1: float
     baseline_top1: float
     source: Source
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
 
 DYRELU = Source("DY-ReLU", "arXiv 2003.10027, abstract")
 FRELU = Source("FReLU", "megvii-model/FunnelAct, README (arXiv 2007.11824)")
 ACON = Source("ACON", "nmaac/acon, README (CVPR 2021, arXiv 2009.04759)")
 SOURCES = (DYRELU, FRELU, ACON)
+
+PAPERS_IMAGE_SIZE = 224
+"""Height and width of the images of all these figures."""
 
 DYRELU_FLOPS_CLAIM = "about +5 %"
 """Extra FLOPs of MobileNetV2 with DY-ReLU, as the abstract of arXiv 2003.10027 has them."""
@@ -41,6 +44,10 @@ _EITHER = ("all", "paper")
 _PAPER = ("paper",)
 
 _META_ACON = "the paper's Meta-ACON has a BatchNorm after either fully connected layer, ours none"
+_NARROW_META_ACON = (
+    "between these there are max(r, C // r) of C channels, with r = 8 in the authors' "
+    "ShuffleNetV2 0.5× and r = 16 here"
+)
 
 
 def _of_errors(
@@ -49,11 +56,11 @@ def _of_errors(
     placements: tuple[str, ...],
     errors: tuple[float, float],
     source: Source,
-    note: str = "",
+    notes: tuple[str, ...] = (),
 ) -> Published:
     """Take top-1 errors in percent, the activation's and its baseline's."""
     top1, baseline_top1 = (round(100 - error, 1) for error in errors)
-    return Published(network, activation, placements, top1, baseline_top1, source, note)
+    return Published(network, activation, placements, top1, baseline_top1, source, notes)
 
 
 PUBLISHED = (
@@ -64,7 +71,7 @@ PUBLISHED = (
         76.2,
         72.0,
         DYRELU,
-        "the abstract does not name the variant of DY-ReLU; it stands at DY-ReLU-B",
+        ("the abstract does not name the variant of DY-ReLU; it stands at DY-ReLU-B",),
     ),
     # Swish is SiLU. PReLU and Swish replace every ReLU; FReLU and ACON in a ResNet only the one
     # after the 3×3 convolution of a bottleneck. Both light FReLU and ACON replace every ReLU of a
@@ -77,14 +84,21 @@ PUBLISHED = (
     _of_errors("shufflenet_v2_x0_5", "frelu_light", _EITHER, (37.1, 39.6), FRELU),
     _of_errors("shufflenet_v2_x0_5", "silu", _EVERYWHERE, (38.3, 39.4), ACON),
     _of_errors("shufflenet_v2_x0_5", "acon_c", _EVERYWHERE, (37.0, 39.4), ACON),
-    _of_errors("shufflenet_v2_x0_5", "meta_acon_c", _EVERYWHERE, (34.8, 39.4), ACON, _META_ACON),
+    _of_errors(
+        "shufflenet_v2_x0_5",
+        "meta_acon_c",
+        _EVERYWHERE,
+        (34.8, 39.4),
+        ACON,
+        (_META_ACON, _NARROW_META_ACON),
+    ),
     _of_errors("shufflenet_v2_x1_5", "silu", _EVERYWHERE, (26.8, 27.4), ACON),
     _of_errors("shufflenet_v2_x1_5", "acon_c", _EVERYWHERE, (26.5, 27.4), ACON),
-    _of_errors("shufflenet_v2_x1_5", "meta_acon_c", _EVERYWHERE, (24.7, 27.4), ACON, _META_ACON),
+    _of_errors("shufflenet_v2_x1_5", "meta_acon_c", _EVERYWHERE, (24.7, 27.4), ACON, (_META_ACON,)),
     _of_errors("resnet50", "silu", _EVERYWHERE, (23.5, 24.0), ACON),
     _of_errors("resnet50", "acon_c", _PAPER, (23.2, 24.0), ACON),
-    _of_errors("resnet50", "meta_acon_c", _PAPER, (22.0, 24.0), ACON, _META_ACON),
+    _of_errors("resnet50", "meta_acon_c", _PAPER, (22.0, 24.0), ACON, (_META_ACON,)),
     _of_errors("resnet101", "silu", _EVERYWHERE, (22.7, 22.8), ACON),
     _of_errors("resnet101", "acon_c", _PAPER, (21.8, 22.8), ACON),
-    _of_errors("resnet101", "meta_acon_c", _PAPER, (21.0, 22.8), ACON, _META_ACON),
+    _of_errors("resnet101", "meta_acon_c", _PAPER, (21.0, 22.8), ACON, (_META_ACON,)),
 )

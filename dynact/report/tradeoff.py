@@ -9,8 +9,8 @@ from matplotlib.lines import Line2D
 
 from dynact.report.missing import complete
 from dynact.report.names import cell_ratio, display_name, resolution
-from dynact.report.network_frames import labelled, network_name, setting
-from dynact.report.published import PUBLISHED, SOURCES, Published, Source
+from dynact.report.network_frames import labelled, mark_note, network_name, setting
+from dynact.report.published import PAPERS_IMAGE_SIZE, PUBLISHED, SOURCES, Published, Source
 from dynact.report.style import (
     INK,
     SERIES_COLOURS,
@@ -27,12 +27,14 @@ _LEFT = 0.75
 _LABEL_LINE = 0.19
 _LEAST_HEIGHT = 1.9
 _PANEL_TITLE = 0.36
-_AXIS_LABELS = 0.62
+_AXIS_LABELS = 0.8
 _LEGEND_LINE = 0.2
 
 # Over a narrow axis 1-2-5 leaves too few marks.
 _NARROW = 5
 _FINE_MARKS = (0.6, 0.8, 1, 1.2, 1.5, 2, 2.5, 3, 4)
+
+_PAPERS_IMAGES = resolution(PAPERS_IMAGE_SIZE, PAPERS_IMAGE_SIZE)
 
 _COLOURS = dict(zip(SOURCES, SERIES_COLOURS, strict=False))
 _NUMBERS = {source: i for i, source in enumerate(SOURCES, 1)}
@@ -57,6 +59,7 @@ class _Point:
     overhead: float
     low: float
     high: float
+    mark: str
 
 
 @styled
@@ -79,7 +82,7 @@ def tradeoff(networks: pd.DataFrame, sites: pd.DataFrame, caption: str = "") -> 
         for each published activation, whose placement is the paper's. The notes list what has
         only one of both.
     """
-    title = f"What papers say is gained, and what it costs here ({setting(networks)})"
+    title = "What papers say is gained, and what it costs here"
     rows = labelled(complete(networks, ("overhead", "overhead_lo", "overhead_hi")))
     points = {
         (str(part["subject"].iloc[0]), str(part["phase"].iloc[0])): found
@@ -101,7 +104,7 @@ def tradeoff(networks: pd.DataFrame, sites: pd.DataFrame, caption: str = "") -> 
     legend = _LEGEND_LINE * len(sources) + 0.1
     page = Page(
         title,
-        [_EXPLANATION, *_notes(networks, rows, {p.published for p in drawn}), caption],
+        [_EXPLANATION, *_notes(networks, rows, drawn), caption],
         width=_LEFT + len(phases) * (_PLOT + _BESIDE) + 0.1,
         body=legend + sum(heights.values()) + len(subjects) * (_PANEL_TITLE + _AXIS_LABELS),
     )
@@ -121,8 +124,12 @@ def tradeoff(networks: pd.DataFrame, sites: pd.DataFrame, caption: str = "") -> 
             axes.set_title(f"{subject}, {phase}", size=10, weight="bold", pad=5, loc="left")
             _scale(axes, here, min(accuracies), max(accuracies))
             if i == 0:
-                axes.set_ylabel("published top-1 (%)")
-            axes.set_xlabel("measured time / original network's (log scale)")
+                axes.set_ylabel(f"published top-1 at {_PAPERS_IMAGES} (%)")
+            mine = rows[rows["subject"] == subject]
+            axes.set_xlabel(
+                "measured time / original network's (log scale)\n"
+                f"{setting(mine)}, {mine['device'].iloc[0]}"
+            )
             for point in here:
                 _draw_point(axes, point)
             _write_labels(axes, here, heights[subject])
@@ -142,8 +149,8 @@ def _points(rows: pd.DataFrame) -> list[_Point]:
         ]
         if len(mine):
             row = mine.iloc[0]
-            ratios = row[["overhead", "overhead_lo", "overhead_hi"]].astype(float)
-            found.append(_Point(published, *ratios))
+            ratio, low, high = row[["overhead", "overhead_lo", "overhead_hi"]].astype(float)
+            found.append(_Point(published, ratio, low, high, row["mark"]))
     return sorted(found, key=lambda p: (p.published.top1, p.overhead))
 
 
@@ -197,7 +204,7 @@ def _write_labels(axes: Axes, points: list[_Point], height: float) -> None:
         gain = published.top1 - published.baseline_top1
         axes.annotate(
             f"{display_name(published.activation)} {published.top1:.1f} ({gain:+.1f}), "
-            f"{cell_ratio(point.overhead)} [{_NUMBERS[published.source]}]",
+            f"{cell_ratio(point.overhead)}{point.mark} [{_NUMBERS[published.source]}]",
             (1.0, at), xytext=(12, 0), xycoords=axes.get_yaxis_transform(),
             textcoords="offset points", size=8, va="center", color=_COLOURS[published.source],
         )  # fmt: skip
@@ -223,19 +230,27 @@ def _draw_legend(corner: Axes, sources: list[Source]) -> None:
     )  # fmt: skip
 
 
-def _notes(networks: pd.DataFrame, rows: pd.DataFrame, drawn: set[Published]) -> list[str]:
+def _notes(networks: pd.DataFrame, rows: pd.DataFrame, points: list[_Point]) -> list[str]:
+    drawn = {point.published for point in points}
+    marks = [point.mark for point in points]
     sizes = sorted(
         rows.loc[rows["network"].isin([p.network for p in drawn]), "image_size"].unique()
     )
-    other = [resolution(int(s), int(s)) for s in sizes if s != 224]
-    remarks = dict.fromkeys(
-        f"{display_name(p.activation)}: {p.note}" for p in PUBLISHED if p in drawn and p.note
-    )
+    other = [images for s in sizes if (images := resolution(s, s)) != _PAPERS_IMAGES]
+    remarks: dict[str, dict[str, None]] = {}
+    for p in PUBLISHED:
+        if p in drawn and p.notes:
+            remarks.setdefault(display_name(p.activation), {}).update(dict.fromkeys(p.notes))
     resnets = any(p.network.startswith("resnet") for p in drawn)
     return [
-        f"Accuracies are at 224², slow-downs at {' and '.join(other)}." if other else "",
-        "; ".join([*remarks]) + "." if remarks else "",
+        f"Accuracies are of images of {_PAPERS_IMAGES}, slow-downs of {' and '.join(other)}: where "
+        "they were measured is below each panel, and a ratio there need not be that of "
+        f"{_PAPERS_IMAGES}."
+        if other
+        else "",
+        " ".join(f"{name}: {'; '.join(notes)}." for name, notes in remarks.items()),
         _RESNET if resnets else "",
+        mark_note(pd.Series(marks)),
         _elsewhere(rows),
         _unmeasured(networks, drawn),
         _unpublished(networks),

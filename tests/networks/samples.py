@@ -23,7 +23,7 @@ def without_values(name: str) -> nn.Module:
         return create(name)
 
 
-def smallest_input(name: str) -> Tensor | list[Tensor]:
+def smallest_input(name: str) -> Tensor:
     """Return two images: with one, BN in training has a single value a channel in a 1×1 map."""
     return example_input(name, 2, host(name).smallest_image)
 

@@ -4,11 +4,11 @@ import re
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
 from dynact.cost import count_flops, count_parameters
-from dynact.networks import create, example_input, host, names
+from dynact.networks import create, example_input, host, names, training_loss
 from dynact.networks.lenet import LeNet
 
 from .samples import network, without_values
@@ -36,7 +36,6 @@ def test_parameters_are_those_torchvision_publishes(name: str) -> None:
 def test_widths_of_mobilenet_v2(name: str, parameters_m: str, macs_m: str) -> None:
     """The authors' table, TensorFlow's mobilenet/README, without BN; it has 300 for the last."""
     model, x = network(name), example_input(name)
-    assert isinstance(x, Tensor)
     assert f"{count_parameters(model).weights / 1e6:.2f}" == parameters_m
     assert f"{count_flops(model, x, 'mac').total / 1e6:.0f}" == macs_m
 
@@ -48,10 +47,46 @@ def test_lenet_is_the_tutorials() -> None:
     assert count_parameters(LeNet()).learnable == 62_006
 
 
+@pytest.mark.parametrize(
+    ("name", "sides"),
+    # Pyramid levels of stride 8 to 128, and of 4 to 64.
+    [
+        ("retinanet_resnet50_fpn", [16, 8, 4, 2, 1]),
+        ("keypointrcnn_resnet50_fpn", [32, 16, 8, 4, 2]),
+    ],
+)
+def test_a_detector_is_its_backbone(name: str, sides: list[int]) -> None:
+    with torch.no_grad():
+        features = network(name)(example_input(name, 2, 128)).values()
+    assert [tuple(level.shape) for level in features] == [(2, 256, side, side) for side in sides]
+
+
+def test_the_loss_of_a_backbone_is_linear_in_its_features() -> None:
+    features = {"fine": torch.randn(2, 256, 4, 4), "coarse": torch.randn(2, 256, 2, 2)}
+    for level in features.values():
+        level.requires_grad_()
+
+    loss = training_loss("retinanet_resnet50_fpn", Gives(features), torch.empty(0))
+    loss.backward()
+
+    torch.testing.assert_close(
+        loss, sum(level.sum() / level.numel() for level in features.values())
+    )
+    for level in features.values():
+        torch.testing.assert_close(level.grad, torch.full_like(level, 1 / level.numel()))
+
+
+class Gives(nn.Module):
+    def __init__(self, features: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.features = features
+
+    def forward(self, _images: Tensor) -> dict[str, Tensor]:
+        return self.features
+
+
 def test_the_example_is_the_same_each_time() -> None:
     first, second = example_input("resnet18", 3, 40), example_input("resnet18", 3, 40)
-    assert isinstance(first, Tensor)
-    assert isinstance(second, Tensor)
     assert first.shape == (3, 3, 40, 40)
     assert torch.equal(first, second)
 

@@ -5,16 +5,22 @@ import re
 from math import prod
 
 import pytest
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models.resnet import Bottleneck
 
 from dynact.cost import count_flops, count_parameters
-from dynact.networks import Site, example_input, find_sites, shapes_in, swap_activations
+from dynact.networks import (
+    PlacementError,
+    Site,
+    example_input,
+    find_sites,
+    shapes_in,
+    swap_activations,
+)
 
 from .samples import meta_image, network, without_values
 
 IMAGE = example_input("resnet50")
-assert isinstance(IMAGE, Tensor)
 
 
 def stride_first(resnet: nn.Module) -> nn.Module:
@@ -121,10 +127,13 @@ def test_dyrelu_stands_everywhere(activation: str) -> None:
     assert replaced("resnet18", activation, "paper") == everywhere
 
 
-def test_a_backbone_has_the_placement_of_its_network() -> None:
-    sites = replaced("fcn_resnet50", "frelu", "paper")
+@pytest.mark.parametrize(
+    ("name", "backbone"), [("fcn_resnet50", "backbone"), ("keypointrcnn_resnet50_fpn", "body")]
+)
+def test_a_backbone_has_the_placement_of_its_network(name: str, backbone: str) -> None:
+    sites = replaced(name, "frelu", "paper")
     assert [site.name for site in sites[:2]] == [
-        "backbone.layer1.0.relu#2", "backbone.layer1.1.relu#2",
+        f"{backbone}.layer1.0.relu#2", f"{backbone}.layer1.1.relu#2",
     ]  # fmt: skip
     assert len(sites) == 3 + 4 + 6
 
@@ -132,17 +141,21 @@ def test_a_backbone_has_the_placement_of_its_network() -> None:
 @pytest.mark.parametrize(
     ("name", "activation", "where", "line"),
     [
-        ("resnet18", "frelu", "paper", "only for: Bottleneck"),
+        (
+            "resnet18",
+            "frelu",
+            "paper",
+            "only for: Bottleneck; name other activations, or placement",
+        ),
         ("mobilenet_v2", "acon_c", "official", "only for: Bottleneck, ShuffleNetV2"),
         ("resnet50", "silu", "paper", "only for: no network"),
         ("resnet50", "dyrelu_b", "official", "only for: no network"),
-        ("resnet50", "frelu", "papers", "unknown where 'papers'; did you mean paper?"),
     ],
 )
 def test_what_no_paper_has_is_one_clear_line(
     name: str, activation: str, where: str, line: str
 ) -> None:
-    with pytest.raises(ValueError, match=re.escape(line)) as caught:
+    with pytest.raises(PlacementError, match=re.escape(line)) as caught:
         replaced(name, activation, where)
     assert "\n" not in str(caught.value)
 

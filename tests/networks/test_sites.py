@@ -107,9 +107,8 @@ def test_shapes_leave_out_gates_and_fully_connected_sites() -> None:
     assert all(height > 1 for _, height, _ in shapes_in("mobilenet_v3_large", 64))
 
 
-def test_shapes_of_a_detector_are_those_of_its_image() -> None:
-    shapes = shapes_in("retinanet_resnet50_fpn", 64)
-    # The stem, and the heads: four convolutions in each of two, on levels of stride 8 to 128,
-    # the last two both of one value a channel, where the second level's input adds one call.
-    assert shapes[64, 32, 32] == 1
-    assert shapes[256, 1, 1] == 2 * 8 + 1
+def test_shapes_of_a_detector_are_those_of_its_backbone() -> None:
+    of_body = shapes_in("resnet50", 64)
+    assert shapes_in("keypointrcnn_resnet50_fpn", 64) == of_body
+    # Its pyramid's coarsest level is made of the one before, stride 64, after a ReLU.
+    assert shapes_in("retinanet_resnet50_fpn", 64) == {**of_body, (256, 1, 1): 1}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils import _pytree
+from torchvision.models.detection import keypointrcnn_resnet50_fpn, retinanet_resnet50_fpn
 from torchvision.models.resnet import Bottleneck
 
 from dynact.activations import create as create_activation
@@ -40,6 +41,9 @@ LAYERS: tuple[tuple[str, dict[str, object]], ...] = (
     ("frelu", {}), ("frelu", {"bias": False}), ("acon_c", {}),
 )  # fmt: skip
 
+SIDE = 64
+"""Of a whole detector's images."""
+
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
@@ -57,13 +61,7 @@ def test_golden_parameters(name: str) -> None:
 def test_its_own_activation_changes_no_bit(name: str) -> None:
     model, images = network(name), example_input(name, 1, host(name).smallest_image)
     before = copy.deepcopy(model.state_dict())
-    swapped = model
-    originals = {site.original for site in find_sites(model, images) if not site.obstacle}
-    for original in originals:
-        swapped, _ = swap_activations(
-            swapped, original, lambda site, o=original: site.original == o, example_input=images
-        )
-    assert originals <= {"relu", "relu6", "hardswish"}
+    swapped = with_its_own(model, images)
 
     with torch.no_grad():
         expected, found = (_pytree.tree_leaves(m(images)) for m in (model, swapped))
@@ -73,6 +71,67 @@ def test_its_own_activation_changes_no_bit(name: str) -> None:
         assert list(state) == list(before)
         assert all(torch.equal(state[key], before[key]) for key in before)
     assert not any(module.training for module in swapped.modules())
+
+
+@pytest.mark.parametrize("name", names())
+def test_its_own_activation_changes_no_bit_of_a_training_step(name: str) -> None:
+    original, images = copy.deepcopy(network(name)), smallest_input(name)
+    swapped = with_its_own(original, images)
+    for model in (original, swapped):
+        model.train()
+        torch.manual_seed(0)  # of dropout
+        torch.autograd.backward(training_loss(name, model, images))
+
+    expected, found = ([p.grad for p in model.parameters()] for model in (original, swapped))
+    assert len(expected) == len(found)
+    assert all(map(torch.equal, expected, found))
+    # Statistics of the batch, too.
+    assert all(map(torch.equal, original.state_dict().values(), swapped.state_dict().values()))
+
+
+def with_its_own(model: nn.Module, images: Tensor) -> nn.Module:
+    originals = {site.original for site in find_sites(model, images) if not site.obstacle}
+    assert originals <= {"relu", "relu6", "hardswish"}
+    for original in originals:
+        model, _ = swap_activations(
+            model, original, lambda site, o=original: site.original == o, example_input=images
+        )
+    return model
+
+
+@pytest.fixture(params=[retinanet_resnet50_fpn, keypointrcnn_resnet50_fpn])
+def detector(request: pytest.FixtureRequest) -> nn.Module:
+    torch.manual_seed(0)
+    # No larger than the images, which are then not resized.
+    detector: nn.Module = request.param(
+        weights=None, weights_backbone=None, min_size=SIDE, max_size=SIDE
+    )
+    return detector
+
+
+def test_a_whole_detector_with_its_own_activation_has_the_same_losses(detector: nn.Module) -> None:
+    images = list(torch.rand(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)))
+    itself, swaps = swap_activations(detector, "relu", example_input=images)
+    other, _ = swap_activations(detector, "silu", example_input=images)
+
+    expected = losses(detector, images)
+    assert all(loss > 0 for loss in expected.values())
+    assert losses(itself, images) == expected
+    # Not because nothing was replaced.
+    assert sum(not swap.kept_because for swap in swaps) >= 49
+    found = losses(other, images)
+    assert all(found[name] != expected[name] for name in expected)
+
+
+def losses(model: nn.Module, images: list[Tensor]) -> dict[str, float]:
+    target = {
+        "boxes": torch.tensor([[16.0, 16.0, 48.0, 48.0]]),
+        "labels": torch.tensor([1]),
+        "keypoints": torch.tensor([[[32.0, 32.0, 1.0]] * 17]),
+    }
+    torch.manual_seed(0)  # of the proposals that it samples
+    found = copy.deepcopy(model).train()(images, [target, target])
+    return {name: loss.item() for name, loss in found.items()}
 
 
 @pytest.mark.parametrize("name", names())
@@ -143,7 +202,7 @@ def test_fully_connected_sites_keep_their_activation() -> None:
     # Convolution, its bias and BN, after both convolutions.
     assert count_parameters(swapped).learnable == 62_006 + 12 * 6 + 12 * 16 == 62_270
     assert [(swap.site.name, swap.activation) for swap in swaps] == [
-        ("relu#1", "frelu"), ("relu#2", "frelu"), ("relu#3", "relu"), ("relu#4", "relu"),
+        ("relu1", "frelu"), ("relu2", "frelu"), ("relu3", "relu"), ("relu4", "relu"),
     ]  # fmt: skip
     assert swaps[2].kept_because == (
         "ValueError: input must be of shape (N, 120, H, W), got (1, 120)"
@@ -258,6 +317,68 @@ def test_what_a_new_layer_saved_is_not_overwritten() -> None:
     (functional.silu(x) + functional.relu(x)).sum().backward()
     torch.testing.assert_close(swapped.get_submodule("conv").weight.grad, weight.grad)
     assert model.second.inplace
+
+
+class ByFunction(nn.Module):
+    """As `Twice`, but by functions."""
+
+    def __init__(self, write: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.write = write
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return functional.relu(x) + self.write(x)
+
+
+@pytest.mark.parametrize(
+    ("write", "slope"),
+    [
+        (lambda x: functional.relu(x, inplace=True), 0.0),
+        (lambda x: functional.leaky_relu(x, 0.2, True), 0.2),
+        (lambda x: functional.leaky_relu_(x, 0.2), 0.2),
+        (lambda x: torch.relu_(x), 0.0),
+        (lambda x: x.relu_(), 0.0),
+    ],
+    ids=["option", "positional", "leaky_relu_", "torch", "method"],
+)
+def test_nor_is_it_by_a_function(write: Callable[[Tensor], Tensor], slope: float) -> None:
+    model = ByFunction(write)
+    swapped, _ = swap_activations(model, "silu", slice(0, 1), example_input=IMAGES)
+    torch.autograd.backward(swapped(IMAGES).sum())
+
+    weight = model.conv.weight.detach().requires_grad_()
+    x = functional.conv2d(IMAGES, weight, model.conv.bias)
+    expected = functional.silu(x) + functional.leaky_relu(x, slope)
+    expected.sum().backward()
+    torch.testing.assert_close(swapped(IMAGES), expected)
+    torch.testing.assert_close(swapped.get_submodule("conv").weight.grad, weight.grad)
+
+
+class ByItsCaller(nn.Module):
+    """A function writes into what the activation of a block returned, a module."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.hardtanh(self.block(x), 0.0, 0.5, inplace=True)
+
+
+@pytest.mark.parametrize(
+    "block", [nn.ReLU(), nn.Sequential(nn.ReLU())], ids=["child", "grandchild"]
+)
+def test_nor_is_it_by_a_function_of_the_caller(block: nn.Module) -> None:
+    # Sigmoid's backward pass needs its output.
+    swapped, _ = swap_activations(ByItsCaller(block), "sigmoid", slice(0, 1), example_input=IMAGES)
+    images = IMAGES.clone().requires_grad_()
+    torch.autograd.backward(swapped(images).sum())
+
+    alike = IMAGES.clone().requires_grad_()
+    torch.sigmoid(alike).clamp(0.0, 0.5).sum().backward()
+    torch.testing.assert_close(images.grad, alike.grad)
 
 
 class Registered(nn.Module):
@@ -408,12 +529,32 @@ def test_a_network_without_activations_is_named() -> None:
         swap_activations(create_activation("maxout", 3), "relu", example_input=IMAGES)
 
 
+class TooManyChannels(nn.Softsign):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        if channels > 4:
+            raise RuntimeError(f"{channels} are more\nthan four")
+
+
+def test_a_layer_of_ones_own_that_cannot_be_made_is_one_clear_line() -> None:
+    line = (
+        f"activation '{__name__}:TooManyChannels' at relu2 (16 channels): RuntimeError: 16 are more"
+    )
+    with pytest.raises(ValueError, match=re.escape(line)) as caught:
+        swap_activations(
+            LeNet(),
+            f"{__name__}:TooManyChannels",
+            slice(1, 2),
+            example_input=smallest_input("lenet"),
+        )
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.gpu
 def test_new_layers_are_where_the_network_is() -> None:
     device = torch.accelerator.current_accelerator()
     assert device is not None
     model, images = copy.deepcopy(network("resnet18")).to(device), smallest_input("resnet18")
-    assert isinstance(images, Tensor)
     swapped, _ = swap_activations(model, "dyrelu_c", example_input=images.to(device))
     swapped.train()
 

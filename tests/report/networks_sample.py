@@ -15,8 +15,9 @@ NETWORK_FIGURES = [
     "baseline_flops", "macs", "baseline_macs", "uncounted_ops", "peak_bytes",
     "baseline_peak_bytes", "saved_for_backward_bytes", "baseline_saved_for_backward_bytes",
     "memory_fixed_bytes", "memory_per_image_bytes", "baseline_memory_fixed_bytes",
-    "baseline_memory_per_image_bytes", "sites", "kept_sites",
+    "baseline_memory_per_image_bytes", "counted_image_size", "speed_drift", "sites", "kept_sites",
 ]  # fmt: skip
+KEPT_BECAUSE = "Expected 3D (unbatched) or 4D (batched) input to conv2d; got 2D"
 SPATIAL = ("frelu", "frelu_light", "dyrelu_c", "funnel_maxpool", "funnel_avgpool")
 
 # (channels, resolution) of the sites; 0 marks a fully connected one.
@@ -111,6 +112,7 @@ def build_networks(
                 "time_p80_ns": base * overhead * 1.05, "baseline_time_ns": base,
                 "overhead": overhead, "overhead_lo": overhead * (1 - half),
                 "overhead_hi": overhead * (1 + half), "pairs": 40, "converged": True,
+                "speed_drift": 1.0,
                 "parameters": parameters + 7000 * rank[activation],
                 "baseline_parameters": parameters,
                 "flops": int(9e8 * (1 + 0.02 * rank[activation])), "baseline_flops": int(9e8),
@@ -122,8 +124,9 @@ def build_networks(
                 "memory_fixed_bytes": 4e7, "baseline_memory_fixed_bytes": 3e7,
                 "memory_per_image_bytes": per_image * (1 + 0.6 * rank[activation]),
                 "baseline_memory_per_image_bytes": per_image,
+                "counted_image_size": 32 if network == "lenet" else 224,
                 "sites": " ".join(e[0] for e in replaced),
-                "kept_sites": " ".join(e[0] for e in kept),
+                "kept_sites": "; ".join(f"{e[0]} – {KEPT_BECAUSE}" for e in kept),
             }
         )  # fmt: skip
     return pd.DataFrame(rows), pd.DataFrame(list(layers.values()), columns=list(COLUMNS))

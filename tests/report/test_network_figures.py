@@ -1,3 +1,4 @@
+import math
 from itertools import product
 
 import matplotlib
@@ -8,13 +9,20 @@ from markdown_it import MarkdownIt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 
+from dynact.report.kept_sites import kept_sites_notes, parse_kept_sites
+from dynact.report.network_frames import extra_with_range, labelled
 from dynact.report.network_heatmap import network_heatmap
 from dynact.report.network_sites import network_sites
-from dynact.report.network_tables import network_records, networks_markdown
+from dynact.report.network_tables import (
+    network_notes,
+    network_records,
+    network_sections,
+    networks_markdown,
+)
 from dynact.report.prediction import predict
 from dynact.report.published import PUBLISHED
 from dynact.report.tradeoff import tradeoff
-from tests.report.networks_sample import ACTIVATIONS, build_networks, fail_networks
+from tests.report.networks_sample import ACTIVATIONS, KEPT_BECAUSE, build_networks, fail_networks
 
 FIGURES = {"sites": network_sites, "heatmap": network_heatmap, "tradeoff": tradeoff}
 NAMES = {"prelu": "PReLU", "silu": "SiLU", "frelu": "FReLU", "dyrelu_b": "DY-ReLU-B"}
@@ -73,12 +81,13 @@ def test_the_numbers_beside_a_strip_close():
     networks.loc[0, ["overhead", "overhead_lo", "overhead_hi"]] = [1.5, 1.49, 1.51]
     networks.loc[0, "baseline_time_ns"] = 100e6
     sites["baseline_time_ns"] = 1e6
-    sites["overhead"] = 3.0  # 17 sites of 2 ms each
+    sites[["overhead", "overhead_lo", "overhead_hi"]] = 3.0, 2.94, 3.09  # 17 sites of 2 ms each
     (axes,) = [a for a in network_sites(networks, sites).axes if a.get_title(loc="left")]
     texts = [t.get_text() for t in axes.texts]
     assert "1.50×\n+50 ms" in texts
-    assert "+34 ms" in texts
-    assert "+16 ms\n(+0.16×)" in texts
+    # Ratios of 2.94 and 3.09 on 1 ms; 49 to 51 ms in the network.
+    assert "+34.0 ms\n(+33.0 to +35.5)" in texts
+    assert "+16.0 ms\n(+13.5 to +18.0)" in texts
     # One site at 112², four at each of the other resolutions.
     assert [t for t in texts if t.endswith("%")].count("24%") == 4
     assert "6%" in texts
@@ -122,6 +131,8 @@ def test_heatmap_shows_each_ratio_where_it_belongs():
     networks.loc[0, ["memory_per_image_bytes", "peak_bytes"]] = [None, 7.5e7]  # not training
     networks.loc[1, ["memory_per_image_bytes", "peak_bytes"]] = [None, 7.5e7]  # 1.5 of peaks
     networks.loc[2, "converged"] = False
+    networks.loc[4, ["converged", "speed_drift"]] = [False, 1.3]
+    networks.loc[6, "speed_drift"] = 0.8
     figure = network_heatmap(networks, sites)
     panels = {a.get_title(loc="left"): a for a in figure.axes if a.get_title(loc="left")}
     assert list(panels) == ["slow-down, inference", "slow-down, training", "memory, training"]
@@ -142,9 +153,11 @@ def test_heatmap_shows_each_ratio_where_it_belongs():
         assert mesh_of(panels["memory, training"])[line, column] == pytest.approx(expected)
     texts = [t.get_text() for t in panels["memory, training"].texts]
     assert [t for t in texts if t.endswith("*")] == ["1.50×*"]
-    assert sum(t.get_text().endswith("~") for t in panels["slow-down, inference"].texts) == 1
+    slow = [t.get_text().partition("×")[2] for t in panels["slow-down, inference"].texts]
+    assert sorted(slow) == ["", "", "", "", "", "~", "~‡", "‡"]
     assert "Star" in notes_of(figure)
-    assert "Tilde" in notes_of(figure)
+    assert "~: the interval" in notes_of(figure)
+    assert "‡: the device changed its speed" in notes_of(figure)
     assert "Grey" not in notes_of(figure)
 
 
@@ -325,7 +338,7 @@ def test_records_hold_what_a_hand_computes():
     assert record.training.images_per_s == pytest.approx(200)  # 8 images in 40 ms
     assert record.training.original_images_per_s == pytest.approx(400)
     total = predict(networks, sites).totals.set_index("phase").loc["training"]
-    assert record.training.rest_ns == total["rest_ns"]
+    assert record.training.rest == tuple(total[["rest_ns", "rest_lo_ns", "rest_hi_ns"]])
     assert record.flops == int(9e8)
 
 
@@ -345,7 +358,7 @@ def test_markdown_is_tables_with_a_line_an_activation():
     text = networks_markdown(networks, sites)
     html = MarkdownIt().enable("table").render(text)
     assert html.count("<h3>") == 2
-    assert html.count("<table>") == 6
+    assert html.count("<table>") == 8
     for table in html.split("<table>")[1:]:
         assert table.count("<th") - table.count("<thead") in (4, 5, 6)
         lines = table.split("<tr>")[1:]
@@ -355,6 +368,9 @@ def test_markdown_is_tables_with_a_line_an_activation():
     # (1044 − 900) / 900 = +16 %
     assert "MobileNetV2 with DY-ReLU-B: +16 % FLOPs" in html
     assert "about +5 %" in html
+    assert "(images of 224²); the paper says" in html
+    elsewhere = networks.assign(counted_image_size=48)
+    assert "about +5 %" not in networks_markdown(elsewhere, sites)
     only_lenet, layers = build_networks(("lenet",))
     assert "about +5 %" not in networks_markdown(only_lenet, layers)
 
@@ -363,3 +379,132 @@ def test_markdown_of_no_rows_is_empty_and_of_failures_is_not():
     networks, sites = build_networks(("lenet",))
     assert networks_markdown(networks.iloc[:0], sites) == ""
     assert "failed: oom" in networks_markdown(fail_networks(networks, list(range(8))), sites)
+
+
+def tables_of(text):
+    """For each table of Markdown its lines of cells."""
+    blocks = [block.split("\n") for block in text.split("\n\n") if block.startswith("| ")]
+    return [[line.strip("| ").split(" | ") for line in block] for block in blocks]
+
+
+def test_markdown_gives_what_was_predicted_and_measured_with_ranges_in_both_phases():
+    networks, sites = build_networks(("resnet18",), ("frelu",))
+    networks[["overhead", "overhead_lo", "overhead_hi"]] = [1.5, 1.49, 1.51]
+    networks["baseline_time_ns"] = networks["phase"].map({"inference": 1e6, "training": 100e6})
+    sites["baseline_time_ns"] = sites["phase"].map({"inference": 1e4, "training": 1e6})
+    sites[["overhead", "overhead_lo", "overhead_hi"]] = 3.0, 2.94, 3.09  # at 17 sites
+    *_, inference, training = tables_of(networks_markdown(networks, sites))
+    assert inference[0][0] == "extra time of a call in inference"
+    assert inference[2] == [
+        *("FReLU", "+340 µs (+330 to +355)", "+500 µs (+490 to +510)", "+160 µs (+135 to +180)"),
+    ]
+    assert training[0][0] == "extra time of a training step"
+    assert training[2] == [
+        "FReLU", "+34.0 ms (+33.0 to +35.5)", "+50.0 ms (+49.0 to +51.0)",
+        "+16.0 ms (+13.5 to +18.0)",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ((4.86e6, -9.8e6, 36.8e6), "+4.9 ms (−9.8 to +36.8)"),
+        ((690e3, -54.6e6, 54e6), "+0.7 ms (−54.6 to +54.0)"),
+        ((-40.0, -50.0, 9.99e5), "+0 µs (+0 to +999)"),
+        ((5.0, 4.0, 999.7e3), "+0.00 ms (+0.00 to +1.00)"),
+        ((0.0, 0.0, 0.0), "+0.00 ns (+0.00 to +0.00)"),
+        ((math.nan, math.nan, math.nan), "–"),
+    ],
+)
+def test_an_extra_time_and_its_range_share_a_unit(extra, expected):
+    assert extra_with_range(*extra) == expected
+
+
+def test_tables_mark_what_is_not_to_be_taken_at_its_word_and_explain_it_once():
+    networks, sites = build_networks(("resnet18",), ("frelu",))
+    networks["converged"] = [False, False]
+    networks["speed_drift"] = [1.3, None]
+    speeds, *_ = tables_of(networks_markdown(networks, sites))
+    assert speeds[2][1].endswith(r") \~‡")
+    assert speeds[2][3].endswith(r") \~")
+    (meaning, *others) = network_notes(networks)
+    assert meaning.count("~: the interval was still wide") == 1
+    assert meaning.count("‡: the device changed its speed") == 1
+    assert not any("~" in note or "‡" in note for note in others)
+    assert "~" not in " ".join(network_notes(networks.assign(converged=True)))
+
+
+@pytest.mark.parametrize(
+    ("counted", "heading"),
+    [(224, "MACs at 224² (extra)"), (48, "MACs (extra)"), (None, "MACs (extra)")],
+)
+def test_headings_say_where_counts_are_of_another_size_than_the_timed(counted, heading):
+    networks, sites = build_networks(("resnet18",), ("frelu", "silu"))
+    networks = networks.assign(image_size=48, counted_image_size=counted)
+    networks = fail_networks(networks, [2, 3])  # of SiLU nothing was counted
+    _, costs, *_ = tables_of(networks_markdown(networks, sites))
+    assert costs[0][2] == heading
+
+
+def test_a_stated_largest_batch_is_the_last_that_the_notes_formula_allows():
+    networks, sites = build_networks(("resnet18",), ("frelu",))
+    (record,) = network_records(networks, sites)
+    row = networks.set_index("phase").loc["training"]
+    for most, prefix in ((record.largest_batch, ""), (record.original_largest_batch, "baseline_")):
+        fixed, image = (row[f"{prefix}memory_{part}_bytes"] for part in ("fixed", "per_image"))
+        assert fixed + most * image <= 16e9 < fixed + (most + 1) * image
+    (note,) = [n for n in network_notes(networks) if "computed, not tried" in n]
+    assert "memory_fixed_bytes + n × memory_per_image_bytes" in note
+
+
+def test_kept_sites_are_told_with_their_reasons():
+    networks, sites = build_networks(("lenet",), ("prelu", "frelu", "frelu_light"))
+    text = (
+        f"FReLU, FReLU light: 2 of 4 sites keep ReLU: {KEPT_BECAUSE} (classifier.2, classifier.3)."
+    )
+    (section,) = network_sections(networks, sites)
+    assert section.notes == [text]
+    (section,) = network_sections(networks.assign(kept_sites=math.nan), sites)
+    assert section.notes == []
+
+
+def test_kept_sites_read_back_whatever_their_reasons_hold():
+    kept = parse_kept_sites(
+        "fc1.relu=relu:120 – not 2D; use x=4 – or 3; gate.1=hardsigmoid:16x1x1 – in a gate"
+    )
+    assert kept[["name", "baseline", "channels", "reason"]].values.tolist() == [
+        ["fc1.relu", "relu", 120, "not 2D; use x=4 – or 3"],
+        ["gate.1", "hardsigmoid", 16, "in a gate"],
+    ]
+    older = parse_kept_sites("relu#3=relu:120 relu#4=relu:84")
+    assert older[["name", "reason"]].values.tolist() == [["relu#3", ""], ["relu#4", ""]]
+    assert parse_kept_sites("").empty
+
+
+def test_long_lists_of_kept_sites_are_shortened_with_counts():
+    networks, _ = build_networks(("lenet",), ("prelu",), ("inference",))
+    reasons = ["a"] * 9 + ["b"] * 5 + ["c"] * 4 + ["d", "e"]
+    listing = "; ".join(f"s.{i}=relu:8x4x4 – {reason}" for i, reason in enumerate(reasons))
+    (line,) = kept_sites_notes(labelled(networks.assign(kept_sites=listing)))
+    assert line == (
+        "PReLU: 9 of 24 sites keep ReLU: a (s.0, s.1, s.2 and 6 more); "
+        "5 of 24 sites keep ReLU: b (s.9, s.10, s.11 and 2 more); "
+        "4 of 24 sites keep ReLU: c (s.14, s.15, s.16 and 1 more); 2 more, for other reasons."
+    )
+
+
+def test_tradeoff_says_at_its_axes_where_the_slowdown_was_measured():
+    networks, sites = build_networks(("mobilenet_v2",), ("dyrelu_b",), ("training",))
+    networks = networks.assign(image_size=48, converged=False)
+    figure = tradeoff(networks, sites)
+    (axes,) = [a for a in figure.axes if a.get_title(loc="left")]
+    assert axes.get_xlabel().endswith("batch 8, float32, images of 48², cpu")
+    assert axes.get_ylabel() == "published top-1 at 224² (%)"
+    assert any(t.get_text().endswith("×~ [1]") for t in axes.texts)
+    assert "~: the interval" in notes_of(figure)
+
+
+@pytest.mark.parametrize(("network", "said"), [("shufflenet_v2_x0_5", True), ("resnet50", False)])
+def test_tradeoff_tells_how_the_authors_narrow_meta_acon_differs(network, said):
+    networks, sites = build_networks((network,), ("meta_acon_c",), placements=("all", "paper"))
+    assert ("r = 8" in notes_of(tradeoff(networks, sites))) == said
