@@ -11,8 +11,9 @@ sys.path.insert(0, str(ROOT))
 from dynact import results  # noqa: E402
 from dynact.options import OneLineParser  # noqa: E402
 from dynact.report.figures import FIGURES  # noqa: E402
+from dynact.report.files import FORMATS  # noqa: E402
 from dynact.report.network_figures import NETWORK_FIGURES  # noqa: E402
-from dynact.report.render import FORMATS, ChoiceError, render  # noqa: E402
+from dynact.report.render import ChoiceError, render  # noqa: E402
 from dynact.report.tensorboard import write_dashboards  # noqa: E402
 from dynact.report.traced import TRACED  # noqa: E402
 

@@ -6,11 +6,9 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from dynact.report.figures import FIGURES
+from dynact.report.files import PNG_KEY
 from dynact.report.network_figures import NETWORK_FIGURES
 from dynact.report.traced import TRACED
-
-PNG_KEY = "Source"
-"""A keyword of the PNG specification for text in the file."""
 
 _ROWS = ("rows.jsonl", "gates.jsonl")
 _NETWORKS = ("network_rows.jsonl", "site_rows.jsonl", "gates.jsonl")

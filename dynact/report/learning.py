@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from dynact.experiment.findings import BASELINE, findings, mean_interval
-from dynact.experiment.store import load
+from dynact.experiment.store import POINTS, load
+from dynact.report.files import write_figure
 from dynact.report.markdown import escaped, table
 from dynact.report.names import (
     NO_FIGURE,
@@ -35,7 +36,6 @@ HEADER = (
 )
 DATA_NAMES = {"digits": "scikit-learn's digits", "cifar10": "CIFAR-10"}
 
-_DOTS_PER_INCH = 120
 # Lengths in inches.
 _PLOT = 4.6
 _LEAST_HEIGHT = 3.2
@@ -61,12 +61,9 @@ def write_learning(folder: Path) -> list[Path]:
     found.to_csv(csv, lineterminator="\n")
     markdown.write_text(_markdown(points, found, environment), encoding="utf-8")
     (folder / "figures").mkdir(exist_ok=True)
-    png, svg = (folder / "figures" / f"learning.{suffix}" for suffix in ("png", "svg"))
     figure = learning_curve(points, environment)
-    figure.savefig(png, dpi=_DOTS_PER_INCH)
-    # A date in the file would make two renderings of the same points differ.
-    figure.savefig(svg, metadata={"Date": None})
-    return [csv, markdown, png, svg]
+    drawn = write_figure(folder / "figures", ("png", "svg"), POINTS, "learning", figure)
+    return [csv, markdown, *drawn]
 
 
 @styled

@@ -9,19 +9,14 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from dynact import results
 from dynact.report.caveats import gate_failed
-from dynact.report.drawn import PNG_KEY, origins
+from dynact.report.drawn import origins
 from dynact.report.figures import FIGURES
+from dynact.report.files import FORMATS, write_figure
 from dynact.report.network_figures import NETWORK_FIGURES
 from dynact.report.page import write_page
 from dynact.report.page_figures import page_figures
@@ -30,40 +25,6 @@ from dynact.report.style import styled
 from dynact.report.tables import summary_markdown, write_csv
 from dynact.report.traced import TRACED
 from dynact.report.traces import load_traces
-
-_DOTS_PER_INCH = 120
-
-
-def _write_png(figure: Figure, path: Path, origin: str) -> None:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # type: ignore[no-untyped-call]
-    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
-    image = Image.fromarray(pixels).convert("RGB")
-    # Figures have few colours: with a palette the file is a quarter as large.
-    palette = image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    info = PngInfo()
-    info.add_text(PNG_KEY, origin)
-    palette.save(path, optimize=True, dpi=(_DOTS_PER_INCH, _DOTS_PER_INCH), pnginfo=info)
-
-
-def _write_svg(figure: Figure, path: Path, origin: str) -> None:
-    # A date in the file would make two renderings of the same rows differ.
-    metadata = {"Date": None, "Source": origin}
-    FigureCanvasSVG(figure).print_svg(path, metadata=metadata)  # type: ignore[no-untyped-call]
-
-
-def _write_pdf(figure: Figure, path: Path, origin: str) -> None:
-    metadata = {"CreationDate": None, "Subject": origin}
-    FigureCanvasPdf(figure).print_pdf(path, metadata=metadata)  # type: ignore[no-untyped-call]
-
-
-# Not Figure.savefig, which draws twice, the first time to measure what needs no measuring.
-_WRITERS: dict[str, Callable[[Figure, Path, str], None]] = {
-    "png": _write_png,
-    "svg": _write_svg,
-    "pdf": _write_pdf,
-}
-FORMATS = tuple(_WRITERS)
 
 
 class ChoiceError(ValueError):
@@ -178,7 +139,7 @@ def _write_figures(
     written = []
     for name in figures:
         for stem, figure in _draw(part, name, caption):
-            written += _write(folder, formats, origin_by_name[name], stem, figure)
+            written += write_figure(folder, formats, origin_by_name[name], stem, figure)
     return written
 
 
@@ -192,17 +153,7 @@ def _write_beside(
     caption: str,
 ) -> list[Path]:
     """Write a figure that is not of the sweep's rows."""
-    return _write(folder, formats, origin, name, draw(caption))
-
-
-def _write(
-    folder: Path, formats: Sequence[str], origin: str, stem: str, figure: Figure
-) -> list[Path]:
-    figure.set_dpi(_DOTS_PER_INCH)
-    paths = [folder / f"{stem}.{suffix}" for suffix in formats]
-    for path, suffix in zip(paths, formats, strict=True):
-        _WRITERS[suffix](figure, path, origin)
-    return paths
+    return write_figure(folder, formats, origin, name, draw(caption))
 
 
 def _draw(part: Slice, name: str, caption: str) -> Iterator[tuple[str, Figure]]:

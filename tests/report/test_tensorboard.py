@@ -23,7 +23,8 @@ from tensorboard.util import tensor_util
 from dynact import results
 from dynact.cases import CASE_FIELDS
 from dynact.network_cases import NETWORK_FIELDS
-from dynact.report.drawn import PNG_KEY, origins
+from dynact.report.drawn import origins
+from dynact.report.files import PNG_KEY
 from dynact.report.tensorboard import FOLDERS, METRICS, NETWORK_METRICS, write_dashboards
 from tests.report.networks_sample import build_networks, fail_networks
 from tests.report.trace_tables import build_traces, write_tables
