@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,16 +22,15 @@ from dynact.cost import (
 )
 from dynact.device import Device
 from dynact.layers import Fixed, call_of, draw_input, prepared
+from dynact.parts import Figures, Parts
 from dynact.redact import error_line
 
-Figures = dict[str, Any]
+Count = Callable[[nn.Module, Tensor, Case, Device], Figures]
 
 OF_THE_BASELINE = ("flops", "traffic_eager_bytes", "saved_for_backward_bytes", "peak_bytes")
 """What a row also says of its baseline, as ``baseline_…``."""
-MOST_KEPT = 2000
-"""Parts that are kept for later cases: as many as the quick sweep has, in little memory."""
-
-_kept: dict[tuple[str, Case, Device], Figures] = {}
+_PARTS = Parts(most=2000)
+"""As many as the quick sweep has, in little memory."""
 
 
 def count(case: Case, device: Device) -> Figures:
@@ -56,9 +54,8 @@ def count(case: Case, device: Device) -> Figures:
 
 
 def _counted(case: Case, device: Device) -> tuple[Figures, list[str]]:
-    """Count one part after the other; one that fails costs only its own figures."""
     in_both_phases = replace(case, phase="inference")
-    parts: list[tuple[str, Callable[[nn.Module, Tensor, Case, Device], Figures], Case]] = [
+    parts: list[tuple[str, Count, Case]] = [
         ("parameters", _parameters, in_both_phases),
         ("arithmetic", _arithmetic, in_both_phases),
         ("fvcore's default", _fvcore_default, in_both_phases),
@@ -68,19 +65,11 @@ def _counted(case: Case, device: Device) -> tuple[Figures, list[str]]:
     subject = functools.cache(
         lambda: (prepared(case.activation, case, device), draw_input(case, device))
     )
-    figures: Figures = {}
-    faults = []
-    for name, part, of_case in parts:
-        known = (name, of_case, device)
-        try:
-            if known not in _kept:
-                _kept[known] = part(*subject(), case, device)
-            figures |= _kept[known]
-        except Exception as error:
-            faults.append(f"{name} not counted: {error_line(error)}")
-    if len(_kept) > MOST_KEPT:
-        _kept.clear()
-    return figures, faults
+
+    def counting(part: Count) -> Callable[[], Figures]:
+        return lambda: part(*subject(), case, device)
+
+    return _PARTS.count((name, (of_case, device), counting(part)) for name, part, of_case in parts)
 
 
 def _parameters(layer: nn.Module, _x: Tensor, _case: Case, _device: Device) -> Figures:

@@ -3,10 +3,9 @@
 import copy
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +21,10 @@ from dynact.network_cases import NetworkCase
 from dynact.networks.hosts import host
 from dynact.networks.prepared import Pair, call_of_network, draw_images, pair_of
 from dynact.networks.sites import Site
+from dynact.parts import Figures, Part, Parts
 from dynact.redact import error_line
 
-Figures = dict[str, Any]
+Count = Callable[[nn.Module, NetworkCase, Device], Figures]
 
 ITSELF = ""
 """In place of an activation: the network keeps its own."""
@@ -33,10 +33,8 @@ LARGE_BATCHES = (4096, 8192)
 
 Before, gradients come on top: what is found here is short by no more than these.
 """
-MOST_KEPT = 500
-"""Parts that are kept for later cases."""
-
-_kept: dict[tuple[str, NetworkCase, Device], Figures] = {}
+_PARTS = Parts(most=500)
+"""More than a sweep has, in little memory."""
 
 
 def count_network(case: NetworkCase, device: Device) -> Figures:
@@ -46,9 +44,11 @@ def count_network(case: NetworkCase, device: Device) -> Figures:
     """
     start_s = time.perf_counter()
     pair = functools.cache(lambda: pair_of(case, device))
-    figures, faults = _counted(case, lambda: pair().swapped, device)
+    figures, faults = _PARTS.count(
+        [*_parts(case, lambda: pair().swapped, device), _sites(case, pair)]
+    )
     itself = replace(case, activation=ITSELF, placement="all")
-    of_itself, other_faults = _counted(itself, lambda: pair().original, device)
+    of_itself, other_faults = _PARTS.count(_parts(itself, lambda: pair().original, device))
     beside = {
         f"baseline_{name}": value
         for name, value in of_itself.items()
@@ -61,48 +61,38 @@ def count_network(case: NetworkCase, device: Device) -> Figures:
         faults.append(error_line(error))
     seconds = time.perf_counter() - start_s
     said = {"message": "; ".join(faults), "counting_s": seconds}
-    return figures | beside | _sites(case, pair, device) | said
+    return figures | beside | said
 
 
-def _counted(
-    case: NetworkCase, network: Callable[[], nn.Module], device: Device
-) -> tuple[Figures, list[str]]:
-    """Count one part after the other; one that fails costs only its own figures."""
+def _parts(case: NetworkCase, network: Callable[[], nn.Module], device: Device) -> Iterator[Part]:
     # What papers state is of one image of the network's own size, whatever is timed.
     as_stated = replace(case, phase="inference", batch=1, image_size=host(case.network).image_size)
-    parts: list[tuple[str, Callable[[nn.Module, NetworkCase, Device], Figures], NetworkCase]] = [
+    parts: list[tuple[str, Count, NetworkCase]] = [
         ("parameters", _parameters, as_stated),
         ("arithmetic", _arithmetic, as_stated),
         ("peak memory", _peak, case),
         ("memory by the image", _memory, replace(case, batch=1)),
         ("saved for backward", _saved, case),
     ]
-    figures: Figures = {}
-    faults = []
-    for name, part, of_case in parts:
-        known = (name, of_case, device)
-        try:
-            if known not in _kept:
-                _kept[known] = part(network(), of_case, device)
-            figures |= _kept[known]
-        except Exception as error:
-            faults.append(f"{name} not counted: {error_line(error)}")
-    if len(_kept) > MOST_KEPT:
-        _kept.clear()
-    return figures, faults
+
+    def counting(count: Count, of_case: NetworkCase) -> Callable[[], Figures]:
+        return lambda: count(network(), of_case, device)
+
+    for name, count, of_case in parts:
+        yield name, (of_case, device), counting(count, of_case)
 
 
-def _sites(case: NetworkCase, pair: Callable[[], Pair], device: Device) -> Figures:
-    known = ("sites", replace(case, phase="inference", batch=1), device)
-    if known not in _kept:
+def _sites(case: NetworkCase, pair: Callable[[], Pair]) -> Part:
+    def listed() -> Figures:
         swaps = pair().swaps
-        _kept[known] = {
+        return {
             "sites": " ".join(_listed(s.site) for s in swaps if not s.kept_because),
             "kept_sites": "; ".join(
                 f"{_listed(s.site)} – {s.kept_because}" for s in swaps if s.kept_because
             ),
         }
-    return _kept[known]
+
+    return "sites", replace(case, phase="inference", batch=1), listed
 
 
 def _listed(site: Site) -> str:

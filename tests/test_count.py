@@ -136,7 +136,7 @@ class Untraceable(nn.Module):
 
 @pytest.fixture(autouse=True)
 def fresh() -> None:
-    count._kept.clear()
+    count._PARTS._kept.clear()
     Layer.calls = 0
 
 
