@@ -27,6 +27,7 @@ from dynact.experiment.training import (  # noqa: E402
     train,
     trainings,
 )
+from dynact.interrupt import interrupt_deferred  # noqa: E402
 from dynact.options import OneLineParser, parse_count, split_list  # noqa: E402
 from dynact.progress import format_seconds  # noqa: E402
 from dynact.redact import without_paths  # noqa: E402
@@ -107,8 +108,13 @@ def _experiment(options: argparse.Namespace, folder: Path) -> bool:
     )
     start_s = time.perf_counter()
     for done, (activation, seed) in enumerate(missing):
-        for point in train(activation, seed, data, epochs, batch_size, device):
-            run.append(point)
+        points = train(activation, seed, data, epochs, batch_size, device)
+        while True:
+            with interrupt_deferred():
+                point = next(points, None)
+                if point is None:
+                    break
+                run.append(point)
             if point.epoch:
                 share = (done + (point.epoch / epochs if point.status == "ok" else 1)) / len(
                     missing

@@ -25,6 +25,7 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.delenv("MALLOC_MMAP_MAX_", raising=False)
     command = ["pytest", f"{home}/dynact/benches", f"--rootdir={Path.cwd()}/x", f"-c{home}/p.ini"]
     environment = {
+        "started": "2026-03-01T10:00:00",
         "command": [without_paths(word) for word in command],
         **describe_environment(open_device("cpu")),
     }

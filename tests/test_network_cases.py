@@ -48,7 +48,9 @@ def test_a_value_that_cannot_be(field: str, value: object, message: str) -> None
 
 
 def test_a_grid_is_all_combinations_and_no_network_gets_more_than_its_own_size() -> None:
-    grid = NetworkGrid(("lenet", "resnet18"), placements=("all", "paper"), batches=(1, 8))
+    grid = NetworkGrid(
+        ("lenet", "resnet18"), placements=("all", "paper"), batches=(1, 8), image_size=64
+    )
 
     cases = list(grid.cases(SIZES, "cpu"))
 

@@ -119,7 +119,10 @@ def test_it_traces_what_is_asked_for(
 
 
 def test_what_the_run_knows_of_the_device_is_the_kernels_ceiling(checkout: Path) -> None:
-    record = {"copies": [{"bytes": 2**14, "bytes_per_s": 5e9}], "flops_per_s": {}}
+    record = {
+        "session": "2026-03-01T10:00:00", "case_s": 0.5,
+        "copies": [{"bytes": 2**14, "bytes_per_s": 5e9}], "flops_per_s": {},
+    }  # fmt: skip
     (checkout / "reports/monday/ceilings.json").write_text(json.dumps(record))
     profile(checkout, "monday", "--steps", "1", "-k", "8x7 prelu")
     table = kernels(checkout, "monday")
