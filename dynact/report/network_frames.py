@@ -8,7 +8,10 @@ from dynact.report.names import NO_FIGURE, display_names, resolution
 from dynact.timing import is_steady
 from dynact.timing.paired import STEADY_WITHIN
 
-PAPER_NOTE = "(paper): only where the activation's paper puts it; otherwise at every activation."
+PAPER_NOTE = (
+    "(paper), (official): only where the activation's paper, or the code published with it, puts "
+    "it; otherwise at every activation."
+)
 
 _NETWORKS = {
     "lenet": "LeNet",
@@ -85,7 +88,7 @@ def extra_with_range(extra_ns: float, low_ns: float, high_ns: float) -> str:
 
 def paper_note(variants: "pd.Series[str]") -> str:
     """Return what ``(paper)`` means, empty where no variant says it."""
-    return PAPER_NOTE if variants.str.endswith("(paper)").any() else ""
+    return PAPER_NOTE if variants.str.endswith(("(paper)", "(official)")).any() else ""
 
 
 def mark_note(marks: "pd.Series[str]") -> str:
