@@ -283,10 +283,15 @@ class SweepPlugin:
         )
 
     def _plan_networks(self, option: Any, axes: dict[str, Any]) -> NetworkPlan:
-        if option.networks == "none":
-            return NetworkPlan((), (), ())
         of_layers_alone = {*axes} - {"activations", "phases"} or option.shapes_from
-        if option.networks is None and (of_layers_alone or option.budget):
+        by_default = not (of_layers_alone or option.budget)
+        if not (by_default if option.networks is None else option.networks != "none"):
+            idle = {"placements": option.placements, "image-size": option.image_size}
+            if option.shapes_from:
+                del idle["image-size"]
+            for name, value in idle.items():
+                if value is not None:
+                    raise ValueError(f"--{name} is of networks, and none is measured; name some")
             return NetworkPlan((), (), ())
         for name in ("impls", "modes", "memory_formats", "budget"):
             if getattr(option, name) is not None:

@@ -3,7 +3,6 @@
 import functools
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import torch
@@ -21,7 +20,7 @@ from dynact.cost import (
     saved_for_backward,
 )
 from dynact.device import Device
-from dynact.layers import Fixed, call_of, draw_input, prepared
+from dynact.layers import Fixed, call_of, draw_input, prepared, watched_mode
 from dynact.parts import Figures, Parts
 from dynact.redact import error_line
 
@@ -103,9 +102,7 @@ def _traffic_and_peak(layer: nn.Module, x: Tensor, case: Case, device: Device) -
     there_anyway = [x, *parameters, *layer.buffers()]
     if gradient is not None:
         there_anyway.append(gradient)
-    # Not inference mode: there, operators made of others show as one.
-    mode: AbstractContextManager[object] = nullcontext() if training else torch.no_grad()
-    with mode:
+    with watched_mode(case):
         with TrafficCounter() as traffic, MemoryTracker(there_anyway) as memory:
             call()
         # The second call: what a library sets up at the first is not the layer's.

@@ -131,6 +131,14 @@ def grad_mode(case: AnyCase) -> AbstractContextManager[object]:
     return nullcontext() if case.phase == "training" else torch.inference_mode()
 
 
+def watched_mode(case: AnyCase) -> AbstractContextManager[object]:
+    """Return the context in which a case's operators are watched one by one.
+
+    Not inference mode: there, operators made of others show as one.
+    """
+    return nullcontext() if case.phase == "training" else torch.no_grad()
+
+
 @contextmanager
 def fresh_graphs(case: Case) -> Iterator[None]:
     """Forget, for a compiled case, all graphs, and see that the body compiles one.

@@ -4,7 +4,6 @@ import copy
 import functools
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import torch
@@ -17,6 +16,7 @@ from dynact.cost import (
     saved_for_backward,
 )
 from dynact.device import Device
+from dynact.layers import watched_mode
 from dynact.network_cases import NetworkCase
 from dynact.networks.hosts import host
 from dynact.networks.prepared import Pair, call_of_network, draw_images, pair_of
@@ -118,7 +118,9 @@ def _arithmetic(network: nn.Module, case: NetworkCase, device: Device) -> Figure
 
 def _peak(network: nn.Module, case: NetworkCase, device: Device) -> Figures:
     call = call_of_network(case, network, draw_images(case, case.batch, device))
-    with _grad_mode(case):
+    with watched_mode(case):
+        # What libraries set up at their first call is none of the network's.
+        device.peak_bytes(call)
         peak = device.peak_bytes(call)
     if peak is not None:
         return {"peak_bytes": peak, "peak_source": "allocator"}
@@ -157,12 +159,7 @@ def _on_meta(network: nn.Module, case: NetworkCase, batch: int) -> tuple[nn.Modu
 
 def _tracked(case: NetworkCase, network: nn.Module, images: Tensor) -> int:
     there = (*network.parameters(), *network.buffers(), images)
-    with _grad_mode(case), MemoryTracker(there) as tracker:
+    with watched_mode(case), MemoryTracker(there) as tracker:
         call_of_network(case, network, images)()
     peak: int = tracker.peak_bytes
     return peak
-
-
-def _grad_mode(case: NetworkCase) -> AbstractContextManager[object]:
-    # Not inference mode: there, operators made of others show as one.
-    return nullcontext() if case.phase == "training" else torch.no_grad()

@@ -307,7 +307,7 @@ def find_run(name: str | None, reports: Path) -> Path:
         If there is no such run; the message lists those there are.
     """
     for folder in (reports / (name or LATEST), Path(name or LATEST)):
-        if (folder / "rows.jsonl").is_file():
+        if (folder / ROWS).is_file():
             return folder
     raise _no_run(name or LATEST, reports)
 

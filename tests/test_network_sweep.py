@@ -93,6 +93,8 @@ def test_shapes_from_a_network_are_swept_with_how_often_it_has_them(house: House
         (("--networks", "lenet", "--placements", "papre"), "unknown placement 'papre'"),
         (("--networks", "lenet", "--placements", "paper"), "no 'paper' placement"),
         (("--shapes-from", "lenet", "--channels", "8"), "--shapes-from and --channels exclude"),
+        (("--channels", "8", "--image-size", "64"), "--image-size is of networks, and none is"),
+        (("--networks", "none", "--placements", "all"), "--placements is of networks, and none"),
         (("--networks", "lenet", "--modes", "compile"), "networks take no --modes; leave it out"),
         (("--networks", "lenet", "--budget", "10m"), "networks take no --budget; leave it out"),
         (("--image-size", "0", "--networks", "lenet"), "--image-size takes positive integers"),

@@ -1,6 +1,5 @@
 """What each operator of a step reads and writes, in their order."""
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 from dynact.cases import Case
 from dynact.cost import TrafficCounter
 from dynact.device import Device
-from dynact.layers import Fixed, call_of, draw_gradient, draw_input, prepared
+from dynact.layers import Fixed, call_of, draw_gradient, draw_input, prepared, watched_mode
 
 _BY_ANOTHER_NAME = {"aten::new_zeros": "aten::zeros"}
 """What autograd calls where its work is watched, and what else: both write zeros, no more."""
@@ -39,10 +38,7 @@ def moved_bytes(case: Case, device: Device) -> list[Moved]:
     Of the eager formulation. The profiler tells no outputs.
     """
     gradient = draw_gradient(case, device)
-    mode: AbstractContextManager[object] = (
-        nullcontext() if gradient is not None else torch.no_grad()
-    )
-    with mode:
+    with watched_mode(case):
         call = call_of(
             prepared(case.activation, case, device), Fixed(draw_input(case, device)), gradient
         )

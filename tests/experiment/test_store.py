@@ -1,14 +1,15 @@
 """Points on disk: what ended is kept and found again, what was cut short is not counted."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dynact.experiment.store import COLUMNS, LearningFolder, load
+from dynact.experiment.store import COLUMNS, POINTS, LearningFolder, load
 from dynact.experiment.training import Point
-from dynact.results import RunError
+from dynact.results import ROWS, LockedFolder, RunError, RunFolder
 
 EPOCHS = 2
 
@@ -86,3 +87,18 @@ def test_other_settings_are_refused_in_one_line_and_nothing_is_lost(tmp_path: Pa
 def test_a_run_of_trainings_is_not_the_latest_sweep(tmp_path: Path) -> None:
     store(tmp_path / "run", training("relu", 0))
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def open_sweep(folder: Path) -> RunFolder:
+    return RunFolder(folder, resume=False, environment={"started": "now"})
+
+
+@pytest.mark.parametrize(("held", "opened"), [(POINTS, open_sweep), (ROWS, open_run)])
+def test_runs_of_two_kinds_do_not_share_a_folder(
+    tmp_path: Path, held: str, opened: Callable[[Path], LockedFolder]
+) -> None:
+    (tmp_path / held).write_text("{}\n")
+    (tmp_path / "environment.json").write_text("{}")
+    with pytest.raises(RunError, match=rf"is of another kind, it has {held}; name another"):
+        opened(tmp_path)
+    assert (tmp_path / "environment.json").read_text() == "{}"
