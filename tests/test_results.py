@@ -8,9 +8,9 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,11 @@ from hypothesis import strategies as st
 
 from dynact import results
 from dynact.cases import Case
+from dynact.network_cases import NetworkCase
 from dynact.results import (
     COLUMNS,
+    Measured,
+    NetworkRow,
     Row,
     RunError,
     RunFolder,
@@ -33,6 +36,8 @@ from dynact.results import (
     load_ceilings,
     load_environment,
     load_gates,
+    load_network_rows,
+    load_site_rows,
 )
 
 from .sweeping import CASES, ROWS, case_of, ok_row
@@ -141,39 +146,89 @@ def test_append_never_reads(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -
     assert modes == ["ab"] * 49
 
 
-@pytest.mark.parametrize("name", ["rows.jsonl", "gates.jsonl"])
-def test_a_file_torn_at_any_byte_is_repaired(tmp_path: Path, name: str) -> None:
-    rows = [ok_row(case_of(f"a{i}")) for i in range(3)]
-    rows[2] = replace(rows[2], message="größer – 猫")
-    gates = [{"trustworthy": True, "message": message} for message in ("", "–", "größer")]
-    run = open_run(tmp_path / "whole")
-    for row, gate in zip(rows, gates, strict=True):
-        run.append(row)
-        run.append_gate(gate)
+@dataclass(frozen=True)
+class Kept:
+    """One of a run's files of JSON lines."""
+
+    name: str
+    lines: Sequence[Any]
+    """What is appended, the last of it in letters of several bytes."""
+    append: Callable[[RunFolder, Any], None]
+    read: Callable[[Path], list[Any]]
+    expected: Sequence[Any]
+    """What is read of it, a line each."""
+
+
+LAYERS = [replace(row, message="größer – 猫") for row in some_rows(3)]
+NETWORKS = [
+    NetworkRow(
+        NetworkCase("lenet", f"a{i}", "all", "training", "float32", 2, 32, "cpu"), "oom", "größer"
+    )
+    for i in range(3)
+]
+VERDICTS = [{"trustworthy": True, "message": message} for message in ("", "–", "größer")]
+
+
+def kept_rows(
+    name: str, rows: Sequence[Measured], load_rows: Callable[[Path], pd.DataFrame]
+) -> Kept:
+    return Kept(
+        name,
+        rows,
+        lambda run, row: run.append(row, name),
+        lambda folder: list(load_rows(folder)["case_id"]),
+        [row.case.id for row in rows],
+    )
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        kept_rows("rows.jsonl", LAYERS, load),
+        kept_rows("site_rows.jsonl", LAYERS, load_site_rows),
+        kept_rows("network_rows.jsonl", NETWORKS, load_network_rows),
+        Kept("gates.jsonl", VERDICTS, RunFolder.append_gate, load_gates, VERDICTS),
+    ],
+    ids=lambda kept: kept.name,
+)
+def test_a_file_torn_at_any_byte_is_repaired(run_folder: Path, kept: Kept) -> None:
+    run = open_run(run_folder)
+    for line in kept.lines:
+        kept.append(run, line)
     run.close()
-    whole = (run.folder / name).read_bytes()
-    start = whole[:-1].rindex(b"\n") + 1
-    folder = tmp_path / "torn"
-    folder.mkdir()
-    for file in ("environment.json", "rows.jsonl", "gates.jsonl"):
-        (folder / file).write_bytes((run.folder / file).read_bytes())
-    for end in range(start, len(whole) + 1):
-        (folder / name).write_bytes(whole[:end])
+    path = run_folder / kept.name
+    whole = path.read_bytes()
+    last = whole[:-1].rindex(b"\n") + 1
+
+    for end in range(last, len(whole) + 1):
+        path.write_bytes(whole[:end])
         complete = 3 if end == len(whole) else 2
-        if name == "rows.jsonl":
-            assert len(load(folder)) == complete
-        else:
-            assert load_gates(folder) == gates[:complete]
-        again = open_run(folder, resume=True)
-        if name == "rows.jsonl":
-            assert again.done() == {row.case.id for row in rows[:complete]}
-            for row in rows[complete:]:
-                again.append(row)
-        else:
-            for gate in gates[complete:]:
-                again.append_gate(gate)
+        assert kept.read(run_folder) == kept.expected[:complete]
+        again = open_run(run_folder, resume=True)
+        # At once: a reader, or a second kill, may come before the next row.
+        assert path.read_bytes() == whole[: end if complete == 3 else last]
+        for line in kept.lines[complete:]:
+            kept.append(again, line)
         again.close()
-        assert (folder / name).read_bytes() == whole
+        assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "site_rows.jsonl", "network_rows.jsonl"])
+def test_a_torn_row_is_not_done(run_folder: Path, name: str) -> None:
+    rows = NETWORKS if name == "network_rows.jsonl" else LAYERS
+    run = open_run(run_folder)
+    for row in rows:
+        run.append(row, name)
+    whole = run.done(name)
+    run.close()
+    path = run_folder / name
+    path.write_bytes(path.read_bytes()[:-1])
+
+    again = open_run(run_folder, resume=True)
+
+    assert whole == {row.case.id for row in rows}
+    assert again.done(name) == {row.case.id for row in rows[:2]}
+    again.close()
 
 
 def test_an_interrupted_start_is_no_obstacle(run_folder: Path) -> None:
