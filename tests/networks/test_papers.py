@@ -2,21 +2,23 @@
 
 import copy
 import re
+from collections.abc import Sequence
 from math import prod
 
 import pytest
 from torch import nn
 from torchvision.models.resnet import Bottleneck
 
+from dynact import activations
 from dynact.cost import count_flops, count_parameters
 from dynact.networks import (
     PlacementError,
     Site,
     example_input,
-    find_sites,
     shapes_in,
     swap_activations,
 )
+from dynact.networks.papers import placement
 
 from .samples import meta_image, network, without_values
 
@@ -64,12 +66,6 @@ def test_frelu_in_resnet101() -> None:
     assert {f"{macs(m) / 1e9:.1f}G" for m in (model, swapped)} == {"7.6G"}
 
 
-def test_the_official_code_has_three_in_a_bottleneck() -> None:
-    sites = replaced("resnet50", "frelu", "official")
-    assert len(sites) == 3 * (3 + 4 + 6)
-    assert all(re.match(r"layer[123]\.", site.name) for site in sites)
-
-
 def test_light_frelu_in_shufflenet() -> None:
     """arXiv 2007.11824: ShuffleNetV2 0.5×, 1.4M and 41M to 45M."""
     model = network("shufflenet_v2_x0_5")
@@ -112,30 +108,111 @@ def test_dyrelu_b_in_mobilenet_v2_costs_more_than_five_per_cent() -> None:
     assert parameters == [3_504_872, 10_233_344]
 
 
-@pytest.mark.parametrize("activation", ["acon_c", "meta_acon_c"])
-def test_acon_stands_after_each_3x3(activation: str) -> None:
-    sites = replaced("resnet50", activation, "paper")
-    assert [site.channels for site in sites] == [64] * 3 + [128] * 4 + [256] * 6 + [512] * 3
-    assert all(site.name.endswith("#2") for site in sites)
-    everywhere = find_sites(without_values("shufflenet_v2_x1_5"), meta_image())
-    assert replaced("shufflenet_v2_x1_5", activation, "official") == everywhere
+def in_blocks(blocks: Sequence[int], calls: Sequence[int]) -> list[str]:
+    """Return sites of torchvision's ResNets: so many blocks in each stage, these calls in each."""
+    return [
+        f"layer{stage}.{block}.relu#{call}"
+        for stage, count in enumerate(blocks, start=1)
+        for block in range(count)
+        for call in calls
+    ]
 
 
-@pytest.mark.parametrize("activation", ["dyrelu_a", "dyrelu_b", "dyrelu_c"])
-def test_dyrelu_stands_everywhere(activation: str) -> None:
-    everywhere = find_sites(without_values("resnet18"), meta_image())
-    assert replaced("resnet18", activation, "paper") == everywhere
+def in_shufflenet(blocks: Sequence[int] = (4, 8, 4)) -> list[str]:
+    """Return all sites of torchvision's ShuffleNetV2: three in a stage's first block, then two."""
+    branches = ("branch1.4", "branch2.2", "branch2.7")
+    return [
+        "conv1.2",
+        *(
+            f"stage{stage}.{block}.{branch}"
+            for stage, count in enumerate(blocks, start=2)
+            for block in range(count)
+            for branch in branches[block > 0 :]
+        ),
+        "conv5.2",
+    ]
+
+
+def in_mobilenet() -> list[str]:
+    """Return all sites of torchvision's MobileNetV2: one in the first block, then two in each."""
+    blocks = [f"features.{block}.conv.{i}.2" for block in range(2, 18) for i in range(2)]
+    return ["features.0.2", "features.1.conv.0.2", *blocks, "features.18.2"]
+
+
+AFTER_3X3 = (2,)
+EVERYWHERE = {
+    "resnet18": ["relu", *in_blocks((2, 2, 2, 2), (1, 2))],
+    "resnet50": ["relu", *in_blocks((3, 4, 6, 3), (1, 2, 3))],
+    "resnet101": ["relu", *in_blocks((3, 4, 23, 3), (1, 2, 3))],
+    "shufflenet_v2_x0_5": in_shufflenet(),
+    "mobilenet_v2": in_mobilenet(),
+}
+FRELU = {
+    "resnet50": in_blocks((3, 4, 6), AFTER_3X3),
+    "resnet101": in_blocks((3, 4, 23), AFTER_3X3),
+}
+# The authors' code has one after each of the three convolutions.
+FRELU_OFFICIAL = {
+    "resnet50": in_blocks((3, 4, 6), (1, 2, 3)),
+    "resnet101": in_blocks((3, 4, 23), (1, 2, 3)),
+}
+SHUFFLENET = {"shufflenet_v2_x0_5": in_shufflenet()}
+ACON = {
+    "resnet50": in_blocks((3, 4, 6, 3), AFTER_3X3),
+    "resnet101": in_blocks((3, 4, 23, 3), AFTER_3X3),
+    **SHUFFLENET,
+}
+PLACES: dict[tuple[str, str], dict[str, list[str]]] = {
+    ("frelu", "paper"): FRELU,
+    ("frelu", "official"): FRELU_OFFICIAL,
+    ("frelu_light", "paper"): SHUFFLENET,
+    ("frelu_light", "official"): SHUFFLENET,
+    ("acon_c", "paper"): ACON,
+    ("acon_c", "official"): ACON,
+    ("meta_acon_c", "paper"): ACON,
+    ("meta_acon_c", "official"): ACON,
+    ("dyrelu_a", "paper"): EVERYWHERE,
+    ("dyrelu_b", "paper"): EVERYWHERE,
+    ("dyrelu_c", "paper"): EVERYWHERE,
+}
 
 
 @pytest.mark.parametrize(
+    ("activation", "where", "name"),
+    [(*placed, name) for placed, places in PLACES.items() for name in places],
+)
+def test_a_layer_stands_where_its_paper_or_its_code_has_it(
+    activation: str, where: str, name: str
+) -> None:
+    sites = replaced(name, activation, where)
+
+    assert [site.name for site in sites] == PLACES[activation, where][name]
+
+
+@pytest.mark.parametrize("where", ["paper", "official"])
+@pytest.mark.parametrize("activation", activations.names())
+def test_no_other_layer_and_network_have_a_placement(activation: str, where: str) -> None:
+    others = EVERYWHERE.keys() - PLACES.get((activation, where), {}).keys()
+
+    for name in others:
+        with pytest.raises(PlacementError, match=f"no '{where}' placement of '{activation}'"):
+            placement(activation, where, without_values(name))
+
+
+@pytest.mark.parametrize(("activation", "where"), [k for k in PLACES if "light" not in k[0]])
+@pytest.mark.parametrize(
     ("name", "backbone"), [("fcn_resnet50", "backbone"), ("keypointrcnn_resnet50_fpn", "body")]
 )
-def test_a_backbone_has_the_placement_of_its_network(name: str, backbone: str) -> None:
-    sites = replaced(name, "frelu", "paper")
-    assert [site.name for site in sites[:2]] == [
-        f"{backbone}.layer1.0.relu#2", f"{backbone}.layer1.1.relu#2",
-    ]  # fmt: skip
-    assert len(sites) == 3 + 4 + 6
+def test_a_backbone_has_the_placement_of_its_network(
+    name: str, backbone: str, activation: str, where: str
+) -> None:
+    sites = [site.name for site in replaced(name, activation, where)]
+
+    expected = [f"{backbone}.{site}" for site in PLACES[activation, where]["resnet50"]]
+    # The paper of DY-ReLU leaves no place out: beyond its backbone, FCN has a ReLU in its head.
+    if activation.startswith("dyrelu") and name == "fcn_resnet50":
+        expected.append("classifier.2")
+    assert sites == expected
 
 
 @pytest.mark.parametrize(
