@@ -80,9 +80,19 @@ def test_heatmap_hatches_and_names_failures_and_leaves_the_unmeasured_blank(make
     assert "Grey" in notes
 
 
-def test_heatmap_explains_only_marks_that_occur(make_rows):
-    notes = " ".join(t.get_text() for t in overhead_heatmap(make_rows(phases=("inference",))).texts)
-    assert not any(word in notes for word in ("~", "Hatched", "Grey"))
+@pytest.mark.parametrize(
+    ("marks", "change"),
+    [
+        ([], lambda rows, _: rows),
+        (["~"], lambda rows, _: rows.assign(converged=rows.index != 2)),
+        (["Hatched"], lambda rows, fail: fail(rows, [2], "oom", "")),
+        (["Grey"], lambda rows, _: rows.drop(index=2)),
+    ],
+)
+def test_heatmap_explains_only_marks_that_occur(make_rows, fail, marks, change):
+    rows = change(make_rows(phases=("inference",)), fail)
+    notes = " ".join(t.get_text() for t in overhead_heatmap(rows).texts)
+    assert [mark for mark in ("~", "Hatched", "Grey") if mark in notes] == marks
 
 
 @pytest.mark.parametrize("scale", [0.001, 0.5, 1.0, 3.0, 5000.0])
@@ -192,6 +202,16 @@ def test_ranking_says_where_an_activation_failed(make_rows, fail):
     texts = [t.get_text() for t in panels(overhead_ranking(rows))["inference"].texts]
     assert texts[-1] == "failed: crashed"
     assert sum(text.endswith(", 3/4") for text in texts) == 1
+
+
+def test_ranking_explains_counts_of_shapes_only_where_there_are_any(make_rows, fail):
+    rows = make_rows(phases=("inference",))
+    for shown, said in ((rows, False), (fail(rows, [5], "oom", ""), True)):
+        figure = overhead_ranking(shown)
+        notes = " ".join(t.get_text() for t in figure.texts)
+        assert ("Behind a number: shapes measured / tried." in notes) == said
+        numbers = [t.get_text() for t in panels(figure)["inference"].texts]
+        assert any(number.endswith("/4") for number in numbers) == said
 
 
 def test_geometric_mean_of_equal_intervals_has_the_closed_form(make_rows):

@@ -127,6 +127,8 @@ def test_it_says_what_was_trained_where_and_what_the_interval_is_of() -> None:
         "holds by itself",
     ):  # fmt: skip
         assert words in said
+    assert "One seed" not in said
+    assert "iverged" not in said
 
 
 def test_one_seed_has_no_interval_and_says_so() -> None:
@@ -140,6 +142,15 @@ def test_one_seed_has_no_interval_and_says_so() -> None:
     assert lines[1]["against ReLU, seed by seed"] == (
         "+15.0 points: not compared: one seed has no interval"
     )
+
+
+def test_that_several_comparisons_are_made_is_said_of_several_alone() -> None:
+    one, two = (
+        reading_notes(findings(frame(make_points({name: FINAL[name] for name in names}))))
+        for names in (("relu", "frelu"), FINAL)
+    )
+    assert not any("holds by itself" in note for note in one)
+    assert any("holds by itself" in note for note in two)
 
 
 def test_the_table_reads_as_it_was_found() -> None:

@@ -78,6 +78,14 @@ def test_text_has_the_sum_and_what_it_does_to_the_batch(make_rows):
     assert "is not kept twice" in notes
 
 
+@pytest.mark.parametrize(("phase", "said"), [("inference", False), ("training", True)])
+def test_only_training_explains_what_keeping_does_to_the_batch(make_rows, phase, said):
+    figure = memory(make_rows(phases=(phase,)))
+    assert ("Fewer samples" in " ".join(t.get_text() for t in figure.texts)) == said
+    texts = [t.get_text() for t in panels(figure)[phase].texts]
+    assert any("samples" in text for text in texts) == said
+
+
 def test_nearly_as_much_fits_as_many(make_rows):
     rows = make_rows(("prelu",), (32,), (7,), ("training",))
     for factor, text in ((1.04, "as many"), (0.96, "as many"), (0.9, "1.1× more")):

@@ -508,3 +508,124 @@ def test_tradeoff_says_at_its_axes_where_the_slowdown_was_measured():
 def test_tradeoff_tells_how_the_authors_narrow_meta_acon_differs(network, said):
     networks, sites = build_networks((network,), ("meta_acon_c",), placements=("all", "paper"))
     assert ("r = 8" in notes_of(tradeoff(networks, sites))) == said
+
+
+def plain(networks, sites):
+    return networks, sites
+
+
+def wide(networks, sites):
+    return networks.assign(converged=False), sites
+
+
+def unsteady(networks, sites):
+    return networks.assign(speed_drift=1.3), sites
+
+
+def of_peaks(networks, sites):
+    return networks.assign(memory_per_image_bytes=None), sites
+
+
+def failed(networks, sites):
+    return fail_networks(networks, [len(networks) - 1]), sites
+
+
+def one_lost(networks, sites):
+    return fail_networks(networks, list(networks.index[networks["network"] == "resnet18"])), sites
+
+
+def not_measured(networks, sites):
+    return networks.iloc[:-1], sites
+
+
+def in_inference(networks, sites):
+    return networks.assign(phase="inference"), sites.assign(phase="inference")
+
+
+def placed(networks, sites):
+    return networks.assign(placement="paper"), sites
+
+
+def placed_officially(networks, sites):
+    return networks.assign(placement="official"), sites
+
+
+def without_a_layer(networks, sites):
+    return networks, sites[sites["channels"] != 64]
+
+
+def lacking(networks, sites):
+    networks.loc[networks["activation"] == "frelu", "uncounted_ops"] = "aten::fft"
+    return networks, sites
+
+
+def small(networks, sites):
+    return networks.assign(image_size=48), sites
+
+
+def kept(networks, sites):
+    return networks.assign(kept_sites="fc.1=relu:120 – it is flat"), sites
+
+
+SITUATIONS = [
+    plain, wide, unsteady, of_peaks, failed, one_lost, not_measured, in_inference, placed,
+    placed_officially, without_a_layer, lacking, small, kept,
+]  # fmt: skip
+
+# What is said where something is so, by the situations in which it is: in no other may it be.
+SAID = {
+    network_heatmap: {
+        "~: the interval was still wide": {wide},
+        "‡: the device changed its speed": {unsteady},
+        "Star: the ratio of the peaks": {of_peaks},
+        "Hatched: the case failed": {failed, one_lost},
+        "Grey: not measured": {not_measured},
+        "(paper), (official): only where": {placed, placed_officially},
+        "Memory: bytes that one more image": set(SITUATIONS) - {in_inference},
+    },
+    network_sites: {
+        "~: the interval was still wide": {wide},
+        "‡: the device changed its speed": {unsteady},
+        "(paper), (official): only where": {placed, placed_officially},
+        "† and hatched: sites without a measured layer": {without_a_layer},
+        "Left out, no case measured: ResNet-18 (oom).": {one_lost},
+        "failed: oom": {failed},
+    },
+    tradeoff: {
+        # Of these layers and networks DY-ReLU-B in MobileNetV2 is published, for no official code.
+        "Accuracies are of images of 224², slow-downs of 48²": {small},
+        "~: the interval was still wide": {wide},
+        "‡: the device changed its speed": {unsteady},
+        "other places than where the paper has it": set(),
+        "stride of a stage": set(),
+        "Published, not measured in this run: ResNet-50 (": set(SITUATIONS) - {placed_officially},
+        "MobileNetV2 (DY-ReLU-B)": set(),
+        "without a published figure here: ResNet-18": set(SITUATIONS) - {placed_officially},
+        "does not name the variant": set(SITUATIONS) - {placed_officially},
+    },
+    networks_markdown: {
+        "(paper), (official): only where": {placed, placed_officially},
+        "the interval was still wide": {wide},
+        "‡: the device changed its speed": {unsteady},
+        "† Sites without a measured layer are not in the sum": {without_a_layer},
+        "×\\*": {of_peaks},
+        "failed: oom": {failed, one_lost},
+        "| ≥ ": {lacking},
+        " at 224² (extra)": {small},
+        "1 of ": {kept},
+    },
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.__name__)
+@pytest.mark.parametrize("show", SAID, ids=lambda show: show.__name__)
+def test_what_holds_sometimes_is_said_then_and_only_then(show, situation):
+    rows = build_networks(("mobilenet_v2", "resnet18"), ("dyrelu_b", "frelu"), ("training",))
+    shown = show(*situation(*rows))
+    if not isinstance(shown, str):
+        notes = [t.get_text() for t in shown.findobj(matplotlib.text.Text)]
+        shown = " ".join(" ".join(notes).split())
+
+    assert {what: what in shown for what in SAID[show]} == {
+        what: situation in when for what, when in SAID[show].items()
+    }
