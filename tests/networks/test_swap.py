@@ -91,6 +91,7 @@ def test_its_own_activation_changes_no_bit_of_a_training_step(name: str) -> None
 
 def with_its_own(model: nn.Module, images: Tensor) -> nn.Module:
     originals = {site.original for site in find_sites(model, images) if not site.obstacle}
+    assert originals
     assert originals <= {"relu", "relu6", "hardswish"}
     for original in originals:
         model, _ = swap_activations(
