@@ -1,16 +1,23 @@
-"""An accelerator in virtual time: a host that queues kernels, a device that runs them in turn."""
+"""Accelerators that are not there: their time is virtual, their memory is what a test says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from dynact.timing import EventClock
+from dynact.device import Cpu
+from dynact.timing import Clock, EventClock
 from dynact.timing.clock import Call
 
 
 class FakeAccelerator:
-    """Host time and a device's timeline, in virtual ns.
+    """Host time and a device's timeline, in virtual ns: a host that queues kernels run in turn.
 
     Launching a kernel costs the host ``launch_ns``; the kernel starts when it has been launched
     and the device is free. Waiting brings the host to where the device is.
@@ -106,3 +113,98 @@ class VirtualEventClock(EventClock):
 
     def now_s(self) -> float:
         return self._fake.host_ns / 1e9
+
+
+class VirtualDevice(Cpu):
+    """Tensors of torch, a fake accelerator's time, and notes of memory released.
+
+    Parameters
+    ----------
+    torch_device
+        ``"meta"`` is a device other than the CPU, where operators compute nothing.
+    """
+
+    def __init__(self, torch_device: str = "cpu") -> None:
+        super().__init__()
+        self.torch_device = torch.device(torch_device)
+        self.accelerator = FakeAccelerator(launch_ns=1e3)
+        self.clock: Clock = VirtualEventClock(self.accelerator)
+        self.released = 0
+
+    def release_memory(self) -> None:
+        self.released += 1
+
+
+class Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """While active, operators of torch launch kernels on a fake accelerator.
+
+    Parameters
+    ----------
+    kernel_ns
+        What a kernel takes, by the operator's short name (``"relu"``) and the tensor returned;
+        no kernel is launched for 0.
+    """
+
+    def __init__(
+        self, accelerator: FakeAccelerator, kernel_ns: Callable[[str, Tensor], float]
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._accelerator = accelerator
+        self._kernel_ns = kernel_ns
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Or torch imports all of dynamo, for seconds, at the first operator.
+        return False
+
+    def __torch_dispatch__(
+        self,
+        func: torch._ops.OpOverload,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        if isinstance(result, Tensor) and (kernel_ns := self._kernel_ns(name, result)):
+            self._accelerator.launch(kernel_ns, name)
+        return result
+
+
+class LazyLibrary(Cpu):
+    """A device whose library sets up a workspace when a module first meets a shape and a mode."""
+
+    needed_bytes = 1_000
+    """What a call takes that meets nothing new."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked_in: list[tuple[int, bool, bool]] = []
+        """Batch, train mode and grad mode of each module in the last call asked the peak of."""
+        self._met: list[tuple[int, bool, bool]] = []
+        self._set_up = WeakKeyDictionary[nn.Module, set[object]]()
+        self._workspace_bytes = 0
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """See every call of a module, measured for its peak or not."""
+        handle = register_module_forward_pre_hook(self._meet)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def peak_bytes(self, call: Call) -> int | None:
+        self._workspace_bytes = 0
+        self._met.clear()
+        call()
+        self.asked_in = self._met.copy()
+        return self.needed_bytes + self._workspace_bytes
+
+    def _meet(self, module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        condition = (args[0].shape, module.training, torch.is_grad_enabled())
+        known = self._set_up.setdefault(module, set())
+        if condition not in known:
+            known.add(condition)
+            self._workspace_bytes += 2**20
+        self._met.append((len(args[0]), module.training, torch.is_grad_enabled()))

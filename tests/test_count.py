@@ -17,7 +17,10 @@ from dynact.layers import draw_input
 from dynact.results import Row
 from dynact.timing.clock import Call
 
+from .fake_device import LazyLibrary
 from .sweeping import case_of
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 PHASES = ("inference", "training")
 COUNTED = {
@@ -263,6 +266,19 @@ def test_the_allocator_s_own_peak_comes_first() -> None:
 
     assert (figures["peak_bytes"], figures["peak_source"]) == (123, "allocator")
     assert figures["baseline_peak_bytes"] == 123
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_what_a_library_sets_up_at_its_first_call_is_not_of_the_peak(phase: str) -> None:
+    device = LazyLibrary()
+
+    with device.in_use():
+        figures = counted(case_of("frelu", phase=phase), device)
+
+    assert figures["peak_source"] == "allocator"
+    assert figures["peak_bytes"] == figures["baseline_peak_bytes"] == device.needed_bytes
+    training = phase == "training"
+    assert set(device.asked_in) == {(case_of().batch, training, training)}
 
 
 class TestHardToCount:

@@ -1,15 +1,21 @@
-"""The gate's verdict on comparisons made up for the purpose."""
+"""The gate's verdict on comparisons made up for the purpose, and on devices in virtual time."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from dynact import gate
 from dynact.device import Cpu
 from dynact.progress import gate_lines
 from dynact.timing import Comparison
+
+from .fake_device import Kernels, VirtualDevice
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 GOOD = Comparison(
     overhead=1.001,
@@ -92,16 +98,35 @@ def test_a_wide_interval_does_not_excuse_a_ratio_off_by_more_than_the_tolerance(
     assert verdict["message"] == f"ReLU against itself is off by more than 0.5%: {vague}"
 
 
-@pytest.mark.parametrize("lowest", [0.99, 1.0])
-def test_more_elements_that_do_not_show_are_a_fault(
-    monkeypatch: pytest.MonkeyPatch, lowest: float
+@pytest.mark.parametrize("overhead", [0.9951, 1.0049])
+def test_a_ratio_within_the_tolerance_is_none(
+    monkeypatch: pytest.MonkeyPatch, overhead: float
 ) -> None:
-    blind = replace(MORE, overhead_lo=lowest)
+    near = replace(GOOD, overhead=overhead, overhead_lo=0.9, overhead_hi=1.1)
+
+    assert verdict_on(monkeypatch, with_itself=near)["trustworthy"] is True
+
+
+@pytest.mark.parametrize(
+    "low_and_high", [(0.99, 1.024), (1.0, 1.024), (0.976, 0.988)], ids=["wide", "touching", "less"]
+)
+def test_more_elements_that_do_not_show_are_a_fault(
+    monkeypatch: pytest.MonkeyPatch, low_and_high: tuple[float, float]
+) -> None:
+    low, high = low_and_high
+    blind = replace(MORE, overhead=(low + high) / 2, overhead_lo=low, overhead_hi=high)
 
     verdict = verdict_on(monkeypatch, with_more=blind)
 
     assert verdict["trustworthy"] is False
     assert verdict["message"] == f"ReLU on more elements is not seen to take longer: {blind}"
+
+
+@pytest.mark.parametrize("overhead", [1.0002, 1.5])
+def test_more_elements_need_only_be_seen(monkeypatch: pytest.MonkeyPatch, overhead: float) -> None:
+    seen = replace(MORE, overhead=overhead, overhead_lo=1.0001, overhead_hi=2.0)
+
+    assert verdict_on(monkeypatch, with_more=seen)["trustworthy"] is True
 
 
 def test_every_fault_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,15 +190,51 @@ def test_asks_for_more_than_a_usual_case(monkeypatch: pytest.MonkeyPatch) -> Non
         assert settings["confidence"] >= 0.999
 
 
-def test_really_measured_its_figures_and_verdict_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Trustworthy or not depends on the machine; the comparison's direction does not.
-    monkeypatch.setattr(gate, "MAX_SECONDS", 0.05)
-    monkeypatch.setattr(gate, "CPU_SHAPE", (1, 16, 56, 1))
+def verdict_in_virtual_time(
+    torch_device: str, relu_ns: Callable[[int], float]
+) -> tuple[dict[str, Any], list[float]]:
+    """Run the gate where ReLU takes so long for a number of elements."""
+    device = VirtualDevice(torch_device)
 
-    verdict, samples_ns = gate.run_gate(Cpu())
+    def kernel_ns(name: str, y: Tensor) -> float:
+        assert y.device.type == torch_device
+        return relu_ns(y.numel()) if name == "relu" else 0.0
 
-    assert verdict["more_elements"] == 2
-    assert verdict["more_lo"] <= verdict["more_ratio"] <= verdict["more_hi"]
-    assert verdict["self_lo"] <= verdict["self_ratio"] <= verdict["self_hi"]
-    assert verdict["trustworthy"] == (verdict["message"] == "")
-    assert all(sample > 0 for sample in samples_ns)
+    with Kernels(device.accelerator, kernel_ns):
+        return gate.run_gate(device)
+
+
+ELEMENTS = {"cpu": 32 * 56 * 56, "meta": 64 * 256 * 56 * 56}
+"""In the caches of a CPU; on any other device, far beyond them."""
+
+
+@pytest.mark.parametrize("torch_device", ["cpu", "meta"])
+def test_a_device_that_takes_its_time_by_the_element_is_trustworthy(torch_device: str) -> None:
+    verdict, samples_ns = verdict_in_virtual_time(torch_device, lambda elements: elements)
+
+    assert verdict["message"] == ""
+    assert verdict["trustworthy"] is True
+    # One column more on 56 takes by as much longer as it has more elements, and not less.
+    for figure in ("more_elements", "more_ratio", "more_lo", "more_hi"):
+        assert verdict[figure] == pytest.approx(57 / 56, rel=1e-4)
+    for figure in ("self_ratio", "self_lo", "self_hi"):
+        assert verdict[figure] == pytest.approx(1, rel=1e-4)
+    assert samples_ns == pytest.approx([ELEMENTS[torch_device]] * len(samples_ns), rel=1e-4)
+    assert verdict["timing_s"] > sum(samples_ns) / 1e9
+
+
+@pytest.mark.parametrize("torch_device", ["cpu", "meta"])
+@pytest.mark.parametrize(
+    ("relu_ns", "more_ratio"),
+    [(lambda _elements: 1e5, 1), (lambda elements: 1e12 / elements, 56 / 57)],
+    ids=["always the same", "less for more"],
+)
+def test_a_device_on_which_more_elements_do_not_take_longer_is_not(
+    torch_device: str, relu_ns: Callable[[int], float], more_ratio: float
+) -> None:
+    verdict, _ = verdict_in_virtual_time(torch_device, relu_ns)
+
+    assert verdict["trustworthy"] is False
+    assert verdict["message"].startswith("ReLU on more elements is not seen to take longer: ")
+    assert verdict["more_ratio"] == pytest.approx(more_ratio, rel=1e-4)
+    assert verdict["self_ratio"] == pytest.approx(1, rel=1e-4)

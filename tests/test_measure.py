@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from statistics import median
 
 import pytest
@@ -12,9 +13,11 @@ from dynact.cases import DTYPES, MEMORY_FORMATS, Case
 from dynact.device import Cpu
 from dynact.layers import build, check_layer, draw_input
 from dynact.measure import Measurement, measure
-from dynact.timing import Clock
+from dynact.placement import MOST_PLACES
 
-from .fake_device import FakeAccelerator, VirtualEventClock
+from .fake_device import FakeAccelerator, Kernels, VirtualDevice
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CASE = Case(
     activation="prelu",
@@ -132,11 +135,13 @@ class TestGoodRow:
         assert (row.cache, row.clock) == ("warm", "wall")
         assert row.case.activation == activation
 
-    def test_it_is_the_comparison_of_the_two_layers(self) -> None:
+    @pytest.mark.parametrize("phase", ["inference", "training"])
+    def test_it_is_the_comparison_of_the_two_layers(self, phase: str) -> None:
         # Virtual time: kernels of 30 and 10 µs, and one to settle.
         device = FakeDevice()
+        case = replace(CASE, activation=own(Slow), baseline=own(Quick), phase=phase)
 
-        row = measured(replace(CASE, activation=own(Slow), baseline=own(Quick)), device).row
+        row = measured(case, device).row
 
         assert row.status == "ok"
         assert row.overhead == pytest.approx(3, rel=0.01)
@@ -226,6 +231,33 @@ class TestConditions:
             assert tensor.is_contiguous(memory_format=LAYOUTS[memory_format])
         assert all(seen.weight.dtype == wanted for seen in SEEN)
 
+    @pytest.mark.parametrize("case", [RECORDED, RECORDED_TRAINING], ids=["inference", "training"])
+    def test_the_input_moves_from_round_to_round(self, case: Case) -> None:
+        device = VirtualDevice()
+
+        # A call is a block: with what settles it, and what follows a move, a round is ten calls.
+        with Kernels(device.accelerator, lambda name, _y: 1e6 if name == "mul" else 0.0):
+            row = measure(case, device, precision=0.05, max_seconds=1).row
+
+        assert row.status == "ok"
+        assert row.pairs is not None
+        rounds = row.pairs // 2
+        assert rounds >= 2 * MOST_PLACES
+        places = [seen.x.data_ptr() for seen in SEEN[-10 * rounds :]]
+        by_round = [set(places[10 * turn :][:10]) for turn in range(rounds)]
+        assert [len(places) for places in by_round] == [1] * rounds
+        assert all(before != after for before, after in pairwise(by_round))
+        assert len(set.union(*by_round)) == MOST_PLACES
+
+    def test_the_gradient_has_nothing_to_do_with_the_input(self) -> None:
+        measured(replace(RECORDED_TRAINING, height=64, width=64))
+
+        # Of 24,576 draws: the correlation's standard error is 0.006.
+        both = torch.stack([GRADIENTS[0].flatten(), SEEN[0].x.detach().flatten()])
+        assert abs(torch.corrcoef(both)[0, 1].item()) < 0.05
+        assert abs(GRADIENTS[0].mean().item()) < 0.05
+        assert GRADIENTS[0].std().item() == pytest.approx(1, abs=0.05)
+
 
 class TestInput:
     def test_it_is_standard_normal(self) -> None:
@@ -249,17 +281,12 @@ class TestInput:
         assert draw_input(replace(CASE, phase=phase), Cpu()).requires_grad is needs_grad
 
 
-class FakeDevice(Cpu):
-    """The CPU's tensors, a fake accelerator's time, and notes of memory released."""
+class FakeDevice(VirtualDevice):
+    """A device that the layers of this file reach."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.accelerator = ACCELERATORS[0] = FakeAccelerator(launch_ns=1e3)
-        self.clock: Clock = VirtualEventClock(self.accelerator)
-        self.released = 0
-
-    def release_memory(self) -> None:
-        self.released += 1
+        ACCELERATORS[0] = self.accelerator
 
 
 ACCELERATORS = [FakeAccelerator()]
@@ -292,6 +319,15 @@ class AbsurdTensor(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # 2^60 bytes: more than any address space.
         return x + torch.empty(2**58)
+
+
+class Complains(nn.Module):
+    """As the libraries of accelerators do: with a plain RuntimeError."""
+
+    message = ""
+
+    def forward(self, _x: Tensor) -> Tensor:
+        raise RuntimeError(Complains.message)
 
 
 class NotImplementedLayer(nn.Module):
@@ -373,6 +409,36 @@ FAILURES = [
 ]
 
 
+OUT_OF_MEMORY = [
+    # torch's allocator on a CPU: Linux
+    "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: "
+    "you tried to allocate 1099511627776 bytes. Error code 12 (Cannot allocate memory)",
+    # CUDA's runtime, whose context, or graph, found no room
+    "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported at some other "
+    "API call, so the stacktrace below might be incorrect.",
+    # ROCm
+    "HIP out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 15.98 GiB",
+    "HIP error: out of memory",
+    # Apple
+    "MPS backend out of memory (MPS allocated: 17.9 GiB, other allocations: 1.2 GiB)",
+    # handles and workspaces of libraries
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    "CUDA error: HIPBLAS_STATUS_ALLOC_FAILED when calling `hipblasCreate(handle)`",
+    "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    # Intel's level-zero
+    "level_zero backend failed with error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)",
+    "Native API failed. Native API returns: -2 (PI_ERROR_OUT_OF_DEVICE_MEMORY)",
+]
+OTHER_COMPLAINTS = [
+    "CUDA error: an illegal memory access was encountered",
+    "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(handle)`",
+    "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
+    "HIP error: invalid device function",
+    "level_zero backend failed with error: 20 (UR_RESULT_ERROR_DEVICE_LOST)",
+    "CUDA error: device-side assert triggered",
+]
+
+
 class TestFailure:
     @pytest.mark.parametrize("phase", ["inference", "training"])
     @pytest.mark.parametrize(
@@ -418,6 +484,25 @@ class TestFailure:
 
         assert row.status == "oom"
         assert "can't allocate memory" in row.message
+
+    @pytest.mark.parametrize("message", OUT_OF_MEMORY)
+    def test_each_library_that_says_so_in_its_own_words_is_oom(
+        self, monkeypatch: pytest.MonkeyPatch, message: str
+    ) -> None:
+        monkeypatch.setattr(Complains, "message", message)
+
+        row = measured(replace(CASE, activation=own(Complains))).row
+
+        assert row.status == "oom"
+        assert row.message == f"RuntimeError: {message.splitlines()[0]}"
+
+    @pytest.mark.parametrize("message", OTHER_COMPLAINTS)
+    def test_what_else_a_library_complains_of_is_an_error(
+        self, monkeypatch: pytest.MonkeyPatch, message: str
+    ) -> None:
+        monkeypatch.setattr(Complains, "message", message)
+
+        assert measured(replace(CASE, activation=own(Complains))).row.status == "error"
 
     def test_another_implementation_is_unsupported(self) -> None:
         row = measured(replace(CASE, impl="fused")).row
@@ -583,7 +668,8 @@ class TestCompile:
 
     def test_a_compiled_case_runs_generated_code(self) -> None:
         # Dynamo traces a layer's Python; compiled, only the traces note anything.
-        case = replace(CASE, mode="compile", activation=own(CountsItsPython))
+        name = own(CountsItsPython)
+        case = replace(CASE, mode="compile", activation=name, baseline=name)
         CountsItsPython.runs = 0
 
         row = measured(case).row

@@ -1,22 +1,33 @@
 """A network against itself, measured and counted."""
 
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models import get_model_weights
 
 from dynact.cost import MemoryTracker
 from dynact.device import Cpu
+from dynact.measure import Measurement
 from dynact.network_cases import NetworkCase
 from dynact.network_count import count_network
 from dynact.network_measure import measure_network
+from dynact.networks.lenet import LeNet
 from dynact.networks.prepared import call_of_network, draw_images, pair_of
 from dynact.results import NetworkRow
 
+from .fake_device import Kernels, LazyLibrary, VirtualDevice
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CASE = NetworkCase("lenet", "frelu", "all", "training", "float32", 4, 32, "cpu")
-QUICK = {"precision": 0.05, "max_seconds": 0.05}
+QUICK: dict[str, float] = {"precision": 0.05, "max_seconds": 0.05}
 
 
 class Raises(nn.Module):
@@ -26,18 +37,125 @@ class Raises(nn.Module):
         return x
 
 
-@pytest.mark.parametrize("phase", ["inference", "training"])
-def test_a_row_has_the_network_against_itself(phase: str) -> None:
-    measurement = measure_network(replace(CASE, phase=phase), Cpu(), **QUICK)
+class Thrice(nn.Module):
+    """Three times ReLU's kernels, forward and backward."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.relu().relu().relu()
+
+
+def relu_takes_10_us(name: str, result: Tensor) -> float:
+    # A single image is how a network's activations are looked for: that is not measuring.
+    return 10e3 if name in ("relu", "threshold_backward") and len(result) > 1 else 0.0
+
+
+def measured_in_virtual_time(case: NetworkCase, device: VirtualDevice) -> Measurement:
+    """Measure LeNet with `Thrice` where nothing but ReLU takes the device any time."""
+    with Kernels(device.accelerator, relu_takes_10_us):
+        return measure_network(replace(case, activation=f"{__name__}:Thrice"), device, **QUICK)
+
+
+@dataclass
+class Pass:
+    """What a network noted of one of its forward passes."""
+
+    swapped: bool
+    images: Tensor
+    inference: bool
+    with_grad: bool
+    parameters: tuple[nn.Parameter, ...]
+    gradients: tuple[Tensor | None, ...]
+    """Of the parameters, before the pass."""
+    training: list[bool] = field(default_factory=list)
+    """Of each module, in the order called."""
+    inputs: list[Tensor] = field(default_factory=list)
+    """Of each module."""
+
+
+@contextmanager
+def noted_passes() -> Iterator[list[Pass]]:
+    """Note all passes of LeNet and what its modules meet in them."""
+    passes: list[Pass] = []
+
+    def note(module: nn.Module, args: tuple[Any, ...]) -> None:
+        if isinstance(module, LeNet):
+            parameters = tuple(module.parameters())
+            passes.append(
+                Pass(
+                    any(isinstance(part, Thrice) for part in module.modules()),
+                    args[0],
+                    torch.is_inference_mode_enabled(),
+                    torch.is_grad_enabled(),
+                    parameters,
+                    tuple(parameter.grad for parameter in parameters),
+                )
+            )
+        if passes:
+            passes[-1].training.append(module.training)
+            passes[-1].inputs.append(args[0])
+
+    handle = register_module_forward_pre_hook(note)
+    try:
+        yield passes
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize("torch_device", ["cpu", "meta"])
+@pytest.mark.parametrize(("phase", "kernels"), [("inference", 4), ("training", 8)])
+def test_a_row_has_the_swapped_network_against_the_original(
+    phase: str, kernels: int, torch_device: str
+) -> None:
+    device = VirtualDevice(torch_device)
+
+    measurement = measured_in_virtual_time(replace(CASE, phase=phase), device)
 
     row = measurement.row
     assert isinstance(row, NetworkRow)
-    assert (row.status, row.message) == ("ok", "")
-    assert row.overhead is not None
-    assert row.overhead_lo is not None
-    assert row.overhead_hi is not None
-    assert row.overhead_lo <= row.overhead <= row.overhead_hi
-    assert measurement.samples_ns
+    assert (row.status, row.message, row.clock) == ("ok", "", "event")
+    for overhead in (row.overhead, row.overhead_lo, row.overhead_hi):
+        assert overhead == pytest.approx(3, rel=1e-3)
+    # LeNet has four activations.
+    assert row.baseline_time_ns == pytest.approx(kernels * 10e3, rel=1e-3)
+    assert row.time_ns == pytest.approx(3 * kernels * 10e3, rel=1e-3)
+    assert measurement.samples_ns == pytest.approx(
+        [3 * kernels * 10e3] * len(measurement.samples_ns), rel=1e-3
+    )
+    assert device.released == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_both_networks_are_called_in_the_mode_of_the_phase(phase: str, dtype: str) -> None:
+    with noted_passes() as passes:
+        measured_in_virtual_time(replace(CASE, phase=phase, dtype=dtype), VirtualDevice())
+
+    # A single image is how a network's activations are looked for.
+    measured = [one for one in passes if len(one.images) > 1]
+    assert {one.swapped for one in measured} == {True, False}
+    for one in measured:
+        assert one.images.shape == (CASE.batch, 3, CASE.image_size, CASE.image_size)
+        assert one.inference is (phase == "inference")
+        assert one.with_grad is (phase == "training")
+        assert set(one.training) == {phase == "training"}
+        assert {x.dtype for x in one.inputs} == {getattr(torch, dtype)}
+        assert {parameter.dtype for parameter in one.parameters} == {getattr(torch, dtype)}
+        assert not one.images.requires_grad
+        assert set(one.gradients) == {None}
+        assert {parameter.grad for parameter in one.parameters} == {None}
+    assert len({id(one.images) for one in measured}) == 1
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_both_networks_are_warm_before_the_first_block(phase: str) -> None:
+    device = VirtualDevice()
+
+    measured_in_virtual_time(replace(CASE, phase=phase), device)
+
+    diary = device.accelerator.diary
+    before = diary[: diary.index("record")].count("relu")
+    # Three calls of either, and one of the swapped to settle.
+    assert before == 3 * (4 + 12) + 12
 
 
 def test_a_network_that_fails_is_a_row() -> None:
@@ -145,3 +263,48 @@ def test_what_autograd_keeps_of_a_network() -> None:
     of_statistics = 4 * 2 * (6 + 16)
     more = figures["saved_for_backward_bytes"] - figures["baseline_saved_for_backward_bytes"]
     assert more == 3 * of_sites + of_statistics
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+@pytest.mark.parametrize("network", ["resnet18", "mobilenet_v2"])
+def test_arithmetic_is_stated_as_published_whatever_is_timed(network: str, phase: str) -> None:
+    published = get_model_weights(network).DEFAULT.meta
+    case = NetworkCase(network, "relu", "all", phase, "float32", 3, 64, "cpu")
+
+    figures = count_network(case, Cpu())
+
+    assert figures["message"] == ""
+    assert figures["counted_image_size"] == 224
+    for prefix in ("", "baseline_"):
+        # torchvision publishes 10⁹ of them, of one image of 224 × 224, in three decimals.
+        assert figures[f"{prefix}macs"] == pytest.approx(published["_ops"] * 1e9, abs=0.6e6)
+        assert figures[f"{prefix}parameters"] == published["num_params"]
+        # Two for each, and a few for normalisations, activations and sums.
+        assert 2 < figures[f"{prefix}flops"] / figures[f"{prefix}macs"] < 2.2
+
+
+def test_memory_is_of_the_size_and_the_batch_that_are_timed() -> None:
+    device = Cpu()
+    case = NetworkCase("resnet18", "frelu", "all", "training", "float32", 3, 64, "cpu")
+
+    small = count_network(case, device)
+    large = count_network(replace(case, batch=6, image_size=128), device)
+
+    # Twice the images of four times the pixels. Statistics of normalisations and the pooled
+    # features grow otherwise, and are small.
+    for name in ("saved_for_backward_bytes", "baseline_saved_for_backward_bytes"):
+        assert large[name] == pytest.approx(8 * small[name], rel=0.02)
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_what_a_library_sets_up_at_its_first_call_is_not_of_the_peak(phase: str) -> None:
+    device = LazyLibrary()
+
+    with device.in_use():
+        figures = count_network(replace(CASE, phase=phase), device)
+
+    assert figures["peak_source"] == "allocator"
+    assert figures["peak_bytes"] == figures["baseline_peak_bytes"] == device.needed_bytes
+    # The case's own batch and mode.
+    training = phase == "training"
+    assert set(device.asked_in) == {(CASE.batch, training, training)}
