@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from dynact.cases import CASE_FIELDS
-from dynact.replay import Replay
-from dynact.sweep import Sweep
+from dynact.schema.cases import CASE_FIELDS
+from dynact.sweep.replay import Replay
+from dynact.sweep.session import Sweep
 
 replay = Replay()
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from dynact.cases import Case
-from dynact.network_cases import NetworkCase
-from dynact.replay import Replay
-from dynact.results import NETWORK_ROWS, SITE_ROWS
-from dynact.sweep import Sweep
+from dynact.schema.cases import Case
+from dynact.schema.network_cases import NetworkCase
+from dynact.schema.run_folder import NETWORK_ROWS, SITE_ROWS
+from dynact.sweep.replay import Replay
+from dynact.sweep.session import Sweep
 
 replay = Replay()
 

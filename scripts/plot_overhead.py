@@ -8,14 +8,14 @@ ROOT = Path(__file__).resolve().parent.parent
 # Works from a checkout too, where dynact is not installed.
 sys.path.insert(0, str(ROOT))
 
-from dynact import results  # noqa: E402
-from dynact.options import OneLineParser  # noqa: E402
-from dynact.report.figures import FIGURES  # noqa: E402
-from dynact.report.files import FORMATS  # noqa: E402
-from dynact.report.network_figures import NETWORK_FIGURES  # noqa: E402
+from dynact.report.figures.files import FORMATS  # noqa: E402
+from dynact.report.figures.of_layers import FIGURES  # noqa: E402
+from dynact.report.figures.of_networks import NETWORK_FIGURES  # noqa: E402
+from dynact.report.figures.of_profile import TRACED  # noqa: E402
 from dynact.report.render import ChoiceError, render  # noqa: E402
 from dynact.report.tensorboard import write_dashboards  # noqa: E402
-from dynact.report.traced import TRACED  # noqa: E402
+from dynact.schema import run_folder as results  # noqa: E402
+from dynact.sweep.options import OneLineParser  # noqa: E402
 
 
 def names(text: str) -> list[str]:

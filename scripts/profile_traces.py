@@ -14,15 +14,15 @@ ROOT = Path(__file__).resolve().parent.parent
 # Works from a checkout too, where dynact is not installed.
 sys.path.insert(0, str(ROOT))
 
-from dynact import results  # noqa: E402
-from dynact.cases import CASE_FIELDS, Case  # noqa: E402
-from dynact.interrupt import interrupt_deferred  # noqa: E402
-from dynact.options import OneLineParser  # noqa: E402
-from dynact.progress import format_seconds  # noqa: E402
-from dynact.redact import error_line  # noqa: E402
-from dynact.report.slices import at_largest_input, input_elements, slices  # noqa: E402
+from dynact.report.data.settings_groups import at_largest_input, input_elements, slices  # noqa: E402
+from dynact.schema import run_folder as results  # noqa: E402
+from dynact.schema.cases import CASE_FIELDS, Case  # noqa: E402
+from dynact.schema.redact import error_line  # noqa: E402
+from dynact.sweep.interrupt import interrupt_deferred  # noqa: E402
+from dynact.sweep.options import OneLineParser  # noqa: E402
+from dynact.sweep.progress import format_seconds  # noqa: E402
+from dynact.sweep.worker import MEMORY_KEEPING_MALLOC  # noqa: E402
 from dynact.timing import format_ns  # noqa: E402
-from dynact.worker import MEMORY_KEEPING_MALLOC  # noqa: E402
 
 HEADLINE = "headline"
 SLOWEST = "slowest:"
@@ -151,9 +151,9 @@ def _trace_each(cases: list[Case], folder: Path, steps: int) -> bool:
     # Imported on demand: a mistake on the command line is answered before torch is there.
     import torch
 
-    from dynact.device import open_device
-    from dynact.roofline import Ceilings
-    from dynact.trace import store, store_failure, trace_case
+    from dynact.schema.limits import Ceilings
+    from dynact.worker.device import open_device
+    from dynact.worker.profile import store, store_failure, trace_case
 
     torch.set_num_threads(results.load_environment(folder)["threads"])
     device = open_device(cases[0].device)

@@ -14,12 +14,18 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from dynact.device import open_device  # noqa: E402
-from dynact.environment import describe_environment  # noqa: E402
-from dynact.experiment.data import DATA, load_data  # noqa: E402
-from dynact.experiment.findings import findings  # noqa: E402
-from dynact.experiment.store import LearningFolder, load  # noqa: E402
-from dynact.experiment.training import (  # noqa: E402
+from dynact.report.learning.figure import HEADER, reading_notes, table_lines, write_learning  # noqa: E402
+from dynact.report.learning.findings import findings  # noqa: E402
+from dynact.schema.redact import without_paths  # noqa: E402
+from dynact.schema.run_folder import LATEST  # noqa: E402
+from dynact.sweep.interrupt import interrupt_deferred  # noqa: E402
+from dynact.sweep.options import OneLineParser, parse_count, split_list  # noqa: E402
+from dynact.sweep.progress import format_seconds  # noqa: E402
+from dynact.worker.device import open_device  # noqa: E402
+from dynact.worker.environment import describe_environment  # noqa: E402
+from dynact.worker.learning.data import DATA, load_data  # noqa: E402
+from dynact.worker.learning.store import LearningFolder, load  # noqa: E402
+from dynact.worker.learning.training import (  # noqa: E402
     LEARNING_RATE,
     MOMENTUM,
     Point,
@@ -27,12 +33,6 @@ from dynact.experiment.training import (  # noqa: E402
     train,
     trainings,
 )
-from dynact.interrupt import interrupt_deferred  # noqa: E402
-from dynact.options import OneLineParser, parse_count, split_list  # noqa: E402
-from dynact.progress import format_seconds  # noqa: E402
-from dynact.redact import without_paths  # noqa: E402
-from dynact.report.learning import HEADER, reading_notes, table_lines, write_learning  # noqa: E402
-from dynact.results import LATEST  # noqa: E402
 
 
 def main() -> None:

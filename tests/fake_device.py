@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dynact.device import Cpu
 from dynact.timing import Clock, EventClock
 from dynact.timing.clock import Call
+from dynact.worker.device import Cpu
 
 
 class FakeAccelerator:

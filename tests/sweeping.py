@@ -11,8 +11,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from dynact.cases import DTYPES, MEMORY_FORMATS, MODES, PHASES, Case
-from dynact.results import STATUSES, Row, load
+from dynact.schema.cases import DTYPES, MEMORY_FORMATS, MODES, PHASES, Case
+from dynact.schema.run_folder import STATUSES, Row, load
 
 ROOT = Path(__file__).parents[1]
 SHORT = ("--sweep", "smoke", "--resolutions", "7", "--max-seconds", "0.02")

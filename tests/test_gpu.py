@@ -13,20 +13,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dynact import results
-from dynact.cases import Case
-from dynact.ceilings import measure_ceilings
-from dynact.count import count
-from dynact.device import Accelerator, Cpu, open_device
-from dynact.gate import run_gate
-from dynact.measure import measure
-from dynact.network_cases import NetworkCase
-from dynact.network_count import count_network
-from dynact.network_measure import measure_network
-from dynact.networks.prepared import call_of_network, draw_images, pair_of
-from dynact.roofline import Ceilings
+from dynact.schema import run_folder as results
+from dynact.schema.cases import Case
+from dynact.schema.limits import Ceilings
+from dynact.schema.network_cases import NetworkCase
 from dynact.timing import compare
-from dynact.trace import memory_snapshot, ready_step, store, trace_case
+from dynact.worker.compare import measure
+from dynact.worker.counts import count
+from dynact.worker.device import Accelerator, Cpu, open_device
+from dynact.worker.known_pairs import run_gate
+from dynact.worker.limits import measure_ceilings
+from dynact.worker.network_compare import measure_network
+from dynact.worker.network_counts import count_network
+from dynact.worker.network_workload import call_of_network, draw_images, pair_of
+from dynact.worker.profile import memory_snapshot, ready_step, store, trace_case
 
 pytestmark = pytest.mark.gpu
 

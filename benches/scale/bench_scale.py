@@ -13,14 +13,14 @@ import pandas as pd
 import psutil
 import pytest
 
-from dynact.cases import Case, Grid
-from dynact.report.figures import FIGURES
+from dynact.report.data.profile import COLUMNS
+from dynact.report.figures.of_layers import FIGURES
+from dynact.report.figures.of_profile import TRACED
 from dynact.report.render import render
 from dynact.report.tensorboard import write_dashboards
-from dynact.report.traced import TRACED
-from dynact.report.traces import COLUMNS
-from dynact.results import Row, RunFolder, load
-from dynact.worker import Settings, Worker
+from dynact.schema.cases import Case, Grid
+from dynact.schema.run_folder import Row, RunFolder, load
+from dynact.sweep.worker import Settings, Worker
 
 ROOT = Path(__file__).parents[2]
 MIB = 2**20

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from dynact.worker import MEMORY_KEEPING_MALLOC
+from dynact.sweep.worker import MEMORY_KEEPING_MALLOC
 
 ROOT = Path(__file__).parents[2]
 RATIO = """
 import sys
 import torch
-from dynact.cases import Case
-from dynact.device import Cpu
-from dynact.trace import trace_case
+from dynact.schema.cases import Case
+from dynact.worker.device import Cpu
+from dynact.worker.profile import trace_case
 
 torch.set_num_threads(1)
 activation, phase = sys.argv[1:]

@@ -1,11 +1,11 @@
 """Host networks, the sites of their activations, and another activation in their place."""
 
-from dynact.networks.hosts import Host, create, example_input, host, names
+from dynact.networks.architectures import Host, create, example_input, host, names
+from dynact.networks.loss import training_loss
 from dynact.networks.papers import PlacementError
 from dynact.networks.shapes import shapes_in
 from dynact.networks.sites import GATE, Site, find_sites
 from dynact.networks.swap import Swap, swap_activations
-from dynact.networks.training import training_loss
 
 __all__ = [
     "GATE",

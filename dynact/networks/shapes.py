@@ -4,7 +4,7 @@ from collections import Counter
 
 import torch
 
-from dynact.networks import hosts
+from dynact.networks import architectures
 from dynact.networks.sites import GATE, find_sites
 
 
@@ -29,10 +29,10 @@ def shapes_in(name: str, image_size: int | None = None) -> dict[tuple[int, int, 
     ValueError
         If there is no such host, or it cannot take such an image.
     """
-    image = hosts.example_input(name, image_size=image_size)
+    image = architectures.example_input(name, image_size=image_size)
     # There a pass takes no time.
     with torch.device("meta"):
-        sites = find_sites(hosts.create(name), image.to("meta"))
+        sites = find_sites(architectures.create(name), image.to("meta"))
     return dict(
         Counter(
             (site.channels, site.height, site.width)

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torchvision.ops import SqueezeExcitation
 
 from dynact import activations
-from dynact.redact import error_line
+from dynact.schema.redact import error_line
 
 MODULES: dict[type[nn.Module], str] = {
     nn.ReLU: "relu",

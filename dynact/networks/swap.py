@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, UntypedStorage, fx, nn
 from torch.nn import functional
 
-from dynact import activations, layers
-from dynact.cases import choice
-from dynact.network_cases import PLACEMENTS
+from dynact import activations
+from dynact.activations.by_name import build
 from dynact.networks.papers import placement
 from dynact.networks.sites import FUNCTIONS, MODULES, Call, Site, observe
-from dynact.redact import error_line
+from dynact.schema.cases import choice
+from dynact.schema.network_cases import PLACEMENTS
+from dynact.schema.redact import error_line
 
 Where = str | slice | Callable[[Site], bool]
 
@@ -141,7 +142,7 @@ def _make(name: str, call: Call, options: dict[str, object]) -> nn.Module:
         layer = activations.create(name, site.channels, **options)
     else:
         try:
-            layer = layers.build(name, site.channels)
+            layer = build(name, site.channels)
         except Exception as error:
             raise ValueError(
                 f"activation {name!r} at {site.name} ({site.channels} channels): "

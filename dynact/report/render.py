@@ -12,19 +12,19 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dynact import results
-from dynact.report.caveats import gate_failed
-from dynact.report.drawn import origins
-from dynact.report.figures import FIGURES
-from dynact.report.files import FORMATS, write_figure
-from dynact.report.network_figures import NETWORK_FIGURES
-from dynact.report.page import write_page
-from dynact.report.page_figures import page_figures
-from dynact.report.slices import Slice, device_and_threads, slices
-from dynact.report.style import styled
-from dynact.report.tables import summary_markdown, write_csv
-from dynact.report.traced import TRACED
-from dynact.report.traces import load_traces
+from dynact.report.data.caveats import gate_failed
+from dynact.report.data.profile import load_traces
+from dynact.report.data.settings_groups import Slice, device_and_threads, slices
+from dynact.report.figures.files import FORMATS, write_figure
+from dynact.report.figures.of_layers import FIGURES
+from dynact.report.figures.of_networks import NETWORK_FIGURES
+from dynact.report.figures.of_profile import TRACED
+from dynact.report.figures.provenance import origins
+from dynact.report.figures.style import styled
+from dynact.report.page.figures import page_figures
+from dynact.report.page.page import write_page
+from dynact.report.tables.summary import summary_markdown, write_csv
+from dynact.schema import run_folder as results
 
 
 class ChoiceError(ValueError):

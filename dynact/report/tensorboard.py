@@ -20,15 +20,15 @@ from tensorboard.plugins.scalar.summary import scalar_pb
 from tensorboard.plugins.text.summary import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from dynact import results
-from dynact.cases import CASE_FIELDS
-from dynact.network_cases import NETWORK_FIELDS
-from dynact.report.drawn import origin_of, origins
-from dynact.report.markdown import escaped, table
-from dynact.report.network_frames import memory_ratios
-from dynact.report.slices import slices
-from dynact.report.traced_steps import TracedStep, traced_steps
-from dynact.report.traces import Traces, load_traces
+from dynact.report.data.network_frames import memory_ratios
+from dynact.report.data.profile import Traces, load_traces
+from dynact.report.data.profiled_steps import TracedStep, traced_steps
+from dynact.report.data.settings_groups import slices
+from dynact.report.figures.provenance import origin_of, origins
+from dynact.report.tables.markdown import escaped, table
+from dynact.schema import run_folder as results
+from dynact.schema.cases import CASE_FIELDS
+from dynact.schema.network_cases import NETWORK_FIELDS
 
 FOLDERS = ("report", "activations", "trials", "networks")
 METRICS = {

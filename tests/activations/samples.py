@@ -4,8 +4,7 @@ import torch
 from torch import nn
 
 from dynact.activations import create, names
-
-from .oracles import State
+from tests.activations.oracles import State
 
 OWN = tuple(n for n in names() if type(create(n, 4)).__module__.startswith("dynact"))
 ANY_DIMS = tuple(n for n in names() if n not in OWN or n in {"dyrelu_a", "dyrelu_b", "se"})

@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from dynact.activations import create
-
-from .oracles import ORACLES
-from .samples import layer, normal, state_of
+from tests.activations.oracles import ORACLES
+from tests.activations.samples import layer, normal, state_of
 
 
 @pytest.mark.parametrize("reduction", [1, 3, 16])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from .samples import OWN, layer, normal
+from tests.activations.samples import OWN, layer, normal
 
 own = pytest.mark.parametrize("name", OWN)
 

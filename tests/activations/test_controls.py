@@ -3,8 +3,7 @@
 import torch
 
 from dynact.activations import create
-
-from .samples import layer, normal
+from tests.activations.samples import layer, normal
 
 
 def test_identity_is_the_input_itself() -> None:

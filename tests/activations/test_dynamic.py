@@ -6,9 +6,8 @@ from torch import nn
 from torch.nn import functional
 
 from dynact.activations import create
-
-from .oracles import ORACLES
-from .samples import layer, normal, state_of
+from tests.activations.oracles import ORACLES
+from tests.activations.samples import layer, normal, state_of
 
 variants = pytest.mark.parametrize("name", ["dyrelu_a", "dyrelu_b", "dyrelu_c"])
 without_positions = pytest.mark.parametrize("name", ["dyrelu_a", "dyrelu_b"])

@@ -9,9 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dynact.activations import create, names
-
-from .oracles import ORACLES
-from .samples import OWN, dims_of, layer, normal, state_of
+from tests.activations.oracles import ORACLES
+from tests.activations.samples import OWN, dims_of, layer, normal, state_of
 
 every = pytest.mark.parametrize("name", names())
 own = pytest.mark.parametrize("name", OWN)

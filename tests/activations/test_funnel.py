@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from dynact.activations import create
-
-from .oracles import ORACLES, depthwise, frelu
-from .samples import layer, normal, state_of
+from tests.activations.oracles import ORACLES, depthwise, frelu
+from tests.activations.samples import layer, normal, state_of
 
 funnels = pytest.mark.parametrize("name", ["frelu", "frelu_light"])
 

@@ -6,8 +6,7 @@ import pytest
 from torch import nn
 
 from dynact.activations import create, least_passes, names
-
-from .samples import OWN
+from tests.activations.samples import OWN
 
 NAMES = [
     *("relu", "leaky_relu", "prelu", "relu6", "sigmoid", "silu", "gelu", "mish", "hardswish"),

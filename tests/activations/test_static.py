@@ -5,9 +5,8 @@ import torch
 from torch import nn
 
 from dynact.activations import create
-
-from .oracles import prelu
-from .samples import layer, normal, state_of
+from tests.activations.oracles import prelu
+from tests.activations.samples import layer, normal, state_of
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from itertools import product
 import pandas as pd
 import pytest
 
-from dynact.report.page import write_page
+from dynact.report.page.page import write_page
 from dynact.report.render import render
 from tests.report.conftest import build_rows, fail_rows
-from tests.report.test_page import EVIL, GATE, write_traces
+from tests.report.page.test_page import EVIL, GATE, write_traces
 from tests.report.test_render import write_run
 from tests.report.trace_tables import build_traces, write_tables
 

@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from dynact.device import Cpu
-from dynact.report.figures import FIGURES
-from dynact.report.network_figures import NETWORK_FIGURES
+from dynact.report.figures.of_layers import FIGURES
+from dynact.report.figures.of_networks import NETWORK_FIGURES
+from dynact.report.figures.of_profile import TRACED
 from dynact.report.render import render
 from dynact.report.tensorboard import METRICS, NETWORK_METRICS, write_dashboards
-from dynact.report.traced import TRACED
-from dynact.results import folder_name
-from dynact.trace import store, trace_case
+from dynact.schema.run_folder import folder_name
+from dynact.worker.device import Cpu
+from dynact.worker.profile import store, trace_case
 from tests.report.conftest import build_rows
 from tests.report.networks_sample import build_networks
 from tests.report.test_render import write_run

@@ -19,9 +19,8 @@ from dynact.activations import create, names
 from dynact.cost import _handles
 from dynact.cost._fvcore import IGNORED_OPS, FlopCountAnalysis
 from dynact.cost.flops import Arithmetic, count_flops, fvcore_default_flops
-
-from .closed_forms import CLOSED_FORMS
-from .witness import witness_flops
+from tests.cost.closed_forms import CLOSED_FORMS
+from tests.cost.witness import witness_flops
 
 SEGMENTATION = ("fcn_resnet50", "deeplabv3_mobilenet_v3_large")
 GENERATOR = torch.Generator().manual_seed(0)

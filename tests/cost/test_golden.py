@@ -24,8 +24,7 @@ from dynact.activations._dyrelu import DyReLU
 from dynact.activations.dynamic import DyReLUC
 from dynact.cost.flops import count_flops, fvcore_default_flops
 from dynact.cost.parameters import count_parameters
-
-from .witness import witness_flops
+from tests.cost.witness import witness_flops
 
 C, H, W, K = 64, 56, 56, 2
 ELEMENTS = C * H * W

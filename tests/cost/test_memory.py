@@ -16,9 +16,8 @@ from torch.profiler import ProfilerActivity, profile
 from dynact.activations import create, names
 from dynact.cost.memory import MemoryTracker, Saved, saved_for_backward
 from dynact.cost.traffic import TrafficCounter
-
-from .calls import Call, call_of
-from .saved_forms import SAVED_FORMS
+from tests.cost.calls import Call, call_of
+from tests.cost.saved_forms import SAVED_FORMS
 
 every = pytest.mark.parametrize("name", names())
 phases = pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])

@@ -7,8 +7,7 @@ from torch import nn
 
 from dynact.activations import create, names
 from dynact.cost.parameters import Parameters, count_parameters
-
-from .closed_forms import CLOSED_FORMS
+from tests.cost.closed_forms import CLOSED_FORMS
 
 
 @pytest.mark.parametrize("name", names())

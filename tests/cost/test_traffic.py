@@ -14,8 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from dynact.activations import create, least_passes, names
 from dynact.cost.traffic import TrafficCounter, floor_bytes
-
-from .calls import OPTIONS, Call, call_of
+from tests.cost.calls import OPTIONS, Call, call_of
 
 every = pytest.mark.parametrize("name", names())
 phases = pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])

@@ -19,8 +19,7 @@ from dynact.networks import (
     swap_activations,
 )
 from dynact.networks.papers import placement
-
-from .samples import meta_image, network, without_values
+from tests.networks.samples import meta_image, network, without_values
 
 IMAGE = example_input("resnet50")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dynact.cases import PRESETS, preset
 from dynact.networks import shapes_in
+from dynact.schema.cases import PRESETS, preset
 
 NETWORKS = ("mobilenet_v2", "mobilenet_v3_large", "resnet50")
 

@@ -8,8 +8,7 @@ from torch import nn
 from torchvision.models import convnext_tiny, vit_b_16
 
 from dynact.networks import GATE, Site, create, example_input, find_sites, shapes_in
-
-from .samples import EveryWay, meta_image, without_values
+from tests.networks.samples import EveryWay, meta_image, without_values
 
 
 def test_calls_are_found_in_order() -> None:

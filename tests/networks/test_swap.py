@@ -27,8 +27,7 @@ from dynact.networks import (
     training_loss,
 )
 from dynact.networks.lenet import LeNet
-
-from .samples import EveryWay, meta_image, network, smallest_input, without_values
+from tests.networks.samples import EveryWay, meta_image, network, smallest_input, without_values
 
 GOLDEN = {
     "mobilenet_v2": (4847596, 10233344, 10248931, 3691496, 3675944, 3551528),

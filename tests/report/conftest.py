@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dynact.cases import BYTES_PER_ELEMENT
+from dynact.schema.cases import BYTES_PER_ELEMENT
 
 COUNTS = [
     "parameters", "parameters_normalisation", "buffers", "flops", "flops_fvcore_default",

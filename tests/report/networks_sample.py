@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dynact.results import COLUMNS
+from dynact.schema.run_folder import COLUMNS
 
 ACTIVATIONS = ("prelu", "silu", "frelu", "dyrelu_b")
 NETWORK_FIGURES = [

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dynact import results
-from dynact.report.figures import FIGURES
+from dynact.report.figures.of_layers import FIGURES
 from dynact.report.render import ChoiceError, render
+from dynact.schema import run_folder as results
 from tests.report.trace_tables import build_traces, write_tables
 
 ROOT = Path(__file__).parents[2]

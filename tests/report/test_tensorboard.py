@@ -20,12 +20,12 @@ from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.plugins.hparams.list_session_groups import Handler
 from tensorboard.util import tensor_util
 
-from dynact import results
-from dynact.cases import CASE_FIELDS
-from dynact.network_cases import NETWORK_FIELDS
-from dynact.report.drawn import origins
-from dynact.report.files import PNG_KEY
+from dynact.report.figures.files import PNG_KEY
+from dynact.report.figures.provenance import origins
 from dynact.report.tensorboard import FOLDERS, METRICS, NETWORK_METRICS, write_dashboards
+from dynact.schema import run_folder as results
+from dynact.schema.cases import CASE_FIELDS
+from dynact.schema.network_cases import NETWORK_FIELDS
 from tests.report.networks_sample import build_networks, fail_networks
 from tests.report.trace_tables import build_traces, write_tables
 

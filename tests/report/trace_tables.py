@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dynact.report.traces import Traces
+from dynact.report.data.profile import Traces
 
 CALL = ["case_id", "activation", "phase", "kernel", "kind", "part", "start_ns", "duration_ns"]
 ALLOCATION = ["case_id", "at_ns", "allocated_bytes", "part"]

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynact.timing import EventClock, WallClock, compare
-
-from ..fake_device import FakeAccelerator, VirtualEventClock
+from tests.fake_device import FakeAccelerator, VirtualEventClock
 
 
 @given(

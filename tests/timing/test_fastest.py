@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynact.timing import fastest_ns
-
-from .virtual import Machine, VirtualClock, Work
+from tests.timing.virtual import Machine, VirtualClock, Work
 
 
 def read(

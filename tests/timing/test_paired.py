@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynact.timing import Comparison, compare, format_ns
-
-from .virtual import Machine, VirtualClock, Work
+from tests.timing.virtual import Machine, VirtualClock, Work
 
 Floats = npt.NDArray[np.float64]
 

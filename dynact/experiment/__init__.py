@@ -1,1 +1,0 @@
-"""What an activation does to learning: a small network trained with each, several seeds."""

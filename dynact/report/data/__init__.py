@@ -1,0 +1,1 @@
+"""From stored rows to what figures, tables and page show."""

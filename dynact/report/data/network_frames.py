@@ -1,0 +1,150 @@
+"""Network rows made ready for figures and tables: how they read, what they share, their memory."""
+
+import math
+
+import pandas as pd
+
+from dynact.report.data.names import NO_FIGURE, display_names, resolution
+from dynact.timing import is_steady
+from dynact.timing.paired import STEADY_WITHIN
+
+PAPER_NOTE = (
+    "(paper), (official): only where the activation's paper, or the code published with it, puts "
+    "it; otherwise at every activation."
+)
+
+_NETWORKS = {
+    "lenet": "LeNet",
+    "mobilenet_v2": "MobileNetV2",
+    "mobilenet_v3_small": "MobileNetV3 small",
+    "mobilenet_v3_large": "MobileNetV3 large",
+    "resnet18": "ResNet-18",
+    "resnet34": "ResNet-34",
+    "resnet50": "ResNet-50",
+    "resnet101": "ResNet-101",
+    "shufflenet_v2_x0_5": "ShuffleNetV2 0.5×",
+    "shufflenet_v2_x1_0": "ShuffleNetV2 1×",
+    "shufflenet_v2_x1_5": "ShuffleNetV2 1.5×",
+}
+
+_UNITS = (("s", 1e9), ("ms", 1e6), ("µs", 1e3), ("ns", 1.0))
+_WIDE = "~"
+_UNSTEADY = "‡"
+
+_SETTINGS = ("batch", "dtype", "image_size", "device")
+
+
+def network_name(network: str) -> str:
+    """Return the paper's spelling of a network, or the name itself."""
+    return _NETWORKS.get(network, network)
+
+
+def labelled(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return network rows with the columns ``subject``, ``variant`` and ``mark``.
+
+    ``subject`` is the network, with what differs between its rows (``ResNet-18, batch 32``);
+    ``variant`` is the activation, with the placement where it is not everywhere. Subject, variant
+    and phase tell any two lines apart; of repeated ones the last stays. ``mark`` goes behind a
+    slow-down that is not to be taken at its word, and is explained by `mark_note`.
+    """
+    varying = {
+        field: networks.groupby("network")[field].transform("nunique") > 1 for field in _SETTINGS
+    }
+    subjects = networks["network"].map(network_name)
+    for field, differs in varying.items():
+        subjects = subjects.mask(
+            differs, subjects + ", " + networks[field].map(lambda v, f=field: _read(f, v))
+        )
+    placed = networks["placement"].map({"all": ""}).fillna(" (" + networks["placement"] + ")")
+    variants = networks["activation"].map(display_names(networks["activation"])) + placed
+    rows = networks.assign(subject=subjects, variant=variants, mark=_marks(networks))
+    return rows.drop_duplicates(["subject", "variant", "phase"], keep="last")
+
+
+def setting(networks: pd.DataFrame) -> str:
+    """Return in words what batch, dtype and image size the rows were measured at."""
+    batches, dtypes, sizes = (
+        sorted(networks[field].unique()) for field in ("batch", "dtype", "image_size")
+    )
+    images = " and ".join(resolution(size, size) for size in sizes)
+    return f"batch {' and '.join(map(str, batches))}, {' and '.join(dtypes)}, images of {images}"
+
+
+def extra_with_range(extra_ns: float, low_ns: float, high_ns: float) -> str:
+    """Return ``+4.9 ms (−9.8 to +37.0)``: one unit, and as many decimals, for all three."""
+    if math.isnan(extra_ns):
+        return NO_FIGURE
+    largest = max(map(abs, (extra_ns, low_ns, high_ns)))
+    # 999.7 µs would read 1000 µs.
+    unit, scale = next((u for u in _UNITS if largest >= 0.9995 * u[1]), _UNITS[-1])
+    decimals = sum(largest < limit * scale for limit in (99.95, 9.995))
+
+    def signed(duration_ns: float) -> str:
+        # Adding 0 makes a positive one of what rounding leaves of −0.
+        return f"{round(duration_ns / scale, decimals) + 0:+.{decimals}f}".replace("-", "−")
+
+    return f"{signed(extra_ns)} {unit} ({signed(low_ns)} to {signed(high_ns)})"
+
+
+def paper_note(variants: "pd.Series[str]") -> str:
+    """Return what ``(paper)`` means, empty where no variant says it."""
+    return PAPER_NOTE if variants.str.endswith(("(paper)", "(official)")).any() else ""
+
+
+def mark_note(marks: "pd.Series[str]") -> str:
+    """Return what the marks behind slow-downs mean, empty where there are none."""
+    change = f"{100 * (STEADY_WITHIN - 1):.0f} %"
+    meanings = {
+        _WIDE: "the interval was still wide when the time ran out",
+        _UNSTEADY: f"the device changed its speed by more than {change} meanwhile",
+    }
+    said = [
+        f"{mark}: {meaning}."
+        for mark, meaning in meanings.items()
+        if marks.str.contains(mark, regex=False).any()
+    ]
+    return " ".join(said)
+
+
+def counted_image_size(networks: pd.DataFrame) -> "pd.Series[float]":
+    """Return the height and width of the image that each row's MACs and FLOPs are of."""
+    # Rows without it are older: theirs were counted at the size that was timed.
+    return pd.to_numeric(networks["counted_image_size"]).fillna(networks["image_size"])
+
+
+def memory_ratios(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return how much memory each row needs as a multiple of the original network's.
+
+    Returns
+    -------
+    DataFrame
+        ``ratio``: of the bytes that one more image takes or, with ``of_peaks``, where those are
+        not known, of the bytes allocated at once above parameters and input; NaN without either.
+    """
+    numbers = {
+        column: pd.to_numeric(networks[column]).where(networks["status"] == "ok")
+        for name in ("memory_per_image_bytes", "peak_bytes")
+        for column in (name, f"baseline_{name}")
+    }
+    per_image, peak = (
+        numbers[name] / numbers[f"baseline_{name}"].where(lambda b: b > 0)
+        for name in ("memory_per_image_bytes", "peak_bytes")
+    )
+    return pd.DataFrame({"ratio": per_image.fillna(peak), "of_peaks": per_image.isna()})
+
+
+def _marks(networks: pd.DataFrame) -> "pd.Series[str]":
+    ok = networks["status"] == "ok"
+    wide = ok & ~networks["converged"].fillna(True).astype(bool)
+    drifts = pd.to_numeric(networks["speed_drift"])
+    unsteady = ok & drifts.notna() & ~drifts.map(is_steady)
+    return wide.map({True: _WIDE, False: ""}) + unsteady.map({True: _UNSTEADY, False: ""})
+
+
+def _read(field: str, value: object) -> str:
+    if field == "batch":
+        return f"batch {value}"
+    if field == "image_size":
+        size = int(str(value))
+        return f"images of {resolution(size, size)}"
+    return str(value)

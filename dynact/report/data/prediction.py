@@ -1,0 +1,119 @@
+"""What single layers foretell of a whole network, and what the network really took."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from dynact.report.data.omissions import complete
+
+REST = (
+    "The rest is what the network took beyond (+) or below (−) the sum of its sites, each measured "
+    "alone. It can be more: an activation that worked in place in the network no longer does, "
+    "larger working data leaves the next layer less of its input in a cache, launches add up where "
+    "the device waits for the host. It can be less: launches hide behind work that is queued "
+    "already, work of neighbours overlaps, a layer finds in a cache what its neighbour has just "
+    "written. Its size is measured, which of these made it is not."
+)
+"""What the rest can be made of, in words for a reader."""
+
+_MEASURED = ("time_ns", "baseline_time_ns", "overhead", "overhead_lo", "overhead_hi")
+_RATIOS = {"": "overhead", "_lo": "overhead_lo", "_hi": "overhead_hi"}
+_SITE_KEY = (
+    *("activation", "phase", "dtype", "batch", "device"),
+    *("baseline", "channels", "height", "width"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Extra times against the original network, by site and as a whole, in nanoseconds."""
+
+    parts: pd.DataFrame
+    """A line for each replaced site of each network row, in order of depth: ``case_id``, ``site``
+    (its number, from 1), ``name``, ``baseline`` (what it replaces), ``channels``, ``height``,
+    ``width``, ``extra_ns``, ``extra_lo_ns``, ``extra_hi_ns`` (NaN where no layer of that shape was
+    measured)."""
+
+    totals: pd.DataFrame
+    """The ok network rows, with ``predicted``, ``measured`` and ``rest`` (each ``_ns``,
+    ``_lo_ns``, ``_hi_ns``), ``site_count`` and ``unmeasured``: the sites without a measured layer,
+    ``", "`` between them. The sum leaves these out; it is NaN where it would have no part."""
+
+
+def predict(networks: pd.DataFrame, sites: pd.DataFrame) -> Prediction:
+    """Add up what the sites of each network cost alone, and hold it against the network's own.
+
+    An extra time is the original's time × (paired ratio − 1), of a site as of the network. Its
+    range comes from the ratio's 95 % interval; a sum's range adds all lower and all upper ends, as
+    if all erred to the same side, and so does the rest's: both are wider than 95 %.
+
+    Parameters
+    ----------
+    networks
+        Network rows, any status.
+    sites
+        Layer rows at the networks' batch; one serves all sites of its shape. Of several the last
+        ok one counts.
+    """
+    ok = complete(networks, _MEASURED)
+    parts = _parts(ok, sites)
+    totals = ok.assign(**_extra_ns(ok, "measured"))
+    by_row = parts.groupby("case_id")
+    count = ok["case_id"].map(by_row.size()).fillna(0).astype(int)
+    for end in _RATIOS:
+        # Without a site the sum is 0; with sites of which none was measured it is not known.
+        total = ok["case_id"].map(by_row[f"extra{end}_ns"].sum(min_count=1))
+        totals[f"predicted{end}_ns"] = total.where(count > 0, 0.0)
+    for end, other in (("", ""), ("_lo", "_hi"), ("_hi", "_lo")):
+        totals[f"rest{end}_ns"] = totals[f"measured{end}_ns"] - totals[f"predicted{other}_ns"]
+    unknown = parts[parts["extra_ns"].isna()].groupby("case_id")["name"].agg(", ".join)
+    return Prediction(
+        parts,
+        totals.assign(site_count=count, unmeasured=[unknown.get(i, "") for i in ok["case_id"]]),
+    )
+
+
+def parse_sites(listing: str) -> pd.DataFrame:
+    """Return the sites of a ``name=original:CxHxW …`` listing, one line each, in its order.
+
+    A fully connected site (``name=original:C``) has height and width 1, as its layer is measured.
+    """
+    lines: list[dict[str, object]] = []
+    for entry in listing.split():
+        name, _, rest = entry.rpartition("=")
+        baseline, _, shape = rest.rpartition(":")
+        channels, height, width = [*map(int, shape.split("x")), 1, 1][:3]
+        lines.append(
+            {
+                "name": name,
+                "baseline": baseline,
+                "channels": channels,
+                "height": height,
+                "width": width,
+            }
+        )
+    return pd.DataFrame(lines, columns=["name", "baseline", "channels", "height", "width"])
+
+
+def _parts(networks: pd.DataFrame, sites: pd.DataFrame) -> pd.DataFrame:
+    listings = [parse_sites("").assign(site=0, case_id="")]
+    for case_id, text in zip(networks["case_id"], networks["sites"].fillna(""), strict=True):
+        listing = parse_sites(text)
+        listings.append(listing.assign(site=np.arange(1, len(listing) + 1), case_id=case_id))
+    shared = ["case_id", "activation", "phase", "dtype", "batch", "device"]
+    places = pd.concat([listing for listing in listings if len(listing)] or listings[:1])
+    places = places.merge(networks[shared], on="case_id", how="left")
+    measured = complete(sites, _MEASURED).drop_duplicates(list(_SITE_KEY), keep="last")
+    extra = _extra_ns(measured, "extra")
+    costs = measured[list(_SITE_KEY)].assign(**extra).set_index(list(_SITE_KEY))
+    found = costs.reindex(pd.MultiIndex.from_frame(places[list(_SITE_KEY)]))
+    columns = ["case_id", "site", "name", "baseline", "channels", "height", "width"]
+    return places[columns].assign(**{name: found[name].to_numpy() for name in extra})
+
+
+def _extra_ns(rows: pd.DataFrame, name: str) -> "dict[str, pd.Series[float]]":
+    return {
+        f"{name}{end}_ns": rows["baseline_time_ns"] * (rows[ratio] - 1)
+        for end, ratio in _RATIOS.items()
+    }

@@ -1,0 +1,156 @@
+"""Each traced step and its kernels, in the words that the page and TensorBoard share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from dynact.report.data.names import NO_FIGURE, cell_ratio, with_prefix
+from dynact.report.data.profile import Traces, is_compiled, on_accelerator, setting_of
+from dynact.timing import format_ns
+
+SHARES_ONLY_BEYOND = 0.15
+"""How far a step's time under the profiler may be from that without it, as a share."""
+SHORTEST_COMPARED_NS = 1e6
+"""In shorter steps on a CPU the profiler's few µs an operator always weigh: not worth a warning
+each."""
+_ON_SOME_DEVICES = ("operator", "occupancy", "registers")
+_NOTHING = "nothing ran"
+_COMPILED = (
+    "Compiled: a compiled region does the work of several operators and on a CPU is shown as one, "
+    "so there are not as many here as the row’s kernels, which are counted on the eager "
+    "formulation."
+)
+
+
+@dataclass(frozen=True)
+class TracedStep:
+    """One traced case; all but its identity is text to be shown."""
+
+    case_id: str
+    activation: str
+    phase: str
+    on_accelerator: bool
+    time: str
+    """How long it took, against the same step without the profiler."""
+    note: str
+    """How its kernels differ from those that the rows count, empty where they do not."""
+    doubt: str
+    """Why its times are not to be taken as such, empty where they are."""
+    headings: list[str]
+    kernels: list[list[str]]
+    """A line a kernel with a cell a heading, the longest first."""
+    files: dict[str, str]
+    """What more there is to look at: what it is, and its path in the run folder."""
+
+
+def traced_steps(traces: Traces) -> list[TracedStep]:
+    """Return the traced steps in the order of their tables."""
+    by_case = dict(iter(traces.kernels.groupby("case_id")))
+    none = traces.kernels.head(0)
+    return [
+        _traced_step(step, by_case.get(step["case_id"], none))
+        for step in traces.steps.to_dict("records")
+    ]
+
+
+def _traced_step(step: dict[Any, Any], kernels: pd.DataFrame) -> TracedStep:
+    longest = kernels.sort_values("time_ns", ascending=False, kind="stable")
+    lines = [_cells(kernel) for kernel in longest.to_dict("records")]
+    headings = [
+        heading
+        for heading in (lines[0] if lines else ())
+        if heading not in _ON_SOME_DEVICES or any(line[heading] != NO_FIGURE for line in lines)
+    ]
+    files = {
+        "whole trace": step["trace"],
+        "memory page": step["memory_page"],
+        "memory snapshot": step["memory_snapshot"],
+    }
+    setting = setting_of(step["case_id"], step["activation"], step["phase"])
+    accelerated = on_accelerator(setting)
+    time, doubt = (_device_time, _device_doubt) if accelerated else (_host_time, _host_doubt)
+    return TracedStep(
+        case_id=step["case_id"],
+        activation=step["activation"],
+        phase=step["phase"],
+        on_accelerator=accelerated,
+        time=time(step["step_ns"], step["untraced_ns"]) if step["step_ns"] else _NOTHING,
+        note=_COMPILED * is_compiled(setting),
+        doubt=doubt(step["step_ns"], step["untraced_ns"]) if step["step_ns"] else "",
+        headings=headings,
+        kernels=[[line[heading] for heading in headings] for line in lines],
+        files={what: path for what, path in files.items() if path},
+    )
+
+
+def _host_time(step_ns: float, untraced_ns: float) -> str:
+    under = f"{format_ns(step_ns)} under the profiler"
+    if pd.isna(untraced_ns):
+        return f"{under}, not timed without it"
+    return f"{under}, {cell_ratio(step_ns / untraced_ns)} the {format_ns(untraced_ns)} without it"
+
+
+def _host_doubt(step_ns: float, untraced_ns: float) -> str:
+    change = step_ns / untraced_ns - 1
+    # Neither holds of a step that was not timed without the profiler.
+    if not (untraced_ns >= SHORTEST_COMPARED_NS and abs(change) > SHARES_ONLY_BEYOND):
+        return ""
+    took = f"{100 * abs(change):.0f} % {'more' if change > 0 else 'less'}"
+    return _taken_as_shares(took)
+
+
+def _device_time(step_ns: float, untraced_ns: float) -> str:
+    kernels = f"kernels take {format_ns(step_ns)}"
+    if pd.isna(untraced_ns):
+        return f"{kernels}, the step not timed without the profiler"
+    share = step_ns / untraced_ns
+    if share >= 1:
+        return f"{kernels}, all of the {format_ns(untraced_ns)} of the step without the profiler"
+    return (
+        f"{kernels}, they run in {100 * share:.0f} % of the step ({format_ns(untraced_ns)} without "
+        "the profiler), the rest is waiting for the host"
+    )
+
+
+def _device_doubt(step_ns: float, untraced_ns: float) -> str:
+    # Less is as it should be: between kernels the device waits for the host.
+    change = step_ns / untraced_ns - 1
+    return _taken_as_shares(f"{100 * change:.0f} % more") if change > SHARES_ONLY_BEYOND else ""
+
+
+def _taken_as_shares(took: str) -> str:
+    return (
+        f"All kernels together took {took} time under the profiler than the step without it: "
+        "their order and shares still hold, their times and bandwidths do not."
+    )
+
+
+def _cells(kernel: dict[Any, Any]) -> dict[str, str]:
+    return {
+        # What matters most comes first: a phone shows three columns.
+        "kernel": kernel["kernel"],
+        "part": kernel["part"],
+        "time": format_ns(kernel["time_ns"]),
+        "share": f"{100 * kernel['share']:.1f} %",
+        # What launched it: on a CPU that is itself.
+        "operator": NO_FIGURE if kernel["operator"] == kernel["kernel"] else kernel["operator"],
+        "calls": f"{kernel['calls']:,.0f}",
+        "bytes": _known(kernel["bytes"], lambda size: with_prefix(size, "B")),
+        "bandwidth": _known(kernel["bandwidth_bytes_per_s"], lambda rate: with_prefix(rate, "B/s"))
+        + _of_a_copy(kernel),
+        "occupancy": _known(kernel["occupancy_percent"], "{:.0f} %".format),
+        "registers": _known(kernel["registers_per_thread"], "{:.0f}".format),
+        "kind": kernel["kind"],
+        "input shapes": kernel["input_shapes"] or NO_FIGURE,
+    }
+
+
+def _of_a_copy(kernel: dict[Any, Any]) -> str:
+    share = kernel["bandwidth_bytes_per_s"] / kernel["ceiling_bytes_per_s"]
+    return "" if pd.isna(share) else f", {100 * share:.0f} % of a copy’s"
+
+
+def _known(value: float, written: Callable[[float], str]) -> str:
+    return NO_FIGURE if pd.isna(value) else written(value)

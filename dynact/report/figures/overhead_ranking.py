@@ -1,0 +1,145 @@
+"""Overhead of every activation over all shapes, on one page."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dynact.report.data.aggregate import geometric_means
+from dynact.report.data.names import display_name, display_names, ratio_with_interval, shortened
+from dynact.report.data.omissions import absence
+from dynact.report.data.settings_groups import describe
+from dynact.report.figures.style import (
+    INK,
+    PHASE_COLOURS,
+    Page,
+    names_width,
+    nothing_to_draw,
+    ratio_axis,
+    styled,
+    texts_width,
+    write_beside,
+)
+
+# Lengths in inches.
+_LINE = 0.3
+_PANEL_TITLE = 0.3
+_PLOT = 3.6
+_AXIS_LABELS = 0.55
+_LONGEST_NAME = 28
+
+
+@styled
+def overhead_ranking(rows: pd.DataFrame, caption: str = "") -> Figure:
+    """Draw each activation's mean overhead with its interval, phases side by side.
+
+    Parameters
+    ----------
+    rows
+        Rows of one slice, any phases.
+    caption
+        Small print at the bottom: device, date.
+
+    Returns
+    -------
+    Figure
+        A line for each activation, cheapest in the first phase on top: the geometric mean over
+        the shapes with its 95 % interval and number, every shape's own overhead, their range.
+    """
+    baseline = display_name(rows["baseline"].iloc[0])
+    title = (
+        f"What each activation costs over all shapes, as a multiple of {baseline} "
+        f"({describe(rows)})"
+    )
+    if not (rows["status"] == "ok").any():
+        return nothing_to_draw(title, rows, caption)
+
+    means = geometric_means(rows)
+    phases = list(means.index.unique("phase"))
+    order = list(dict.fromkeys(means.index.get_level_values("activation")))
+    names = {a: shortened(n, _LONGEST_NAME) for a, n in display_names(order).items()}
+    numbers = {phase: _numbers(rows[rows["phase"] == phase], order) for phase in phases}
+    left = names_width(names.values())
+    plot = _PLOT if len(phases) > 1 else 1.5 * _PLOT
+    gutter = max(map(texts_width, numbers.values()))
+    height = _LINE * len(order)
+    partly = (
+        "Behind a number: shapes measured / tried." if (means["ok"] < means["cases"]).any() else ""
+    )
+    page = Page(
+        title,
+        [
+            "How to read: diamond and number are the geometric mean over the shapes with its 95 % "
+            "interval within this run (another run can lie outside it), dots are single shapes, "
+            f"the thin line is their range; 2× takes twice as long as {baseline}, left of 1× is "
+            "faster.",
+            partly,
+            caption,
+        ],
+        width=left + len(phases) * (plot + gutter),
+        body=_PANEL_TITLE + height + _AXIS_LABELS,
+    )
+    low, high = min(means["smallest"].min(), 0.8) / 1.1, max(means["largest"].max(), 2.0) * 1.1
+    for i, phase in enumerate(phases):
+        axes = page.axes(left + i * (plot + gutter), _PANEL_TITLE, plot, height)
+        axes.set_title(phase, size=10, weight="bold", pad=4, y=1.0)
+        axes.set(xscale="log", xlim=(low, high), ylim=(len(order) - 0.5, -0.5))
+        ratio_axis(axes.xaxis, low, high)
+        axes.set_xlabel(f"time / {shortened(baseline, 20)}'s time (log scale)")
+        axes.tick_params(axis="y", length=0)
+        axes.set_yticks(range(len(order)), [names[a] for a in order] if i == 0 else [])
+        table = means.loc[phase].reindex(order)
+        _draw_phase(axes, rows[rows["phase"] == phase], table, PHASE_COLOURS[phase])
+        write_beside(axes, numbers[phase])
+    return page.figure
+
+
+def _numbers(rows: pd.DataFrame, order: list[str]) -> list[str]:
+    """Return what stands beside each line: the mean with its interval, or why there is none."""
+    means = geometric_means(rows).droplevel("phase").to_dict("index")
+    texts = []
+    for activation in order:
+        mean = means.get(activation)
+        if mean is None or mean["ok"] == 0:
+            texts.append(absence(rows, activation))
+            continue
+        text = ratio_with_interval(mean["overhead"], mean["overhead_lo"], mean["overhead_hi"])
+        if mean["ok"] < mean["cases"]:
+            text += f", {mean['ok']:.0f}/{mean['cases']:.0f}"
+        texts.append(text)
+    return texts
+
+
+def _draw_phase(axes: Axes, rows: pd.DataFrame, means: pd.DataFrame, colour: str) -> None:
+    lines = np.arange(len(means))
+    axes.axvline(1.0, color=INK, linewidth=0.9, zorder=1)
+    axes.grid(axis="x", color="#e4e4e4", linewidth=0.6)
+    axes.set_axisbelow(True)
+    for line in lines[::2]:
+        axes.axhspan(line - 0.5, line + 0.5, color="#f4f4f4", zorder=0)
+
+    ok = rows[rows["status"] == "ok"]
+    axes.hlines(lines, means["smallest"], means["largest"], color=colour, linewidth=0.9, alpha=0.6)
+    axes.plot(
+        ok["overhead"].astype(float),
+        means.index.get_indexer(pd.Index(ok["activation"])),
+        linestyle="none",
+        marker="o",
+        markersize=3.2,
+        markeredgewidth=0,
+        color=colour,
+        alpha=0.4,
+        label="shapes",
+    )
+    axes.hlines(lines, means["overhead_lo"], means["overhead_hi"], color=INK, linewidth=2.6)
+    axes.plot(
+        means["overhead"],
+        lines,
+        linestyle="none",
+        marker="D",
+        markersize=5,
+        color=colour,
+        markeredgecolor=INK,
+        markeredgewidth=0.7,
+        label="geometric mean",
+    )

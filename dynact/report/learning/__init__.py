@@ -1,0 +1,1 @@
+"""What the trainings found, as a figure and a table."""

@@ -1,0 +1,136 @@
+"""The page's answer: one sentence, and a line for each activation of the main slice."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dynact.report.data.aggregate import cost_ratios, geometric_means, times_over_floor
+from dynact.report.data.names import (
+    cell_ratio,
+    count_range,
+    display_name,
+    display_names,
+    ratio_digits,
+    ratio_or_none,
+)
+from dynact.report.data.omissions import absence, uncounted_operators
+from dynact.report.data.settings_groups import Slice
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """One activation's overhead in one phase, in words."""
+
+    ratio: str
+    """``2.61×``, or why there is none."""
+    interval: str = ""
+    measured: str = ""
+    """How many of its shapes were measured, where not all were."""
+    bar: float = 0.0
+    """Length from 1× to the largest overhead of the table on a log scale, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one activation costs."""
+
+    name: str
+    overheads: list[Overhead]
+    costs: list[str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What each activation costs, cheapest in the first phase on top."""
+
+    finding: str
+    phases: list[str]
+    costs: list[str]
+    """What the columns after the overheads show."""
+    lines: list[Line]
+
+
+def answer(main: Slice) -> Answer:
+    """Return the finding and the ranked table of the main slice."""
+    rows = main.rows
+    means = geometric_means(rows)
+    phases = [str(phase) for phase in means.index.unique("phase")]
+    order = [str(activation) for activation in means.index.unique("activation")]
+    measured = means[means["ok"] > 0].to_dict("index")
+    names = display_names(order)
+    baseline = display_name(rows["baseline"].iloc[0])
+    reach = np.log(means["overhead"].max())
+    costs = _costs(rows, phases, order, baseline)
+    return Answer(
+        finding=_finding(means, phases, names, baseline),
+        phases=phases,
+        costs=list(costs),
+        lines=[
+            Line(
+                names[activation],
+                [
+                    _overhead(measured[phase, activation], reach)
+                    if (phase, activation) in measured
+                    else Overhead(absence(rows[rows["phase"] == phase], activation))
+                    for phase in phases
+                ],
+                [column[i] for column in costs.values()],
+            )
+            for i, activation in enumerate(order)
+        ],
+    )
+
+
+def _finding(means: pd.DataFrame, phases: list[str], names: dict[str, str], baseline: str) -> str:
+    parts = []
+    for phase in phases:
+        ratios = means["overhead"].xs(phase, level="phase").dropna()
+        if len(ratios):
+            ends = [f"{cell_ratio(ratio)} ({names[str(a)]})" for a, ratio in ratios.items()]
+            spread = ends[0] if len(ends) == 1 else f"from {ends[0]} to {ends[-1]}"
+            parts.append(f"{phase} takes {spread} the time")
+    if not parts:
+        return "Nothing could be measured: every case failed."
+    return f"Compared with {baseline}, {', '.join(parts)}."
+
+
+def _overhead(mean: dict[Any, Any], reach: float) -> Overhead:
+    interval = "–".join(ratio_digits(mean[end]) for end in ("overhead_lo", "overhead_hi"))
+    return Overhead(
+        ratio=f"{ratio_digits(mean['overhead'])}×",
+        interval="" if pd.isna(mean["overhead_lo"]) else interval,
+        measured="" if mean["ok"] == mean["cases"] else f"{mean['ok']:.0f}/{mean['cases']:.0f}",
+        bar=max(float(np.log(mean["overhead"]) / reach), 0.0) if reach > 0 else 0.0,
+    )
+
+
+def _costs(
+    rows: pd.DataFrame, phases: list[str], order: list[str], baseline: str
+) -> dict[str, list[str]]:
+    """Return the columns that no clock is needed for, but for the last ones, by their heading."""
+    ok = rows[rows["status"] == "ok"]
+    lacking = uncounted_operators(ok)
+    memory, label = (
+        ("saved_for_backward_bytes", f"kept for backward, ×\u00a0{baseline}")
+        if "training" in phases
+        else ("peak_bytes", f"peak memory, ×\u00a0{baseline}")
+    )
+    counted = cost_ratios(rows)
+    ratios = counted.groupby(level="activation").first().reindex(order)
+    # The last phase is training where there is any.
+    kept = counted[counted.index.get_level_values("phase") == phases[-1]].droplevel("phase")
+    floors = times_over_floor(rows)
+    columns = {
+        label: [ratio_or_none(ratio) for ratio in kept[memory].reindex(order)],
+        "parameters": [count_range(ok["parameters"][ok["activation"] == a]) for a in order],
+        f"FLOPs, ×\u00a0{baseline}": [
+            "≥ " * (a in lacking) + ratio_or_none(ratio) for a, ratio in ratios["flops"].items()
+        ],
+    }
+    for phase in phases:
+        columns[f"time ÷ floor, {phase}"] = [
+            ratio_or_none(floors.get((phase, activation), np.nan)) for activation in order
+        ]
+    return columns

@@ -1,0 +1,417 @@
+"""What activations cost in whole networks, as tables: records for the page, and Markdown."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from dynact.networks.published import DYRELU, DYRELU_FLOPS_CLAIM, PAPERS_IMAGE_SIZE
+from dynact.report.data.kept_sites import kept_sites_notes
+from dynact.report.data.names import NO_FIGURE, ratio_with_interval, resolution, with_prefix
+from dynact.report.data.network_frames import (
+    PAPER_NOTE,
+    counted_image_size,
+    extra_with_range,
+    labelled,
+    mark_note,
+    memory_ratios,
+    setting,
+)
+from dynact.report.data.omissions import absence
+from dynact.report.data.prediction import REST, Prediction, predict
+from dynact.report.tables.markdown import escaped, table
+
+BUDGET_BYTES = 16 * 10**9
+"""The memory for which the largest batch is computed."""
+
+
+class Extra(NamedTuple):
+    """An extra time of a call, and its range as `predict` gives it."""
+
+    ns: float
+    lo_ns: float
+    hi_ns: float
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One phase of a network with an activation, beside the original; None where not measured."""
+
+    status: str
+    slowdown: float | None = None
+    slowdown_lo: float | None = None
+    slowdown_hi: float | None = None
+    mark: str = ""
+    """Of what `mark_note` explains."""
+    images_per_s: float | None = None
+    original_images_per_s: float | None = None
+    predicted: Extra | None = None
+    measured: Extra | None = None
+    rest: Extra | None = None
+    unmeasured_sites: str = ""
+
+
+@dataclass(frozen=True)
+class NetworkRecord:
+    """A network with an activation in one placement; counts are of one image, in inference."""
+
+    network: str
+    activation: str
+    image_size: int
+    """Height and width of the images of all that was timed, and of the memory."""
+    counted_image_size: int | None
+    """Height and width of the image that MACs and FLOPs are of; None where nothing was counted."""
+    inference: Speed
+    training: Speed
+    parameters: int | None
+    original_parameters: int | None
+    macs: int | None
+    original_macs: int | None
+    flops: int | None
+    original_flops: int | None
+    uncounted_ops: str
+    memory_ratio: float | None
+    """Of a training step: bytes that one more image takes, or else the peaks."""
+    memory_ratio_is_of_peaks: bool
+    largest_batch: int | None
+    """Images of a training step that fit `BUDGET_BYTES`, computed."""
+    original_largest_batch: int | None
+
+
+_CALLS: dict[str, Callable[[NetworkRecord], Speed]] = {
+    "a call in inference": lambda record: record.inference,
+    "a training step": lambda record: record.training,
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of plain text, the first column a name."""
+
+    header: list[str]
+    lines: list[list[str]]
+
+
+@dataclass(frozen=True)
+class NetworkSection:
+    """What is known of one network."""
+
+    network: str
+    tables: list[Table]
+    notes: list[str]
+
+
+def network_records(networks: pd.DataFrame, sites: pd.DataFrame) -> list[NetworkRecord]:
+    """Return one record for each network, activation and placement, in the rows' order.
+
+    Parameters
+    ----------
+    networks, sites
+        Network rows and the layer rows of their sites, any status.
+    """
+    rows = labelled(networks).join(memory_ratios(networks))
+    rows["counted_image_size"] = counted_image_size(rows).astype(int)
+    prediction = predict(networks, sites)
+    return [
+        _record(str(subject), str(variant), part, prediction)
+        for (subject, variant), part in rows.groupby(["subject", "variant"], sort=False)
+    ]
+
+
+def network_sections(networks: pd.DataFrame, sites: pd.DataFrame) -> list[NetworkSection]:
+    """Return what is known of each network: speed, costs, and prediction beside measurement.
+
+    Parameters
+    ----------
+    networks, sites
+        Network rows and the layer rows of their sites, any status.
+    """
+    by_network: dict[str, list[NetworkRecord]] = {}
+    for record in network_records(networks, sites):
+        by_network.setdefault(record.network, []).append(record)
+    rows = labelled(networks)
+    return [
+        NetworkSection(
+            name,
+            _tables(records),
+            [*kept_sites_notes(rows[rows["subject"] == name]), *_unmeasured(records)],
+        )
+        for name, records in by_network.items()
+    ]
+
+
+def network_notes(networks: pd.DataFrame) -> list[str]:
+    """Return what a reader of these tables has to know."""
+    placed = bool((networks["placement"] != "all").any())
+    notes = [_meaning(networks), PAPER_NOTE * placed, mark_note(labelled(networks)["mark"])]
+    meaning = " ".join(filter(None, notes))
+    return [meaning, _RANGES, REST, _LARGEST_BATCH, *filter(None, [_claim(networks)])]
+
+
+def networks_markdown(networks: pd.DataFrame, sites: pd.DataFrame) -> str:
+    """Return a section of Markdown on all networks, empty without rows."""
+    if networks.empty:
+        return ""
+    meaning, *others = map(escaped, network_notes(networks))
+    parts = ["## In whole networks", meaning]
+    for section in network_sections(networks, sites):
+        parts.append(f"### {escaped(section.network)}")
+        parts += [
+            table(part.header, [list(map(escaped, line)) for line in part.lines])
+            for part in section.tables
+        ]
+        parts += map(escaped, section.notes)
+    return "\n\n".join([*parts, *others])
+
+
+def _record(
+    subject: str, variant: str, rows: pd.DataFrame, prediction: Prediction
+) -> NetworkRecord:
+    ok = rows[rows["status"] == "ok"]
+    trained = rows[(rows["phase"] == "training") & (rows["status"] == "ok")]
+
+    def count(column: str) -> int | None:
+        known = ok[column].dropna()
+        return int(known.iloc[0]) if len(known) else None
+
+    return NetworkRecord(
+        network=subject,
+        activation=variant,
+        image_size=int(rows["image_size"].iloc[0]),
+        counted_image_size=count("counted_image_size"),
+        inference=_speed(rows, "inference", variant, prediction),
+        training=_speed(rows, "training", variant, prediction),
+        parameters=count("parameters"),
+        original_parameters=count("baseline_parameters"),
+        macs=count("macs"),
+        original_macs=count("baseline_macs"),
+        flops=count("flops"),
+        original_flops=count("baseline_flops"),
+        uncounted_ops=", ".join(filter(None, ok["uncounted_ops"].dropna().unique())),
+        memory_ratio=_number(trained["ratio"]),
+        memory_ratio_is_of_peaks=bool(trained["of_peaks"].any()),
+        largest_batch=_largest_batch(trained, ""),
+        original_largest_batch=_largest_batch(trained, "baseline_"),
+    )
+
+
+def _speed(rows: pd.DataFrame, phase: str, variant: str, prediction: Prediction) -> Speed:
+    rows = rows[rows["phase"] == phase]
+    totals = prediction.totals[prediction.totals["case_id"].isin(rows["case_id"])]
+    if totals.empty:
+        return Speed(absence(rows.assign(activation=rows["variant"]), variant))
+    row = totals.iloc[0]
+    return Speed(
+        status="ok",
+        slowdown=float(row["overhead"]),
+        slowdown_lo=float(row["overhead_lo"]),
+        slowdown_hi=float(row["overhead_hi"]),
+        mark=str(rows["mark"].iloc[0]),
+        images_per_s=float(row["batch"] / row["time_ns"] * 1e9),
+        original_images_per_s=float(row["batch"] / row["baseline_time_ns"] * 1e9),
+        predicted=_extra(row, "predicted"),
+        measured=_extra(row, "measured"),
+        rest=_extra(row, "rest"),
+        unmeasured_sites=row["unmeasured"],
+    )
+
+
+def _extra(row: "pd.Series[Any]", name: str) -> Extra | None:
+    extra = Extra(*(float(row[f"{name}{end}_ns"]) for end in ("", "_lo", "_hi")))
+    return None if math.isnan(extra.ns) else extra
+
+
+def _largest_batch(rows: pd.DataFrame, prefix: str) -> int | None:
+    fixed, per_image = (
+        _number(rows[f"{prefix}memory_{part}_bytes"]) for part in ("fixed", "per_image")
+    )
+    if fixed is None or per_image is None or per_image <= 0:
+        return None
+    return max(int((BUDGET_BYTES - fixed) // per_image), 0)
+
+
+def _number(values: "pd.Series[Any]") -> float | None:
+    """Return the first of a column, or None without one or where it is missing."""
+    return float(values.iloc[0]) if len(values) and pd.notna(values.iloc[0]) else None
+
+
+def _meaning(networks: pd.DataFrame) -> str:
+    return (
+        f"The same network with its activations replaced, against the original one, paired "
+        f"({setting(networks)}). In brackets behind a slow-down is its 95 % interval "
+        "within this run, behind an extra time its range, elsewhere the original's figure or what "
+        "is added to it. Parameters are all of the network's; MACs and FLOPs are of one image in "
+        "inference, at the timed size or at the one that their heading names, a MAC counted as "
+        "two FLOPs, FLOPs with all element-wise work (≥: some operators could not be counted). "
+        "Memory is what one more image takes in a training step (with a star: the ratio of "
+        "the peaks at this batch)."
+    )
+
+
+def _budget() -> str:
+    return with_prefix(BUDGET_BYTES, "B")
+
+
+_RANGES = (
+    "The range of a measured extra time is its 95 % interval. That of a sum takes all of its sites "
+    "to err to the same side, and that of the rest adds both: they are wider than 95 %."
+)
+_LARGEST_BATCH = (
+    f"The largest batch is computed, not tried, for the original as for the new: the most images n "
+    "of the timed size for which memory_fixed_bytes + n × memory_per_image_bytes (for the original "
+    f"baseline_memory_fixed_bytes and so on) does not exceed {_budget()}. For another memory, put "
+    "its bytes there; the figures are in the training rows of network_rows.jsonl."
+)
+
+
+def _tables(records: list[NetworkRecord]) -> list[Table]:
+    speeds = [
+        [
+            r.activation,
+            *(cell for speed in (r.inference, r.training) for cell in _speed_cells(speed)),
+        ]
+        for r in records
+    ]
+    costs = [
+        [
+            r.activation,
+            _with_extra(r.parameters, r.original_parameters),
+            _with_extra(r.macs, r.original_macs),
+            ("≥ " if r.uncounted_ops else "") + _with_extra(r.flops, r.original_flops),
+            _memory(r),
+            _whole(r.largest_batch),
+        ]
+        for r in records
+    ]
+    counted = _counted_at(records)
+    tables = [
+        Table(
+            [
+                "activation", "inference: slow-down", "images/s (original)",
+                "training: slow-down", "images/s (original)",
+            ],
+            speeds,
+        ),
+        Table(
+            [
+                "activation", "parameters (extra)", f"MACs{counted} (extra)",
+                f"FLOPs{counted} (extra)", "memory, training", f"largest batch in {_budget()}",
+            ],
+            [*_original(records), *costs],
+        ),
+    ]  # fmt: skip
+    for call, speed_of in _CALLS.items():
+        lines = [
+            [record.activation, *_extra_cells(speed)]
+            for record in records
+            if (speed := speed_of(record)).slowdown is not None
+        ]
+        if lines:
+            header = [f"extra time of {call}", "predicted: sum of the sites", "measured", "rest"]
+            tables.append(Table(header, lines))
+    return tables
+
+
+def _counted_at(records: list[NetworkRecord]) -> str:
+    """Return at which size was counted, empty where it is the timed one."""
+    sizes = {r.counted_image_size for r in records if r.counted_image_size is not None}
+    if sizes <= {records[0].image_size}:
+        return ""
+    return f" at {' and '.join(resolution(size, size) for size in sorted(sizes))}"
+
+
+def _extra_cells(speed: Speed) -> list[str]:
+    predicted, measured, rest = (
+        NO_FIGURE if extra is None else extra_with_range(*extra)
+        for extra in (speed.predicted, speed.measured, speed.rest)
+    )
+    return [predicted + "†" * bool(speed.unmeasured_sites), measured, rest]
+
+
+def _original(records: list[NetworkRecord]) -> list[list[str]]:
+    """Return the original network's line, none where no case of it was counted."""
+    record = next((r for r in records if r.original_parameters is not None), None)
+    if record is None:
+        return []
+    counts = (record.original_parameters, record.original_macs, record.original_flops)
+    cells = [NO_FIGURE if count is None else with_prefix(count, "") for count in counts]
+    batches = [b for r in records if (b := r.original_largest_batch) is not None]
+    return [["(original)", *cells, "1×", _whole(batches[0] if batches else None)]]
+
+
+def _speed_cells(speed: Speed) -> list[str]:
+    if (
+        speed.slowdown is None
+        or speed.slowdown_lo is None
+        or speed.slowdown_hi is None
+        or speed.images_per_s is None
+        or speed.original_images_per_s is None
+    ):
+        return [speed.status, NO_FIGURE]
+    return [
+        ratio_with_interval(speed.slowdown, speed.slowdown_lo, speed.slowdown_hi)
+        + f" {speed.mark}".rstrip(),
+        f"{_rate(speed.images_per_s)} ({_rate(speed.original_images_per_s)})",
+    ]
+
+
+def _rate(images_per_s: float) -> str:
+    return f"{images_per_s:.3g}" if images_per_s < 1000 else f"{images_per_s:,.0f}"
+
+
+def _with_extra(new: int | None, original: int | None) -> str:
+    if new is None:
+        return NO_FIGURE
+    # Millions and thousands as papers give them.
+    return f"{with_prefix(new, '')} ({_percent(new, original)})"
+
+
+def _percent(new: int | None, original: int | None) -> str:
+    if new is None or not original:
+        return NO_FIGURE
+    extra = 100 * (new - original) / original
+    return f"{extra:+.2f} %".replace("-", "−") if abs(extra) < 10 else f"{extra:+.0f} %"
+
+
+def _memory(record: NetworkRecord) -> str:
+    if record.memory_ratio is None:
+        return NO_FIGURE
+    return f"{record.memory_ratio:.2f}×" + "*" * record.memory_ratio_is_of_peaks
+
+
+def _whole(count: int | None) -> str:
+    return NO_FIGURE if count is None else f"{count:,}"
+
+
+def _unmeasured(records: list[NetworkRecord]) -> list[str]:
+    parts = [
+        f"{record.activation} {len(sites.split(', '))} in {call}"
+        for record in records
+        for call, speed_of in _CALLS.items()
+        if (sites := speed_of(record).unmeasured_sites)
+    ]
+    said = "† Sites without a measured layer are not in the sum and fall to the rest"
+    return [f"{said}: {', '.join(parts)}."] if parts else []
+
+
+def _claim(networks: pd.DataFrame) -> str:
+    """Hold the one published figure of extra FLOPs against the count."""
+    mine = networks[
+        (networks["network"] == "mobilenet_v2")
+        & (networks["activation"] == "dyrelu_b")
+        & (networks["status"] == "ok")
+    ]
+    mine = mine[counted_image_size(mine) == PAPERS_IMAGE_SIZE]
+    mine = mine.dropna(subset=["flops", "baseline_flops", "macs", "baseline_macs"])
+    if mine.empty:
+        return ""
+    row = mine.iloc[0]
+    flops = _percent(row["flops"], row["baseline_flops"])
+    macs = _percent(row["macs"], row["baseline_macs"])
+    return (
+        f"MobileNetV2 with DY-ReLU-B: {flops} FLOPs and {macs} MACs counted here "
+        f"(images of {resolution(PAPERS_IMAGE_SIZE, PAPERS_IMAGE_SIZE)}); the paper says "
+        f"{DYRELU_FLOPS_CLAIM} FLOPs for DY-ReLU ({DYRELU.where}), the variant not named."
+    )

@@ -1,0 +1,239 @@
+"""A run as text: every row as CSV, and a summary to read."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dynact.report.data.aggregate import geometric_means
+from dynact.report.data.caveats import doubts, failures, gaps, gate_failed
+from dynact.report.data.efficiency import efficiency
+from dynact.report.data.names import (
+    NO_FIGURE,
+    display_name,
+    display_names,
+    ratio_digits,
+    ratio_with_interval,
+)
+from dynact.report.data.settings_groups import SHAPE_FIELDS, SLICE_FIELDS, Slice, describe, slices
+from dynact.report.tables.costs import ceilings, costs
+from dynact.report.tables.markdown import escaped, table
+from dynact.report.tables.networks import networks_markdown
+from dynact.timing import format_ns
+
+
+def write_csv(rows: pd.DataFrame, path: Path) -> None:
+    """Write all rows and columns, ordered by case whatever order they were measured in."""
+    by = ["activation", "phase", *SLICE_FIELDS, *SHAPE_FIELDS, "case_id"]
+    rows.sort_values(by, kind="stable").to_csv(path, index=False, lineterminator="\n")
+
+
+def summary_markdown(
+    rows: pd.DataFrame,
+    environment: dict[str, Any],
+    gates: list[dict[str, Any]],
+    rates: dict[str, Any] | None = None,
+    networks: tuple[pd.DataFrame, pd.DataFrame] | None = None,
+) -> str:
+    """Return the run's findings in Markdown.
+
+    Parameters
+    ----------
+    rows, environment, gates, rates
+        As ``results`` loads them, the last one its ceilings; at least one row.
+    networks
+        Network rows, and the rows of their sites.
+    """
+    main, *others = slices(rows)
+    batches = [s for s in others if _differs(s, main) == ["batch"]]
+    beyond = [s for s in others if s not in batches]
+    sections = [
+        "# What each activation costs",
+        _gate(gates),
+        *_ranking(main),
+        costs(main),
+        _beside("Other batch sizes", main, batches),
+        _beside("Other settings", main, beyond),
+        networks_markdown(*networks) if networks else "",
+        _caveats(rows),
+        ceilings(rates),
+        _environment(environment),
+        _efficiency(rows, gates, rates),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _gate(gates: list[dict[str, Any]]) -> str:
+    if not gates:
+        return "**Gate: not run.** Nothing was checked against a known ratio."
+    verdict = (
+        "**⚠ RATIOS NOT TRUSTWORTHY HERE AND NOW: the gate failed.** Known ratios were not "
+        "found; read every figure below with that in mind."
+        if gate_failed(gates)
+        else "**Gate: passed.** Known ratios were found."
+    )
+    lines = [
+        [
+            escaped(str(gate["session"])),
+            "trustworthy" if gate["trustworthy"] else "**not trustworthy**",
+            # The gate looks for tenths of a percent, which three digits would hide.
+            *(
+                NO_FIGURE
+                if gate[f"{kind}_ratio"] is None
+                else f"{gate[f'{kind}_ratio']:.4f} "
+                f"({gate[f'{kind}_lo']:.4f}–{gate[f'{kind}_hi']:.4f})"
+                for kind in ("self", "more")
+            ),
+            f"{gate['more_elements']:.4f}",
+            escaped(gate["message"] or ""),
+        ]
+        for gate in gates
+    ]
+    header = [
+        "session",
+        "verdict",
+        "ReLU / itself",
+        "ReLU on more elements / ReLU",
+        "elements",
+        "message",
+    ]
+    return verdict + "\n\n" + table(header, lines)
+
+
+def _ranking(main: Slice) -> list[str]:
+    means = geometric_means(main.rows)
+    names = display_names(means.index.get_level_values("activation"))
+    baseline = escaped(display_name(main.rows["baseline"].iloc[0]))
+    header = [
+        "activation",
+        "overhead (95 % interval within this run)",
+        "min–max over shapes",
+        "median time",
+        "shapes measured",
+    ]
+    sections = []
+    for phase, table_of_phase in means.groupby(level="phase"):
+        lines = [
+            [
+                escaped(names[str(activation)]),
+                _interval(mean["overhead"], mean["overhead_lo"], mean["overhead_hi"]),
+                NO_FIGURE
+                if mean["ok"] == 0
+                else f"{ratio_digits(mean['smallest'])}–{ratio_digits(mean['largest'])}×",
+                NO_FIGURE if pd.isna(mean["time_ns"]) else format_ns(mean["time_ns"]),
+                f"{mean['ok']}/{mean['cases']}",
+            ]
+            for activation, mean in table_of_phase.droplevel("phase").to_dict("index").items()
+        ]
+        sections.append(
+            f"## {str(phase).capitalize()}\n\nTime as a multiple of {baseline}'s, geometric mean "
+            f"over shapes ({escaped(describe(main.rows))}). Another run, at another time, can lie "
+            "outside the interval.\n\n" + table(header, lines)
+        )
+    return sections
+
+
+def _beside(heading: str, main: Slice, others: list[Slice]) -> str:
+    """Compare slices with the main one, at the shapes that both measured."""
+    if not others:
+        return ""
+    keys = ["phase", "activation", *SHAPE_FIELDS]
+    ok_main = main.rows[main.rows["status"] == "ok"]
+    columns: dict[str, dict[Any, str]] = {}
+    for other in others:
+        ok = other.rows[other.rows["status"] == "ok"]
+        shared = ok[keys].merge(ok_main[keys])
+        here, there = (geometric_means(part.merge(shared)) for part in (ok, ok_main))
+        plural = "s" if other.shapes > 1 else ""
+        columns[f"{escaped(_setting(other, main))} ({other.shapes} shape{plural})"] = {
+            key: f"{ratio_digits(here['overhead'][key])}× ({ratio_digits(there['overhead'][key])}×)"
+            for key in here.index
+        }
+    order = geometric_means(main.rows).index
+    names = display_names(order.get_level_values("activation"))
+    lines = [
+        [f"{escaped(names[activation])}, {phase}"]
+        + [column.get((phase, activation), NO_FIGURE) for column in columns.values()]
+        for phase, activation in order
+    ]
+    return (
+        f"## {heading}\n\nOverhead there, and in brackets in the tables above, over the shapes "
+        "that both measured.\n\n" + table(["activation", *columns], lines)
+    )
+
+
+def _differs(one: Slice, other: Slice) -> list[str]:
+    return [f for f in SLICE_FIELDS if one.rows[f].iloc[0] != other.rows[f].iloc[0]]
+
+
+def _setting(one: Slice, other: Slice) -> str:
+    return ", ".join(f"{f} {one.rows[f].iloc[0]}" for f in _differs(one, other))
+
+
+def _caveats(rows: pd.DataFrame) -> str:
+    parts = ["## Not converged, unsteady, failed, not counted", doubts(rows)]
+    failed, not_counted = failures(rows), gaps(rows)
+    if len(failed):
+        parts.append(_table_of(failed, first="first at"))
+    if len(not_counted):
+        parts.append("Measured, but not all of it counted:")
+        parts.append(_table_of(not_counted, operators="operators that FLOPs lack"))
+    return "\n\n".join(parts)
+
+
+def _table_of(lines: pd.DataFrame, **headings: str) -> str:
+    cells = [[escaped(str(cell)) or NO_FIGURE for cell in line] for line in lines.to_numpy()]
+    return table([headings.get(column, column) for column in map(str, lines)], cells)
+
+
+def _environment(environment: dict[str, Any]) -> str:
+    lines = [
+        [escaped(key), escaped(_flat(value))]
+        for key, value in environment.items()
+        if value is not None
+    ]
+    return "## Environment\n\n" + table(["what", "value"], lines)
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, dict):
+        known = {key: entry for key, entry in value.items() if entry is not None}
+        return ", ".join(f"{key} {_flat(entry)}" for key, entry in known.items())
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _efficiency(
+    rows: pd.DataFrame, gates: list[dict[str, Any]], rates: dict[str, Any] | None
+) -> str:
+    spent = efficiency(rows, gates, rates)
+    if not spent.wall_s > 0:
+        return ""
+    parts = {
+        "timed or settling calls": spent.timing_s,
+        "start-up until the first case": spent.startup_s,
+        "set-up of cases": spent.setup_s,
+        "counting": spent.counting_s,
+        "ceilings of the device": spent.ceilings_s,
+        "everything else": spent.rest_s,
+        "wall time of the sweep": spent.wall_s,
+    }
+    lines = [
+        [what, f"{seconds:.1f} s", f"{seconds / spent.wall_s:.1%}"]
+        for what, seconds in parts.items()
+    ]
+    share = f"{spent.timing_s / spent.wall_s:.1%}"
+    return (
+        f"## Efficiency\n\n{share} of the sweep's wall time went into timed or settling calls.\n\n"
+        + table(["part", "time", "share"], lines)
+    )
+
+
+def _interval(ratio: float | None, low: float | None, high: float | None) -> str:
+    if ratio is None or pd.isna(ratio):
+        return NO_FIGURE
+    if low is None or high is None or pd.isna(low) or pd.isna(high):
+        return f"{ratio_digits(ratio)}×"
+    return ratio_with_interval(ratio, low, high)

@@ -1,0 +1,1 @@
+"""What all processes share: the words they exchange, and what is on disk."""

@@ -1,0 +1,1 @@
+"""The parent: plans cases, asks the worker, stores each row. Free of torch."""

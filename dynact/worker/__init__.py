@@ -1,0 +1,1 @@
+"""What owns the device: makes, times and counts what the parent asks for."""

@@ -1,0 +1,1 @@
+"""What an activation does to learning: a small network trained with each."""

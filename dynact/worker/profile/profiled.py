@@ -1,0 +1,76 @@
+"""From case to all that the profiler says of it, every part of the same warm step."""
+
+import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from dynact.schema.cases import Case
+from dynact.schema.limits import Ceilings
+from dynact.timing.clock import Call
+from dynact.worker.device import Device
+from dynact.worker.profile.memory_page import memory_page
+from dynact.worker.profile.record import Trace, record
+from dynact.worker.profile.snapshot import memory_snapshot
+from dynact.worker.profile.tables import Tables, tables_of
+from dynact.worker.profile.traffic_by_operator import moved_bytes
+from dynact.worker.workload import (
+    Fixed,
+    draw_gradient,
+    draw_input,
+    fresh_graphs,
+    grad_mode,
+    ready_call,
+)
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What the profiler says of a case."""
+
+    trace: Trace
+    tables: Tables
+    untraced_ns: float
+    """Median time of one call without the profiler, by the device's clock.
+
+    Of as many calls as are traced, directly before them, each after an untimed one as in a sweep:
+    against it the tables' ``step_ns`` shows what the profiler itself costs.
+    """
+    memory_page: str
+    """HTML."""
+    memory_snapshot: bytes | None
+    """Pickled; ``None`` where there is none."""
+
+
+def trace_case(case: Case, device: Device, steps: int, ceilings: Ceilings | None = None) -> Traced:
+    """Trace ``steps`` calls of a case: its layer, input and call are those that are timed.
+
+    Parameters
+    ----------
+    ceilings
+        What the device can do, as the run has measured it.
+    """
+    with ready_step(case, device) as step:
+        untraced_ns = statistics.median(device.clock.call_ns(step, 1) for _ in range(steps))
+        trace = record(step, device, steps)
+        page = memory_page(step, device, case.id)
+        snapshot = memory_snapshot(step, device)
+    # Generated code moves other bytes than the operators it stands for.
+    moved = moved_bytes(case, device) if case.mode == "eager" else []
+    tables = tables_of(trace, device.torch_device.type, moved, ceilings)
+    return Traced(trace, tables, untraced_ns, page, snapshot)
+
+
+@contextmanager
+def ready_step(case: Case, device: Device) -> Iterator[Call]:
+    """Yield what is timed of a case, warm, in the context in which it is called."""
+    with grad_mode(case):
+        with fresh_graphs(case):
+            step = ready_call(
+                case.activation,
+                case,
+                device,
+                Fixed(draw_input(case, device)),
+                draw_gradient(case, device),
+            )
+        yield step

@@ -1,0 +1,305 @@
+"""Tables of one step of a trace: its kernels, their timeline, and the memory over it."""
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from dynact.schema.limits import Ceilings
+from dynact.worker.profile.operator_category import is_composite, kind_of, moves_nothing
+from dynact.worker.profile.steps import BACKWARD, Event, Operator, Step, in_ns, shapes_of, steps_of
+from dynact.worker.profile.traffic_by_operator import Moved
+
+ACCUMULATION = BACKWARD + "torch::autograd::AccumulateGrad"
+"""The node that keeps a gradient: it is part of no forward operator, and has no number."""
+OCCUPANCY = "est. achieved occupancy %"
+REGISTERS = "registers per thread"
+"""What the profiler says of each of CUDA's kernels."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a trace says of its step of median duration among the last half."""
+
+    steps: int
+    step_ns: int
+    """Sum of the self device time: of operators on a CPU, of kernels on an accelerator."""
+    coverage: float
+    """The share of ``step_ns`` that belongs to the layer: its own call, and that one's backward."""
+    operators: int
+    """Calls of operators that read or write, as `dynact.cost.TrafficCounter` counts them."""
+    kernels: pd.DataFrame
+    """A line a kernel, operator, part and input shapes; the times add up to ``step_ns``.
+
+    ``operator`` is what launched the kernel, and on a CPU the kernel itself. ``calls`` are calls of
+    an operator on a CPU and launches of a kernel on an accelerator, and ``time_ns`` and ``bytes``
+    are of all of them. ``ceiling_bytes_per_s`` is the fastest that the device was seen to copy a
+    tensor for which as many bytes are moved as by one call: a copy of N bytes moves 2 N.
+    ``occupancy_percent`` is the mean over time of the profiler's estimate, ``registers_per_thread``
+    the most; empty where it gives none, as on a CPU.
+    """
+    timeline: pd.DataFrame
+    """A line a call, without what only views, allocates or dispatches.
+
+    ``start_ns`` is since the step's begin on a CPU. On an accelerator it is since the step's first
+    kernel: before it work of earlier steps may wait in the queue.
+    """
+    memory: pd.DataFrame
+    """A line an allocation or a free.
+
+    ``at_ns`` is since the step's begin, by the host's clock on any device: not to be compared with
+    an accelerator's ``start_ns``. ``part`` says where the host was: in the layer's call
+    ("forward"), between the start of the first backward node and the end of the last
+    ("backward"), or elsewhere ("other").
+    """
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call that is told apart: what has code of its own, or what dispatches to such calls."""
+
+    operator: Operator
+    part: str
+    is_composite: bool
+    launches: bool
+    """Whether it reads or writes, and does not only view, allocate or dispatch."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A stretch of device time."""
+
+    kernel: str
+    operator: str
+    kind: str
+    part: str
+    start_ns: int
+    time_ns: int
+    input_shapes: str
+    bytes: int | None
+    on_timeline: bool
+    occupancy_percent: float | None = None
+    registers_per_thread: int | None = None
+
+
+def tables_of(
+    trace: dict[str, Any],
+    device_type: str,
+    moved: Sequence[Moved],
+    ceilings: Ceilings | None = None,
+) -> Tables:
+    """Return the tables of a trace.
+
+    On a CPU a kernel is an operator with code of its own, with all that this code calls, and
+    generated code is one; on an accelerator it is what ran there.
+
+    Parameters
+    ----------
+    trace
+        In Chrome's format, as `record` returns it.
+    device_type
+        Where the work was done: ``"cpu"``, ``"cuda"``.
+    moved
+        What each operator reads and writes, in their order (`moved_bytes`); left out where there
+        are not as many as operators, and of an operator that is another than was counted.
+    ceilings
+        The device's, where they are known.
+
+    Raises
+    ------
+    ValueError
+        If the trace has no step: it was cut short.
+    """
+    steps = steps_of(trace)
+    if not steps:
+        raise ValueError("the trace holds no step: it was cut short")
+    calls = [list(_calls(step, device_type)) for step in steps]
+    arrange = _on_host if device_type == "cpu" else _on_device
+    works = [arrange(*both, moved) for both in zip(steps, calls, strict=True)]
+    totals_ns = [sum(work.time_ns for work in of_step) for of_step in works]
+    # Only of the last half: the first steps under a profiler were seen to take twice as long.
+    warm = len(totals_ns) // 2
+    step_ns = statistics.median_low(totals_ns[warm:])
+    chosen = warm + totals_ns[warm:].index(step_ns)
+    known_ns = sum(work.time_ns for work in works[chosen] if work.part != "other")
+    return Tables(
+        steps=len(steps),
+        step_ns=step_ns,
+        coverage=known_ns / step_ns if step_ns else 0.0,
+        operators=sum(call.launches for call in calls[chosen]),
+        kernels=_kernels(works[chosen], step_ns, ceilings),
+        timeline=_timeline(works[chosen], _origin_ns(works[chosen], steps[chosen], device_type)),
+        memory=_memory(steps[chosen], device_type),
+    )
+
+
+def _calls(step: Step, device_type: str) -> Iterator[_Call]:
+    called_ns, returned_ns = step.layer_ns
+    forward = [root for root in step.roots if called_ns <= root.start_ns < returned_ns]
+    nodes = _nodes(step)
+    numbers = {_number(operator) for root in forward for operator in root.walk()} - {None}
+    for root in step.roots:
+        if root in forward:
+            part = "forward"
+        elif root.name == ACCUMULATION or (root in nodes and _number(root) in numbers):
+            part = "backward"
+        else:
+            part = "other"
+        yield from _told_apart(root, part, device_type)
+
+
+def _nodes(step: Step) -> list[Operator]:
+    return [root for root in step.roots if root.name.startswith(BACKWARD)]
+
+
+def _number(operator: Operator) -> Any:
+    # The same for a forward operator and the node that differentiates it.
+    return operator.arguments.get("Sequence number")
+
+
+def _told_apart(operator: Operator, part: str, device_type: str) -> Iterator[_Call]:
+    if not is_composite(operator.name, device_type):
+        yield _Call(operator, part, False, not moves_nothing(operator.name))
+        return
+    yield _Call(operator, part, True, False)
+    for child in operator.children:
+        yield from _told_apart(child, part, device_type)
+
+
+def _on_host(_step: Step, calls: Sequence[_Call], moved: Sequence[Moved]) -> list[_Work]:
+    bytes_of = _bytes_of(calls, moved)
+    return [
+        _Work(
+            call.operator.name,
+            call.operator.name,
+            kind_of(call.operator.name),
+            call.part,
+            call.operator.start_ns,
+            call.operator.self_ns if call.is_composite else call.operator.duration_ns,
+            shapes_of(call.operator),
+            bytes_of.get(call.operator),
+            call.launches,
+        )
+        for call in calls
+    ]
+
+
+def _on_device(step: Step, calls: Sequence[_Call], moved: Sequence[Moved]) -> list[_Work]:
+    bytes_of = _bytes_of(calls, moved)
+    by_id = {
+        operator.arguments.get("External id"): call
+        for call in calls
+        for operator in ([call.operator] if call.is_composite else call.operator.walk())
+    }
+    launched_by = [by_id[external_id] for _, external_id in step.launched]
+    works = []
+    for (event, _), call in zip(step.launched, launched_by, strict=True):
+        start_ns = in_ns(event["ts"])
+        # Of an operator that launches several kernels nobody says which moved what.
+        alone = launched_by.count(call) == 1
+        works.append(
+            _Work(
+                event["name"],
+                call.operator.name,
+                kind_of(call.operator.name) if event["cat"] == "kernel" else "memory",
+                call.part,
+                start_ns,
+                in_ns(event["ts"] + event["dur"]) - start_ns,
+                shapes_of(call.operator),
+                bytes_of.get(call.operator) if alone else None,
+                on_timeline=True,
+                occupancy_percent=_occupancy(event),
+                registers_per_thread=event["args"].get(REGISTERS),
+            )
+        )
+    return works
+
+
+def _occupancy(event: Event) -> float | None:
+    percent: float | None = event["args"].get(OCCUPANCY)
+    # Where the profiler could not estimate it, it has been seen to say a negative number.
+    return percent if percent is not None and percent >= 0 else None
+
+
+def _bytes_of(calls: Sequence[_Call], moved: Sequence[Moved]) -> dict[Operator, int | None]:
+    launching = [call.operator for call in calls if call.launches]
+    if len(launching) != len(moved):
+        return {}
+    return {
+        operator: counted.by(operator.name)
+        for operator, counted in zip(launching, moved, strict=True)
+    }
+
+
+def _kernels(works: Sequence[_Work], step_ns: int, ceilings: Ceilings | None) -> pd.DataFrame:
+    table = pd.DataFrame([vars(work) for work in works], columns=list(_Work.__annotations__))
+    table["weighted_percent"] = table["occupancy_percent"].astype(float) * table["time_ns"]
+    groups = table.groupby(["kernel", "operator", "kind", "part", "input_shapes"], sort=False)
+    kernels = groups.agg(
+        calls=("time_ns", "size"),
+        time_ns=("time_ns", "sum"),
+        # Unknown of one call is unknown of all.
+        bytes=("bytes", lambda of_calls: of_calls.sum(skipna=False)),
+        weighted_percent=("weighted_percent", lambda of_calls: of_calls.sum(skipna=False)),
+        registers_per_thread=("registers_per_thread", "max"),
+    ).reset_index()
+    kernels["share"] = kernels["time_ns"] / step_ns
+    kernels["bytes"] = kernels["bytes"].astype("Int64")
+    kernels["bandwidth_bytes_per_s"] = kernels["bytes"] / kernels["time_ns"] * 1e9
+    kernels["ceiling_bytes_per_s"] = [
+        _ceiling(moved, calls, ceilings)
+        for moved, calls in zip(kernels["bytes"], kernels["calls"], strict=True)
+    ]
+    kernels["occupancy_percent"] = kernels["weighted_percent"] / kernels["time_ns"]
+    kernels["registers_per_thread"] = kernels["registers_per_thread"].astype("Int64")
+    return kernels.sort_values("time_ns", ascending=False, kind="stable")[
+        ["kernel", "operator", "kind", "part", "calls", "time_ns", "share", "input_shapes",
+         "bytes", "bandwidth_bytes_per_s", "ceiling_bytes_per_s", "occupancy_percent",
+         "registers_per_thread"]
+    ]  # fmt: skip
+
+
+def _ceiling(moved: Any, calls: int, ceilings: Ceilings | None) -> float | None:
+    if ceilings is None or pd.isna(moved):
+        return None
+    return ceilings.bandwidth_bytes_per_s(moved // (2 * calls))
+
+
+def _origin_ns(works: Sequence[_Work], step: Step, device_type: str) -> int:
+    if device_type == "cpu":
+        return step.start_ns
+    return min((work.start_ns for work in works), default=step.start_ns)
+
+
+def _timeline(works: Sequence[_Work], origin_ns: int) -> pd.DataFrame:
+    rows = [
+        (work.start_ns - origin_ns, work.time_ns, work.kernel, work.kind, work.part)
+        for work in works
+        if work.on_timeline
+    ]
+    return pd.DataFrame(rows, columns=["start_ns", "duration_ns", "kernel", "kind", "part"])
+
+
+def _memory(step: Step, device_type: str) -> pd.DataFrame:
+    nodes = _nodes(step)
+    backward_ns = (
+        min((node.start_ns for node in nodes), default=0),
+        max((node.end_ns for node in nodes), default=0),
+    )
+
+    def part(now_ns: int) -> str:
+        for name, (start_ns, end_ns) in ("forward", step.layer_ns), ("backward", backward_ns):
+            if start_ns <= now_ns < end_ns:
+                return name
+        return "other"
+
+    rows = [(0, 0, "forward")]
+    for event in step.memory:
+        # The profiler's number of the host is 0.
+        if (event["args"]["Device Type"] == 0) == (device_type == "cpu"):
+            now_ns = in_ns(event["ts"])
+            held_bytes = rows[-1][1] + event["args"]["Bytes"]
+            rows.append((now_ns - step.start_ns, held_bytes, part(now_ns)))
+    return pd.DataFrame(rows, columns=["at_ns", "allocated_bytes", "part"])

@@ -1,0 +1,161 @@
+"""What is to be said against a run's figures: said where it holds, and nowhere else."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from dynact.report.data.caveats import doubts, failures, gaps, gate_failed
+from dynact.report.page.page import write_page
+from dynact.report.render import render
+from dynact.report.tables.summary import summary_markdown
+from tests.report.conftest import build_rows, fail_rows
+from tests.report.networks_sample import build_networks
+from tests.report.test_render import write_run
+from tests.report.trace_tables import build_traces, write_tables
+
+PASSED = {
+    "session": "s", "trustworthy": True, "message": "", "self_ratio": 1.0, "self_lo": 0.999,
+    "self_hi": 1.001, "more_ratio": 1.02, "more_lo": 1.01, "more_hi": 1.03, "more_elements": 1.018,
+    "timing_s": 1.0, "case_s": 2.0,
+}  # fmt: skip
+FAILED = PASSED | {"trustworthy": False, "message": "excludes 1"}
+
+GATES = pytest.mark.parametrize(
+    ("gates", "failed"),
+    [
+        ([], False),
+        ([PASSED], False),
+        ([PASSED, PASSED], False),
+        ([FAILED], True),
+        ([PASSED, FAILED], True),
+        ([FAILED, PASSED], True),
+    ],
+)
+
+
+@GATES
+def test_a_run_is_in_doubt_if_any_of_its_gates_failed(
+    gates: list[dict[str, Any]], failed: bool
+) -> None:
+    assert gate_failed(gates) == failed
+
+
+@GATES
+def test_summary_and_page_say_so_if_and_only_if_a_gate_failed(
+    environment: dict[str, Any], tmp_path: Path, gates: list[dict[str, Any]], failed: bool
+) -> None:
+    rows = build_rows()
+
+    summary = summary_markdown(rows, environment, gates)
+    page = write_page(tmp_path, rows, environment, gates).read_text("utf-8")
+
+    for text in (summary, page):
+        assert ("RATIOS NOT TRUSTWORTHY" in text) == failed
+        assert ("Gate: passed." in text) == (not failed and len(gates) > 0)
+        assert ("Gate: not run." in text) == (not gates)
+    assert ('class="gate failed"' in page) == failed
+
+
+@pytest.mark.parametrize("gate", [PASSED, FAILED], ids=["passed", "failed"])
+def test_every_figure_that_is_written_says_so_if_and_only_if_the_gate_failed(
+    environment: dict[str, Any], tmp_path: Path, gate: dict[str, Any]
+) -> None:
+    rows = build_rows(("prelu", "frelu"), (32,), (7, 28), ("training",), batches=(8, 32))
+    run = write_run(tmp_path / "run", rows, environment, [gate])
+    for kind, table in zip(("network", "site"), build_networks(("mobilenet_v2",)), strict=True):
+        table.to_json(run / f"{kind}_rows.jsonl", orient="records", lines=True)
+    case = "frelu-training-8x64x56x56-float32-cpu"
+    call = (case, "frelu", "training", "aten::max", "other", "forward", 0, 1_000)
+    write_tables(run, build_traces([call], [(case, 1, 4096, "forward")]))
+
+    render(run, formats=("svg",))
+
+    # Seven figures of each batch size, three of networks, three of traces.
+    drawings = list((run / "figures").glob("*.svg"))
+    assert len(drawings) == 2 * 7 + 3 + 3
+    for drawing in drawings:
+        # matplotlib draws text as outlines, and says in a comment what they spell.
+        words = " ".join(re.findall(r"<!--(.*?)-->", drawing.read_text("utf-8")))
+        assert "Measured on Some CPU" in words, drawing
+        assert ("RATIOS NOT TRUSTWORTHY (the gate failed)." in words) == (gate is FAILED), drawing
+
+
+def test_doubts_are_counted_each_by_itself() -> None:
+    rows = build_rows(("prelu",), (32, 128), (7, 28), ("training",))
+    wide, unsteady = rows.copy(), rows.copy()
+    wide.loc[[0, 2], "converged"] = False
+    # Half as long at the end as at the start, and the reverse; within a few percent is steady.
+    unsteady["speed_drift"] = [0.5, 2.0, 1.01, None]
+    rows["speed_drift"] = [1.0, 1.01, 0.99, None]
+
+    found = [
+        [int(number) for number in re.findall(r"\b(\d+)\b(?! ?%)", doubts(case))]
+        for case in (rows, wide.assign(speed_drift=1.0), unsteady, fail_rows(rows, [3], "oom", ""))
+    ]
+
+    # Not converged of measured; unsteady; failed of all.
+    assert found == [[0, 4, 0, 0, 4], [2, 4, 0, 0, 4], [0, 4, 2, 0, 4], [0, 3, 0, 1, 4]]
+
+
+def test_without_a_failure_or_a_gap_there_are_no_lines_and_no_tables(
+    environment: dict[str, Any], tmp_path: Path
+) -> None:
+    rows = build_rows()
+
+    assert failures(rows).empty
+    assert gaps(rows).empty
+    summary = summary_markdown(rows, environment, [])
+    page = write_page(tmp_path, rows, environment, []).read_text("utf-8")
+    for text in (summary, page):
+        assert "Measured, but not all of it counted" not in text
+        assert "first at" not in text
+        assert "operators that FLOPs lack" not in text
+    assert "Nothing: every operator of every measured case was counted." in page
+
+
+def test_a_failure_is_no_gap_and_a_gap_no_failure(
+    environment: dict[str, Any], tmp_path: Path
+) -> None:
+    failed = fail_rows(build_rows(), [0], "oom", "no memory")
+    lacking = build_rows()
+    lacking.loc[0, "uncounted_ops"] = "aten::fft"
+    found = {
+        name: (
+            summary_markdown(rows, environment, []),
+            write_page(tmp_path, rows, environment, []).read_text("utf-8"),
+        )
+        for name, rows in (("failed", failed), ("lacking", lacking))
+    }
+
+    for text in found["failed"]:
+        assert "first at" in text
+        assert "Measured, but not all of it counted" not in text
+    for text in found["lacking"]:
+        assert "first at" not in text
+        assert "Measured, but not all of it counted" in text
+        assert "operators that FLOPs lack" in text
+    assert "every operator of every measured case" in found["failed"][1]
+    assert "every operator of every measured case" not in found["lacking"][1]
+
+
+def test_a_least_is_marked_in_summary_and_page_at_its_layer_alone(
+    environment: dict[str, Any], tmp_path: Path
+) -> None:
+    def marked(rows: pd.DataFrame) -> list[list[str]]:
+        summary = summary_markdown(rows, environment, [])
+        page = write_page(tmp_path, rows, environment, []).read_text("utf-8")
+        lines = [line for line in summary.splitlines() if "| ≥ " in line]
+        cells = re.findall(r"<tr>(?:(?!</tr>).)*?>≥ ", page, re.DOTALL)
+        return [
+            [line.split("|")[1].strip() for line in lines],
+            [re.sub(r"<.*?>", " ", cell).split()[0] for cell in cells],
+        ]
+
+    rows = build_rows(("prelu", "frelu"))
+    assert marked(rows) == [[], []]
+    rows.loc[rows["activation"] == "frelu", "uncounted_ops"] = "aten::fft"
+    # In the summary a line each in inference and in training.
+    assert marked(rows) == [["FReLU", "FReLU"], ["FReLU"]]

@@ -1,0 +1,550 @@
+import base64
+import json
+import os
+import re
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+from io import BytesIO
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from dynact.report.data.profile import Traces, load_traces
+from dynact.report.figures.of_layers import FIGURES
+from dynact.report.figures.of_networks import NETWORK_FIGURES
+from dynact.report.figures.of_profile import TRACED
+from dynact.report.page.figures import EXPLANATIONS
+from dynact.report.page.page import write_page
+from dynact.report.render import render
+from tests.report.networks_sample import build_networks
+from tests.report.test_render import write_run
+from tests.report.trace_tables import build_traces, write_tables
+
+EVIL = "evil:<img src=x onerror=alert(1)>"
+GATE = {
+    "session": "s", "trustworthy": True, "message": "", "more_elements": 1.018,
+    "self_ratio": 1.0003, "self_lo": 0.999, "self_hi": 1.001,
+    "more_ratio": 1.02, "more_lo": 1.01, "more_hi": 1.03,
+}  # fmt: skip
+
+
+class Page(HTMLParser):
+    """What a browser without scripts would make of it: tables, images, text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.html = html
+        self.tables, self.images, self.links, self.text = [], [], [], []
+        self.inside = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        elif tag == "img":
+            self.images.append(attributes)
+        elif tag == "a":
+            self.links.append(attributes["href"])
+        if tag in ("script", "style", "td", "th"):
+            self.inside.append(tag)
+
+    def handle_endtag(self, tag):
+        if self.inside and self.inside[-1] == tag:
+            self.inside.pop()
+
+    def handle_data(self, data):
+        if self.inside and self.inside[-1] in ("td", "th"):
+            self.tables[-1][-1][-1] += f" {data}"
+        if not set(self.inside) & {"script", "style"}:
+            self.text.append(data)
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+    @property
+    def ranked(self):
+        """The ranked table as {activation: {heading: cell}}."""
+        header, *lines = ([" ".join(cell.split()) for cell in line] for line in self.tables[0])
+        return {line[0]: dict(zip(header[1:], line[1:], strict=True)) for line in lines}
+
+    @property
+    def rows(self):
+        """What the script gets as one record a row."""
+        found = re.search(r'<script type="application/json" id="data">(.*?)</script>', self.html)
+        columns = json.loads(found[1])["columns"]
+        cells = {
+            c["name"]: [c["words"][cell] for cell in c["cells"]] if "words" in c else c["cells"]
+            for c in columns
+        }
+        return pd.DataFrame(cells)
+
+
+@pytest.fixture
+def page_of(environment, tmp_path):
+    def build(rows, gates=(), **changes):
+        run = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
+        write_run(run, rows, environment | changes, gates)
+        return Page(write_page(run, rows, environment | changes, list(gates)).read_text("utf-8"))
+
+    return build
+
+
+def test_the_ranked_table_agrees_with_the_rows(make_rows, page_of):
+    rows = make_rows()
+    ranked = page_of(rows).ranked
+    names = {"PReLU": "prelu", "FReLU": "frelu", "DY-ReLU-B": "dyrelu_b"}
+    cheapest = []
+    assert set(ranked) == set(names)
+    for name, cells in ranked.items():
+        mine = rows[rows["activation"] == names[name]]
+        for phase in ("inference", "training"):
+            part = mine[mine["phase"] == phase]
+            logs = np.log(part["overhead"])
+            half = np.sqrt(sum(np.log(part["overhead_hi"] / part["overhead_lo"]) ** 2 / 4)) / len(
+                part
+            )
+            ratio, low, high = re.findall(r"[\d.]+", cells[f"overhead, {phase}"])
+            assert float(ratio) == pytest.approx(np.exp(logs.mean()), rel=6e-3)
+            assert float(low) == pytest.approx(np.exp(logs.mean() - half), rel=6e-3)
+            assert float(high) == pytest.approx(np.exp(logs.mean() + half), rel=6e-3)
+            floor = np.median(part["time_ns"] / part["floor_time_ns"])
+            shown = float(cells[f"time ÷ floor, {phase}"].strip("×"))
+            assert shown == pytest.approx(floor, rel=0.06)
+            if phase == "inference":
+                cheapest.append(float(ratio))
+        training = mine[mine["phase"] == "training"]
+        kept = training["saved_for_backward_bytes"] / training["baseline_saved_for_backward_bytes"]
+        shown = float(cells["kept for backward, × ReLU"].strip("×"))
+        assert shown == pytest.approx(np.exp(np.log(kept).mean()), rel=0.06)
+        flops = np.exp(np.log(mine["flops"] / mine["baseline_flops"]).mean())
+        assert float(cells["FLOPs, × ReLU"].strip("×")) == pytest.approx(flops, rel=0.06)
+        assert cells["parameters"] == str(mine["parameters"].iloc[0])
+    assert cheapest == sorted(cheapest)
+
+
+def test_the_finding_names_both_ends(make_rows, page_of):
+    rows = make_rows(("prelu", "frelu", "dyrelu_b"), (32,), (7,))
+    rows["overhead"] = [1.5, 20.0, 70.0, 4.0, 2.0, 40.0]
+    assert page_of(rows).words.count(
+        "Compared with ReLU, inference takes from 1.50× (PReLU) to 70× (DY-ReLU-B) the time, "
+        "training takes from 2.0× (FReLU) to 40× (DY-ReLU-B) the time."
+    )
+
+
+def test_every_row_is_in_the_page(make_rows, fail, page_of):
+    rows = fail(make_rows(batches=(8, 32)), [3], "oom", "no memory")
+    shown = page_of(rows).rows
+    assert len(shown) == len(rows)
+    names = {"prelu": "PReLU", "frelu": "FReLU", "dyrelu_b": "DY-ReLU-B"}
+    key = ["activation", "phase", "batch", "channels", "height", "width"]
+    both = rows.replace({"activation": names}).merge(shown, on=key, suffixes=("", "_shown"))
+    assert len(both) == len(rows)
+    for column in ("overhead", "overhead_lo", "time_ns", "flops", "peak_bytes", "kernels"):
+        there = both[f"{column}_shown"].astype(float).to_numpy()
+        np.testing.assert_allclose(there, both[column].astype(float), rtol=1e-5)
+    over_floor = (both["time_ns"] / both["floor_time_ns"]).astype(float)
+    np.testing.assert_allclose(both["over_floor"].astype(float), over_floor, rtol=1e-5)
+    assert set(shown.loc[shown["status"] == "oom", "message"]) == {"no memory"}
+    # What all rows share is said once.
+    assert "dtype" not in shown
+    assert "dtype float32" in page_of(rows).words
+
+
+def test_names_and_messages_are_text(make_rows, fail, page_of):
+    rows = make_rows(("prelu", EVIL), (32,), (7,))
+    message = "</script><script>alert(2)</script> & <u>"
+    rows = fail(rows, [0], "error", message)
+    rows.loc[rows["activation"] == EVIL, "uncounted_ops"] = "<i>fft</i>"
+    gate = GATE | {"trustworthy": False, "message": "<svg onload=alert(3)>"}
+    page = page_of(rows, [gate], command=["pytest", "<script>alert(4)</script>"])
+    assert page.images == []
+    assert page.html.count("<script") == 2
+    for raw in ("<img src=x", "<u>", "<svg", "<i>"):
+        assert raw not in page.html
+    assert "<img src=x onerror=alert(1)>" in page.ranked
+    assert message in page.words
+    assert "<svg onload=alert(3)>" in page.words
+    assert message in set(page.rows["message"])
+
+
+def test_the_gates_verdict_is_loud_if_it_failed(make_rows, page_of):
+    rows = make_rows()
+    assert "Gate: not run." in page_of(rows).words
+    assert "Gate: passed." in page_of(rows, [GATE]).words
+    failed = GATE | {"trustworthy": False, "message": "ReLU against itself read 1.2"}
+    page = page_of(rows, [GATE, failed])
+    assert "RATIOS NOT TRUSTWORTHY" in page.words
+    assert "ReLU against itself read 1.2" in page.words
+    assert 'class="gate failed"' in page.html
+
+
+def test_nothing_is_fetched(make_rows, page_of):
+    html = page_of(make_rows()).html
+    assert "default-src 'none'" in html
+    assert "http:" not in html
+    assert "https:" not in html
+    assert re.findall(r"<link[^>]*href=\"([^\"]*)\"", html) == ["data:,"]
+
+
+def test_figures_are_embedded_each_with_its_words(make_rows, environment, tmp_path):
+    run = write_run(tmp_path / "run", make_rows(batches=(8, 32)), environment)
+    render(run, ["overhead_ranking", "roofline"], ("png",))
+    page = Page((run / "index.html").read_text("utf-8"))
+    # Of the main slice; that of batch 32 has its files.
+    expected = ["overhead_ranking", "roofline_inference", "roofline_training"]
+    for image, name in zip(page.images, expected, strict=True):
+        png = base64.b64decode(image["src"].removeprefix("data:image/png;base64,"))
+        assert png == (run / f"figures/{name}.png").read_bytes()
+        assert Image.open(BytesIO(png)).size == (int(image["width"]), int(image["height"]))
+        assert "PReLU, FReLU, DY-ReLU-B" in image["alt"]
+        assert "batch 8" in image["alt"]
+        assert EXPLANATIONS[name.split("_inf")[0].split("_tr")[0]].reading in page.words
+
+
+def test_every_figure_has_an_explanation():
+    assert set(EXPLANATIONS) == {*FIGURES, *NETWORK_FIGURES, *TRACED}
+
+
+def write_networks(run, *which, **others):
+    """Store network rows and those of their sites beside a run's rows."""
+    for name, rows in zip(("network", "site"), build_networks(*which, **others), strict=True):
+        rows.to_json(run / f"{name}_rows.jsonl", orient="records", lines=True)
+
+
+def test_networks_have_a_section_and_their_figures(make_rows, environment, tmp_path):
+    run = write_run(tmp_path / "run", make_rows(), environment)
+    write_networks(run, ("resnet18", "lenet"), ("silu", "frelu", EVIL))
+    render(run, list(NETWORK_FIGURES), ("png",))
+    page = Page((run / "index.html").read_text("utf-8"))
+    assert "#networks" in page.links
+    for words in ("In whole networks", "ResNet-18", "LeNet", "extra time of a training step"):
+        assert words in page.words
+    speeds = [t for t in page.tables if t[0][1:2] == [" inference: slow-down"]]
+    assert [[line[0].strip() for line in table[1:]] for table in speeds] == 2 * [
+        ["SiLU", "FReLU", EVIL.removeprefix("evil:")]
+    ]
+    networks, _ = build_networks(("resnet18", "lenet"), ("silu", "frelu", EVIL))
+    here = networks.query("network == 'resnet18' and phase == 'training'").iloc[0]
+    assert speeds[0][1][3].strip().startswith(f"{here['overhead']:.2f}×")
+    # Names are text.
+    assert "<img src=x" not in page.html
+
+    assert embedded(run) == set(NETWORK_FIGURES)
+    for image, name in zip(page.images, ("network_heatmap", "network_sites", "tradeoff"),
+                           strict=True):  # fmt: skip
+        assert image["alt"].startswith(EXPLANATIONS[name].shows)
+        assert image["alt"].endswith(f"Activations: SiLU, FReLU, {EVIL.removeprefix('evil:')}.")
+        assert "batch 8, float32, images of 32² and 224²" in image["alt"]
+
+
+def test_without_networks_there_is_no_section_of_them(make_rows, page_of):
+    page = page_of(make_rows())
+    assert "#networks" not in page.links
+    assert "whole networks" not in page.words
+
+
+def embedded(run):
+    """Return the names of the figures in a run's page."""
+    images = Page((run / "index.html").read_text("utf-8")).images
+    shown = {base64.b64decode(i["src"].removeprefix("data:image/png;base64,")) for i in images}
+    files = {path.stem: path.read_bytes() for path in (run / "figures").glob("*.png")}
+    return {name for name, png in files.items() if png in shown}
+
+
+def test_a_figure_from_before_the_last_rows_is_left_out(make_rows, environment, tmp_path):
+    rows = make_rows()
+    run = write_run(tmp_path / "run", rows.head(20), environment)
+    render(run, ["overhead_ranking", "promise"], ("png",))
+    assert embedded(run) == {"overhead_ranking", "promise"}
+    stored = run / "rows.jsonl"
+    write_run(tmp_path / "all", rows, environment)
+    stored.write_bytes((tmp_path / "all/rows.jsonl").read_bytes())
+    # What was drawn of other rows may look newer than they are, as after a copy.
+    os.utime(stored, (0, 0))
+    render(run, ["memory"], ("png",))
+    assert embedded(run) == {"memory"}
+    render(run, ["promise"], ("svg",))
+    assert embedded(run) == {"memory"}
+    render(run, ["promise"], ("png",))
+    assert embedded(run) == {"memory", "promise"}
+
+
+def test_without_a_figure_the_page_says_so(make_rows, environment, tmp_path):
+    run = write_run(tmp_path / "run", make_rows(), environment)
+    render(run, ["overhead_ranking"], ("svg",))
+    (run / "figures/promise.png").write_text("not a picture")
+    render(run, ["overhead_ranking"], ("svg",))
+    assert embedded(run) == set()
+    page = Page((run / "index.html").read_text("utf-8"))
+    assert "no figure of these rows was drawn as PNG" in page.words
+
+
+def test_a_copied_run_keeps_its_figures(make_rows, environment, tmp_path):
+    run = write_run(tmp_path / "run", make_rows(), environment)
+    write_traces(run, "frelu-training-x")
+    render(run, formats=("png",))
+    names = embedded(run)
+    assert len(names) == 10 + 3
+    copy = shutil.copytree(run, tmp_path / "copy", copy_function=shutil.copyfile)
+    for i, path in enumerate(sorted(copy.rglob("*"), reverse=True)):
+        os.utime(path, (i, i))
+    render(copy, ["promise"], ("svg",))
+    assert embedded(copy) == names
+
+
+def test_figures_of_traces_go_with_the_traces(make_rows, environment, tmp_path):
+    run = write_run(tmp_path / "run", make_rows(), environment)
+    write_traces(run, "frelu-training-8x32x7x7-float32-cpu")
+    render(run, ["promise", "step_memory"], ("png",))
+    assert embedded(run) == {"promise", "step_memory"}
+    page = Page((run / "index.html").read_text("utf-8"))
+    of_rows, of_traces = (image["alt"] for image in page.images)
+    assert of_rows.endswith("(batch 8, float32). Activations: PReLU, FReLU, DY-ReLU-B.")
+    assert of_traces.endswith("(one training step, 8x32x7x7-float32-cpu). Activations: FReLU.")
+    # Traced again, with another activation.
+    write_traces(run, "prelu-training-8x32x7x7-float32-cpu", "prelu")
+    render(run, ["overhead_ranking"], ("png",))
+    assert embedded(run) == {"promise", "overhead_ranking"}
+    shutil.rmtree(run / "traces")
+    render(run, ["overhead_ranking"], ("png",))
+    assert embedded(run) == {"promise", "overhead_ranking"}
+
+
+def test_an_old_run_without_counts(make_rows, uncount, page_of):
+    page = page_of(uncount(make_rows()))
+    assert page.ranked["FReLU"]["FLOPs, × ReLU"] == "–"
+    assert page.ranked["FReLU"]["parameters"] == "–"
+    assert "Nothing was counted in this run" in page.words
+    assert "flops" not in page.rows
+    assert page.rows["overhead"].notna().all()
+
+
+def test_a_run_of_which_every_case_failed(make_rows, fail, page_of):
+    rows = make_rows()
+    page = page_of(fail(rows, range(len(rows)), "oom", "no memory"))
+    assert "Nothing could be measured: every case failed." in page.words
+    assert page.ranked["PReLU"]["overhead, training"] == "failed: oom"
+    assert f"{len(rows)} of {len(rows)} cases failed." in page.words
+    assert page.words.count("no memory") == 6  # by activation and phase
+
+
+def test_an_activation_measured_in_part(make_rows, fail, page_of):
+    page = page_of(fail(make_rows(), [1, 2], "timeout", "too slow"))
+    assert page.ranked["PReLU"]["overhead, inference"].endswith("2/4 shapes")
+    assert "shapes" not in page.ranked["FReLU"]["overhead, inference"]
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_one_phase(make_rows, page_of, phase):
+    page = page_of(make_rows(phases=(phase,)))
+    headings = list(page.ranked["PReLU"])
+    assert [h for h in headings if "overhead" in h] == [f"overhead, {phase}"]
+    memory = "kept for backward, × ReLU" if phase == "training" else "peak memory, × ReLU"
+    assert memory in headings
+
+
+def test_what_was_not_counted_is_said(make_rows, page_of):
+    rows = make_rows()
+    assert "every operator of every measured case was counted" in page_of(rows).words
+    rows.loc[rows["activation"] == "frelu", "uncounted_ops"] = "aten::fft"
+    rows.loc[rows["activation"] == "prelu", "data_dependent"] = True
+    page = page_of(rows)
+    assert "aten::fft" in page.words
+    assert "depends on the input's values" in page.words
+    least = {name: cells["FLOPs, × ReLU"].startswith("≥ ") for name, cells in page.ranked.items()}
+    assert least == {"PReLU": False, "FReLU": True, "DY-ReLU-B": False}
+
+
+def one_trace(case_id, activation="frelu", kernel="aten::mul"):
+    calls = [
+        (case_id, activation, "training", f"{kernel}{i}", "pointwise", "forward", 0, 10**5 * i)
+        for i in range(1, 16)
+    ]
+    return build_traces(calls, [(case_id, 1, 4096, "forward")])
+
+
+def write_traces(run, *which, **others):
+    write_tables(run, one_trace(*which, **others))
+
+
+def kernel_tables(page):
+    return [table for table in page.tables if table[0][:1] == [" kernel"]]
+
+
+def test_traces_are_shown_longest_kernel_first(make_rows, environment, tmp_path):
+    rows = make_rows()
+    run = write_run(tmp_path / "run", rows, environment)
+    write_traces(run, "frelu-training-x", kernel="<b>mul")
+    render(run, ["promise"], ("svg",))
+    page = Page((run / "index.html").read_text("utf-8"))
+    ((header, *lines),) = kernel_tables(page)
+    assert [line[0].strip() for line in lines] == [f"<b>mul{i}" for i in range(15, 3, -1)]
+    # 1000 bytes in 1.5 ms; the copy is four times as fast.
+    assert dict(zip(map(str.strip, header), map(str.strip, lines[0]), strict=True)) == {
+        "kernel": "<b>mul15", "kind": "pointwise", "part": "forward", "calls": "1",
+        "time": "1.5 ms", "share": "12.5 %", "bytes": "1.0 kB",
+        "bandwidth": "667 kB/s, 25 % of a copy’s", "input shapes": "8x64x56x56 64, 3",
+    }  # fmt: skip
+    assert "FReLU , training: 12 ms under the profiler, 1.25× the 9.6 ms without it" in page.words
+    assert "12 of 15 kernels" in page.words
+    assert "tensorboard --logdir" in page.words
+    folder = "tensorboard/frelu-training-x"
+    assert {f"{folder}/trace.pt.trace.json.gz", f"{folder}/memory.html"} < set(page.links)
+    assert "snapshot" not in page.words
+
+
+@pytest.fixture
+def page_with(make_rows, environment, tmp_path):
+    """Return the page of a run with these traces."""
+
+    def build(traces):
+        rows = make_rows()
+        run = write_run(tmp_path / "run", rows, environment)
+        write_tables(run, traces)
+        page = write_page(run, rows, environment, [], traces=load_traces(run))
+        return Page(page.read_text("utf-8"))
+
+    return build
+
+
+def test_what_only_an_accelerator_has_is_shown_where_there_is_any(page_with):
+    traces = one_trace("frelu-training-x")
+    traces.kernels["occupancy_percent"] = [*14 * [None], 41.6]
+    traces.kernels["registers_per_thread"] = [*14 * [None], 32]
+    traces.steps["memory_snapshot"] = "tensorboard/x/memory_snapshot.pickle"
+
+    page = page_with(traces)
+    ((header, *lines),) = kernel_tables(page)
+    at = [header.index(f" {name}") for name in ("occupancy", "registers")]
+    assert [lines[0][i].strip() for i in at] == ["42 %", "32"]
+    assert [lines[1][i].strip() for i in at] == ["–", "–"]
+    assert "tensorboard/x/memory_snapshot.pickle" in page.links
+
+
+@pytest.mark.parametrize(
+    ("untraced_ns", "time", "doubt"),
+    [
+        (12e6 / 1.14, "12 ms under the profiler, 1.14× the 10.5 ms without it", ""),
+        (12e6 / 1.16, "12 ms under the profiler, 1.16× the 10.3 ms without it", "16 % more"),
+        (12e6 / 0.84, "12 ms under the profiler, 0.84× the 14.3 ms without it", "16 % less"),
+        (12e6 / 0.86, "12 ms under the profiler, 0.86× the 14 ms without it", ""),
+        (0.999e6, "12 ms under the profiler, 12× the 999 µs without it", ""),
+        (None, "12 ms under the profiler, not timed without it", ""),
+    ],
+)
+def test_times_that_the_profiler_changed_are_not_to_be_taken_as_such(
+    page_with, untraced_ns, time, doubt
+):
+    traces = one_trace("frelu-training-x")
+    traces.steps["untraced_ns"] = untraced_ns
+    page = page_with(traces)
+    assert f"FReLU , training: {time}" in page.words
+    assert ("read shares, not times" in page.words) == bool(doubt)
+    found = re.findall(r"took ([^.]*) time under the profiler [^.]* their order and shares still",
+                       page.words)  # fmt: skip
+    assert found == ([doubt] if doubt else [])
+
+
+def test_a_step_that_runs_nothing_is_there(page_with):
+    one = one_trace("frelu-training-x")
+    still = one.steps.assign(step_ns=0, operators=0, untraced_ns=1e6)
+    still["memory_lines"] = 1
+    page = page_with(Traces(still, one.kernels.head(0), one.timeline.head(0), one.memory.head(1)))
+    assert "FReLU , training: nothing ran" in page.words
+    assert kernel_tables(page) == []
+
+
+CUDA = "frelu-training-8x64x56x56-float32-cuda:0"
+
+
+def test_kernels_and_the_operators_that_launched_them_are_both_shown(page_with):
+    traces = one_trace(CUDA, kernel="<b>k")
+    traces.kernels["operator"] = ["aten::<i>mul", *14 * ["aten::add"]]
+    ((header, *lines),) = kernel_tables(page_with(traces))
+    at = header.index(" operator")
+    assert [line[at].strip() for line in lines] == 12 * ["aten::add"]
+    assert lines[0][0].strip() == "<b>k15"
+
+
+@pytest.mark.parametrize(
+    ("untraced_ns", "time", "doubt"),
+    [
+        (
+            16.9e6,
+            "kernels take 12 ms, they run in 71 % of the step (16.9 ms without the profiler), the "
+            "rest is waiting for the host",
+            "",
+        ),
+        (12e6 / 1.14, "kernels take 12 ms, all of the 10.5 ms of the step without", ""),
+        (12e6 / 1.16, "kernels take 12 ms, all of the 10.3 ms of the step without", "16 % more"),
+        # However short: what the profiler costs the host is not in its kernels.
+        (0.5e6, "kernels take 12 ms, all of the 500 µs of the step without", "2300 % more"),
+        (None, "kernels take 12 ms, the step not timed without the profiler", ""),
+    ],
+)
+def test_an_accelerators_gaps_between_kernels_are_no_doubt(page_with, untraced_ns, time, doubt):
+    traces = one_trace(CUDA)
+    traces.steps["untraced_ns"] = untraced_ns
+    page = page_with(traces)
+    assert f"FReLU , training: {time}" in page.words
+    assert "profiler’s own cost" not in page.words
+    assert ("read shares, not times" in page.words) == bool(doubt)
+    assert (f"took {doubt} time under the profiler" in page.words) == bool(doubt)
+
+
+@pytest.mark.parametrize(
+    ("case_id", "said"),
+    [
+        ("frelu-training-8x64x56x56-float32-cpu-compile", True),
+        ("frelu-training-8x64x56x56-float32-cpu-compile-channels_last", True),
+        ("frelu-training-8x64x56x56-float32-cpu-channels_last", False),
+        ("frelu-training-8x64x56x56-float32-cpu-vs_my-compile", False),
+    ],
+)
+def test_beside_a_compiled_trace_it_says_what_a_region_hides(page_with, case_id, said):
+    assert ("a compiled region does the work" in page_with(one_trace(case_id)).words) == said
+
+
+def test_cases_that_could_not_be_traced_are_among_what_failed(page_with):
+    failures = [("<b>se-training", "no memory </script><u>"), ("mish-training", "")]
+    traces = replace(
+        one_trace("frelu-training-x"), failed=pd.DataFrame(failures, columns=["case_id", "message"])
+    )
+    page = page_with(traces)
+    (table,) = (table for table in page.tables if table[0] == [" case", " message"])
+    assert [tuple(cell.strip() for cell in line) for line in table[1:]] == failures
+    assert "<u>" not in page.html
+
+
+def test_where_nothing_could_be_traced_it_says_so(make_rows, environment, tmp_path):
+    run = write_run(tmp_path / "run", make_rows(), environment)
+    (run / "traces").mkdir()
+    (run / "traces/failed.csv").write_text("case_id,message\nse-training-x,no memory\n")
+    render(run, ["promise"], ("png",))
+    page = Page((run / "index.html").read_text("utf-8"))
+    assert "None in this run." in page.words
+    assert "Could not be traced: case message se-training-x no memory" in page.words
+
+
+def test_without_traces_it_says_how_to_make_them(make_rows, page_of):
+    assert "python scripts/profile_traces.py" in page_of(make_rows()).words
+
+
+def test_a_large_run_is_a_small_page_and_the_same_each_time(make_rows, fail, page_of):
+    many = [f"layer_{i:02}" for i in range(22)]
+    rows = make_rows(many, tuple(range(8, 328, 8)), (7, 14, 28, 56, 112, 224), batches=(1, 8))
+    assert len(rows) > 20_000
+    rows = fail(rows.iloc[:10_000], range(0, 10_000, 3), "error", "x" * 300)
+    pages = [page_of(rows).html for _ in range(2)]
+    assert pages[0] == pages[1]
+    # The figures of 22 activations take less than 2 MB.
+    assert len(pages[0].encode()) < 3e6

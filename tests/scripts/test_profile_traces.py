@@ -1,0 +1,250 @@
+"""The command that traces cases of a run."""
+
+import json
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from dynact.schema.cases import PHASES
+from dynact.schema.run_folder import Row
+from tests.sweeping import case_of, ok_row
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {
+    "started": "2026-03-01T10:00:00+00:00",
+    "device": {"type": "cpu", "name": "Some CPU"},
+    "threads": 1,
+    "versions": {"torch": "2.14.1"},
+}
+ROWS = [
+    ok_row(case_of(name, phase=phase, channels=channels), overhead=overhead)
+    for channels in (8, 16)
+    for name, overhead in (("prelu", 2.0), ("frelu", 7.0))
+    for phase in PHASES
+]
+FAILED = Row(case_of("se"), "timeout", "not measured within 90 s")
+HEADLINE = {
+    f"{name}-{phase}-2x16x7x7-float32-cpu" for name in ("relu", "prelu", "frelu")
+    for phase in PHASES
+}  # fmt: skip
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with its own reports/: the script beside a copy of the package."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "dynact", tmp_path / "dynact", ignore=ignore)
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts/profile_traces.py", tmp_path / "scripts")
+    for name, rows in (("monday", [*ROWS, FAILED]), ("tuesday", ROWS), ("failed", [FAILED])):
+        folder = tmp_path / "reports" / name
+        folder.mkdir(parents=True)
+        lines = (json.dumps(row.record()) + "\n" for row in rows)
+        (folder / "rows.jsonl").write_text("".join(lines))
+        (folder / "environment.json").write_text(json.dumps(ENVIRONMENT))
+    (tmp_path / "reports/latest").symlink_to("tuesday")
+    return tmp_path
+
+
+def start(checkout: Path, *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "scripts/profile_traces.py", *arguments],
+        cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def profile(checkout: Path, *arguments: str) -> tuple[int, list[str], str]:
+    process = start(checkout, *arguments)
+    output, errors = process.communicate(timeout=120)
+    return process.returncode, output.splitlines(), errors
+
+
+def steps(checkout: Path, run: str) -> pd.DataFrame:
+    return pd.read_csv(checkout / "reports" / run / "traces/steps.csv").set_index("case_id")
+
+
+def kernels(checkout: Path, run: str) -> pd.DataFrame:
+    return pd.read_csv(checkout / "reports" / run / "traces/kernels.csv")
+
+
+def test_by_default_it_traces_one_shape_and_the_baseline_of_the_latest_run(
+    checkout: Path,
+) -> None:
+    status, lines, errors = profile(checkout)
+    assert (status, errors) == (0, "")
+    *progress, closing = lines
+    assert len(progress) == len(HEADLINE)
+    assert all(" left · " in line for line in progress)
+    assert progress[-1].startswith("[100%] 6/6 · 0 s left · ")
+    assert "python scripts/plot_overhead.py reports/latest" in closing
+    table = steps(checkout, "tuesday")
+    assert set(table.index) == HEADLINE
+    assert set(table["steps"]) == {16}
+    # Timed anew: the rows of the fixture have whole numbers of µs.
+    assert not (set(table["untraced_ns"]) & {1e3, 2e3, 7e3})
+    for column in ("trace", "memory_page"):
+        assert all((checkout / "reports/tuesday" / path).is_file() for path in table[column])
+    assert kernels(checkout, "tuesday")["ceiling_bytes_per_s"].isna().all()
+    assert not (checkout / "reports/monday/traces").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--cases", "slowest:1"], {"frelu-inference-2x8x7x7-float32-cpu"}),
+        (
+            ["--cases", "prelu-inference-2x8x7x7-float32-cpu,prelu-training-2x8x7x7-float32-cpu"],
+            {f"prelu-{phase}-2x8x7x7-float32-cpu" for phase in PHASES},
+        ),
+        (["-k", "8x7 frelu train"], {"frelu-training-2x8x7x7-float32-cpu"}),
+    ],
+)
+def test_it_traces_what_is_asked_for(
+    checkout: Path, arguments: list[str], expected: set[str]
+) -> None:
+    status, _, errors = profile(checkout, "monday", "--steps", "1", *arguments)
+    assert (status, errors) == (0, "")
+    table = steps(checkout, "monday")
+    assert set(table.index) == expected
+    assert set(table["steps"]) == {1}
+
+
+def test_what_the_run_knows_of_the_device_is_the_kernels_ceiling(checkout: Path) -> None:
+    record = {
+        "session": "2026-03-01T10:00:00", "case_s": 0.5,
+        "copies": [{"bytes": 2**14, "bytes_per_s": 5e9}], "flops_per_s": {},
+    }  # fmt: skip
+    (checkout / "reports/monday/ceilings.json").write_text(json.dumps(record))
+    profile(checkout, "monday", "--steps", "1", "-k", "8x7 prelu")
+    table = kernels(checkout, "monday")
+    assert table["bytes"].notna().any()
+    assert (table["ceiling_bytes_per_s"].dropna() == 5e9).all()
+    assert (table["ceiling_bytes_per_s"].notna() == table["bytes"].notna()).all()
+
+
+def test_compiled_cases_are_traced_where_they_are_asked_for() -> None:
+    chosen = runpy.run_path(str(ROOT / "scripts/profile_traces.py"))["chosen"]
+    compiled = ok_row(case_of(mode="compile", channels=16), overhead=1e3)
+    rows = pd.DataFrame([row.record() for row in (*ROWS, compiled)])
+    for cases, words in (
+        ("slowest:1", None), (compiled.case.id, None), ("headline", "prelu compile"),
+    ):  # fmt: skip
+        assert list(chosen(rows, cases, words)) == [compiled.case]
+    assert {case.mode for case in chosen(rows, "headline", None)} == {"eager"}
+    with pytest.raises(ValueError, match="no ok rows in eager mode"):
+        list(chosen(rows[rows["mode"] == "compile"], "headline", None))
+
+
+def test_a_table_that_was_cut_short_is_answered_in_one_line(checkout: Path) -> None:
+    assert profile(checkout, "monday", "--steps", "1", "-k", "8x7 prelu")[0] == 0
+    path = checkout / "reports/monday/traces/kernels.csv"
+    path.write_text(path.read_text()[:-9])
+    status, _, errors = profile(checkout, "monday", "--steps", "1", "-k", "8x7 frelu")
+    assert status == 2
+    [line] = errors.splitlines()
+    assert "traces/kernels.csv is cut short" in line
+    assert "remove traces/" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["wednesday"], "monday"),
+        (["failed"], "no ok rows"),
+        (["--steps", "0"], "--steps must be at least 1, got 0"),
+        (["--steps", "few"], "--steps"),
+        (["-k", "gelu"], "no ok case has 'gelu' in its id"),
+        (
+            ["--cases", "prelu-inferense-2x8x7x7-float32-cpu"],
+            "did you mean prelu-inference-2x8x7x7-float32-cpu",
+        ),
+        (["--cases", "zzz"], "'zzz' is not in the run"),
+        (["monday", "--cases", FAILED.case.id], "timeout not measured within 90 s"),
+        (["--cases", ","], "no case given"),
+        (["--cases", "slowest:none"], "slowest:5"),
+        (["--cases", "slowest:0"], "slowest:5"),
+        (["-k", "prelu", "--cases", "headline"], "not allowed with"),
+        (["--nonsense"], "--nonsense"),
+        (["monday", "--run", "tuesday"], "two runs given, monday and --run tuesday"),
+        (["-k", ""], "-k is given no words"),
+        (["-k", "  "], "-k is given no words"),
+    ],
+)
+def test_a_mistake_is_answered_in_one_line(
+    checkout: Path, arguments: list[str], message: str
+) -> None:
+    status, lines, errors = profile(checkout, *arguments)
+    assert (status, lines) == (2, [])
+    assert len(errors.splitlines()) == 1
+    assert message in errors
+    assert "Traceback" not in errors
+
+
+def test_a_device_that_is_not_there(checkout: Path) -> None:
+    row = ok_row(replace(case_of(), device="xpu:9"))
+    (checkout / "reports/monday/rows.jsonl").write_text(json.dumps(row.record()) + "\n")
+    status, _, errors = profile(checkout, "monday")
+    assert status == 2
+    assert len(errors.splitlines()) == 1
+    assert "xpu:9" in errors
+
+
+def test_a_case_that_fails_costs_no_other(checkout: Path) -> None:
+    gone = ok_row(case_of("gone.module:Layer", channels=16))
+    path = checkout / "reports/monday/rows.jsonl"
+    path.write_text(path.read_text() + json.dumps(gone.record()) + "\n")
+    status, lines, errors = profile(checkout, "monday", "--steps", "1")
+    assert (status, errors) == (1, "")
+    assert "not traced: ModuleNotFoundError" in "".join(lines)
+    assert set(steps(checkout, "monday").index) == HEADLINE
+    failed = pd.read_csv(checkout / "reports/monday/traces/failed.csv")
+    assert list(failed["case_id"]) == [gone.case.id]
+    assert failed["message"][0].startswith("ModuleNotFoundError: ")
+    assert len(failed["message"][0].splitlines()) == 1
+
+
+def test_a_disk_without_room_is_answered_in_one_line(checkout: Path) -> None:
+    # As on a full disk, the system's error names no file.
+    command = "ulimit -f 0; exec \"$0\" scripts/profile_traces.py monday --steps 1 -k '8x7 prelu'"
+    process = subprocess.run(
+        ["bash", "-c", command, sys.executable],
+        cwd=checkout, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert process.returncode == 2
+    [line] = process.stderr.splitlines()
+    assert line.startswith("profile_traces.py: reports/monday: ")
+    assert "None" not in line
+    assert not (checkout / "reports/monday/traces/steps.csv").exists()
+
+
+def test_an_interrupted_tracing_leaves_earlier_traces_whole(checkout: Path) -> None:
+    process = start(checkout, "--steps", "50")
+    assert process.stdout
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert len(errors.splitlines()) == 1
+    done: list[Any] = list(steps(checkout, "tuesday").index)
+    assert done[0] in first
+    assert len(done) < len(HEADLINE)
+    for name in ("kernels", "timeline", "memory"):
+        table = pd.read_csv(checkout / f"reports/tuesday/traces/{name}.csv")
+        assert set(done) <= set(table["case_id"])
+
+
+def test_a_folder_that_cannot_be_written(checkout: Path) -> None:
+    (checkout / "reports/tuesday/tensorboard").write_text("in the way")
+    status, _, errors = profile(checkout, "--steps", "1")
+    assert status == 2
+    assert len(errors.splitlines()) == 1
+    assert "Traceback" not in errors

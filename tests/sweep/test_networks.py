@@ -1,0 +1,112 @@
+"""Which layers explain a network, by a network that is known."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from dynact.schema.cases import Case, Grid
+from dynact.schema.network_cases import NetworkCase, NetworkGrid
+from dynact.sweep.networks import Shape, at_shapes, plan_networks, shapes_of
+
+SIZES = {"lenet": 32, "resnet18": 224}
+
+
+def sites(case: NetworkCase) -> list[dict[str, Any]]:
+    """Answer with two equal sites, another one and, but for FReLU, a fully connected one."""
+    side = case.image_size // 2
+    found = [
+        {"name": name, "original": "relu6", "channels": 8, "height": side, "width": side}
+        for name in ("a", "b")
+    ]
+    found.append({"name": "c", "original": "relu", "channels": 4, "height": 3, "width": 5})
+    if case.activation != "frelu":
+        head: dict[str, Any] = {"channels": 10, "height": None, "width": None}
+        found.append({"name": "d", "original": "relu", **head})
+    return found
+
+
+def test_each_shape_is_measured_once_against_what_was_there() -> None:
+    grid = NetworkGrid(("lenet",), ("frelu", "dyrelu_b"), phases=("training",), batches=(2,))
+
+    plan = plan_networks(grid, SIZES, "cpu", sites)
+
+    assert [case.activation for case in plan.cases] == ["frelu", "dyrelu_b"]
+    expected = [
+        ("frelu", 8, 16, 16, "relu6"), ("frelu", 4, 3, 5, "relu"),
+        ("dyrelu_b", 8, 16, 16, "relu6"), ("dyrelu_b", 4, 3, 5, "relu"),
+        ("dyrelu_b", 10, 1, 1, "relu"),
+    ]  # fmt: skip
+    assert plan.sites == tuple(
+        Case(
+            name, "reference", "training", "eager", "float32", "contiguous", 2,
+            channels, height, width, "cpu", baseline,
+        )
+        for name, channels, height, width, baseline in expected
+    )  # fmt: skip
+
+
+def test_a_network_is_asked_once_for_all_phases_dtypes_and_batches() -> None:
+    asked = []
+
+    def ask(case: NetworkCase) -> list[dict[str, Any]]:
+        asked.append(case)
+        return sites(case)
+
+    grid = NetworkGrid(("lenet",), ("frelu",), dtypes=("float32", "bfloat16"), batches=(1, 2, 4))
+    plan = plan_networks(grid, SIZES, "cpu", ask)
+
+    assert len(asked) == 1
+    assert len(plan.cases) == 12
+    assert {(case.phase, case.dtype, case.batch) for case in plan.sites} == {
+        (case.phase, case.dtype, case.batch) for case in plan.cases
+    }
+
+
+def test_a_placement_that_a_network_has_not_costs_no_other() -> None:
+    def ask(case: NetworkCase) -> list[dict[str, Any]]:
+        if case.network == "lenet":
+            raise ValueError("no 'paper' placement")
+        return sites(case)
+
+    grid = NetworkGrid(("lenet", "resnet18"), ("frelu",), placements=("paper",))
+    plan = plan_networks(grid, SIZES, "cpu", ask)
+
+    assert {case.network for case in plan.cases} == {"resnet18"}
+    assert plan.left_out == ("lenet, frelu: no 'paper' placement",)
+    with pytest.raises(ValueError, match=r"^lenet, frelu: no 'paper' placement$"):
+        plan_networks(NetworkGrid(("lenet",), ("frelu",), ("paper",)), SIZES, "cpu", ask)
+
+
+def test_what_goes_wrong_everywhere_is_no_matter_of_placement() -> None:
+    def ask(case: NetworkCase) -> list[dict[str, Any]]:
+        raise ValueError(f"{case.network} takes larger images")
+
+    with pytest.raises(ValueError, match=r"^lenet takes larger images$"):
+        plan_networks(NetworkGrid(("lenet", "resnet18")), SIZES, "cpu", ask)
+
+
+def test_shapes_are_counted_over_all_networks_at_no_more_than_their_own_size() -> None:
+    def shapes_in(network: str, image_size: int) -> dict[Shape, int]:
+        assert image_size <= SIZES[network]
+        return {(8, image_size, image_size): 2, (4, 3, 5): 1}
+
+    found = shapes_of(["lenet", "resnet18"], 224, SIZES, shapes_in)
+
+    assert found == Counter({(8, 32, 32): 2, (8, 224, 224): 2, (4, 3, 5): 2})
+
+
+def test_a_grid_at_shapes_has_these_alone() -> None:
+    grid = Grid(activations=("frelu",), phases=("training",), channels=(1, 2, 3))
+    shapes = [(8, 16, 16), (4, 3, 5)]
+
+    cases = [case for at in at_shapes(grid, shapes) for case in at.cases("cpu", "relu")]
+
+    assert [(case.channels, case.height, case.width) for case in cases] == shapes
+
+
+def test_an_unknown_network_names_near_ones() -> None:
+    with pytest.raises(ValueError, match="unknown network 'resnet81'; did you mean resnet18"):
+        plan_networks(NetworkGrid(("resnet81",)), SIZES, "cpu", sites)
+    with pytest.raises(ValueError, match="unknown network 'lent'; did you mean lenet"):
+        shapes_of(["lent"], 224, SIZES, lambda _network, _size: {})

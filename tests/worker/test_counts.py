@@ -1,0 +1,384 @@
+"""From case to counts, on reference activations and on layers that are hard to count."""
+
+import gc
+import weakref
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dynact import activations
+from dynact.activations import names
+from dynact.schema.cases import Case
+from dynact.schema.run_folder import Row
+from dynact.timing.clock import Call
+from dynact.worker import counts as count
+from dynact.worker.device import Cpu
+from dynact.worker.workload import draw_input
+from tests.fake_device import LazyLibrary
+from tests.sweeping import case_of
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+PHASES = ("inference", "training")
+COUNTED = {
+    "parameters", "parameters_normalisation", "buffers", "flops", "flops_fvcore_default",
+    "flops_by_operator", "uncounted_ops", "baseline_flops", "traffic_floor_bytes",
+    "traffic_eager_bytes", "kernels", "baseline_traffic_eager_bytes", "data_dependent",
+    "saved_for_backward_bytes", "saved_input_bytes", "saved_output_bytes",
+    "baseline_saved_for_backward_bytes", "peak_bytes", "peak_source", "baseline_peak_bytes",
+}  # fmt: skip
+
+
+def own(layer_class: type) -> str:
+    """The name by which a case asks for a class of this file."""
+    return f"{__name__}:{layer_class.__name__}"
+
+
+class Layer(nn.Module):
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        Layer.calls += 1
+        return 2 * x
+
+
+class Branching(nn.Module):
+    """Work that depends on the data: one multiplication, or a multiplication and an addition."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x if x.sum() > 1e9 else 2 * x + 1
+
+
+class NotOnMeta(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * float(x.detach().to("cpu").numpy().max())
+
+
+class Unknown(nn.Module):
+    """An operator that neither fvcore nor we know."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cummax(x, dim=1).values + x
+
+
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(_context: Any, x: Tensor) -> Tensor:
+        return 2 * x
+
+    @staticmethod
+    def backward(_context: Any, gradient: Tensor) -> Tensor:
+        return 2 * gradient
+
+
+class OwnBackward(nn.Module):
+    """Opaque to a tracer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = Doubled.apply(x)
+        return y
+
+
+class MatrixVector(nn.Module):
+    """x weighed by W·v of its means: fvcore's own handle fails on the product with a vector."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.v = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = x.mean(dim=(2, 3)) @ self.v
+        return x * weights[:, None, None, None]
+
+
+class Moody(nn.Module):
+    fails = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if Moody.fails:
+            raise RuntimeError("no memory left")
+        return 2 * x
+
+
+class Itself(nn.Module):
+    """A view of the input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+
+class Idle(nn.Module):
+    """Parameters that it never uses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.ones(100_000))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+
+class Frozen(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels, 1, 1), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+class Untraceable(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.jit.is_tracing():
+            raise RuntimeError("no tracing\nplease")
+        return 2 * x
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    count._PARTS._kept.clear()
+    Layer.calls = 0
+
+
+def counted(case: Case, device: Cpu | None = None, message: str = "") -> dict[str, Any]:
+    figures = count.count(case, device or Cpu())
+    assert figures.pop("message") == message
+    assert figures.pop("counting_s") > 0
+    return figures
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("activation", names())
+def test_each_activation_has_every_count(activation: str, phase: str) -> None:
+    figures = counted(case_of(activation, phase=phase))
+
+    assert set(figures) == COUNTED
+    assert None not in figures.values()
+    assert figures["uncounted_ops"] == ""
+    assert figures["peak_source"] == "tracker"
+    assert figures["data_dependent"] is False
+    parts = dict(part.rsplit(":") for part in figures["flops_by_operator"].split())
+    assert sum(map(int, parts.values())) == figures["flops"]
+    assert figures["traffic_floor_bytes"] <= figures["traffic_eager_bytes"]
+    within = figures["saved_input_bytes"] + figures["saved_output_bytes"]
+    assert within <= figures["saved_for_backward_bytes"]
+
+
+def test_a_row_has_a_place_for_every_count() -> None:
+    assert {field.name for field in fields(Row)} >= COUNTED
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_relu_costs_what_it_must(phase: str) -> None:
+    elements = 2 * 8 * 7 * 7
+    training = phase == "training"
+
+    assert counted(case_of("relu", phase=phase)) == {
+        "parameters": 0,
+        "parameters_normalisation": 0,
+        "buffers": 0,
+        "flops": elements,
+        "baseline_flops": elements,
+        "flops_fvcore_default": 0,
+        "flops_by_operator": f"relu:{elements}",
+        "uncounted_ops": "",
+        "data_dependent": False,
+        # Training: and back, the gradient and the output read, a gradient written.
+        "traffic_eager_bytes": 4 * elements * (5 if training else 2),
+        "baseline_traffic_eager_bytes": 4 * elements * (5 if training else 2),
+        "traffic_floor_bytes": 4 * elements * (5 if training else 2),
+        "kernels": 2 if training else 1,
+        "saved_for_backward_bytes": 4 * elements * training,
+        "baseline_saved_for_backward_bytes": 4 * elements * training,
+        "saved_input_bytes": 0,
+        "saved_output_bytes": 4 * elements * training,
+        "peak_bytes": 4 * elements * (2 if training else 1),
+        "baseline_peak_bytes": 4 * elements * (2 if training else 1),
+        "peak_source": "tracker",
+    }
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_the_baseline_s_counts_are_those_of_its_own_row(phase: str) -> None:
+    beside = counted(case_of("prelu", phase=phase, baseline="dyrelu_b"))
+    its_own = counted(case_of("dyrelu_b", phase=phase))
+
+    for name in count.OF_THE_BASELINE:
+        assert beside[f"baseline_{name}"] == its_own[name]
+
+
+def test_both_phases_count_one_forward_pass() -> None:
+    inference, training = (counted(case_of("frelu", phase=phase)) for phase in PHASES)
+
+    for name in ("flops", "flops_fvcore_default", "flops_by_operator", "parameters"):
+        assert inference[name] == training[name]
+    assert inference["traffic_eager_bytes"] < training["traffic_eager_bytes"]
+    assert inference["kernels"] < training["kernels"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_bytes_follow_the_dtype_and_arithmetic_does_not(dtype: str) -> None:
+    wide, narrow = (counted(case_of("acon_c", dtype=d)) for d in ("float64", dtype))
+
+    width = {"float64": 1, "float32": 2, "bfloat16": 4}[dtype]
+    for name in ("traffic_eager_bytes", "traffic_floor_bytes", "peak_bytes"):
+        assert wide[name] == width * narrow[name]
+    assert wide["flops"] == narrow["flops"]
+
+
+def test_a_compiled_case_has_the_counts_of_the_eager_formulation() -> None:
+    assert counted(case_of("dyrelu_a", mode="compile")) == counted(case_of("dyrelu_a"))
+
+
+def test_nothing_is_counted_twice() -> None:
+    device = Cpu()
+    case = case_of(own(Layer), baseline=own(Layer))
+
+    first = counted(case, device)
+    calls = Layer.calls
+    again = counted(replace(case, mode="compile"), device)
+
+    assert calls > 0
+    assert Layer.calls == calls
+    assert again == first
+
+
+def test_another_shape_is_counted_anew() -> None:
+    small, large = (counted(case_of("se", batch=batch)) for batch in (1, 3))
+
+    assert large["flops"] == 3 * small["flops"]
+    assert large["traffic_eager_bytes"] > small["traffic_eager_bytes"]
+
+
+class Reporting(Cpu):
+    """A device whose allocator keeps statistics."""
+
+    def peak_bytes(self, call: Call) -> int | None:
+        call()
+        return 123
+
+
+def test_the_allocator_s_own_peak_comes_first() -> None:
+    figures = counted(case_of("silu"), Reporting())
+
+    assert (figures["peak_bytes"], figures["peak_source"]) == (123, "allocator")
+    assert figures["baseline_peak_bytes"] == 123
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_what_a_library_sets_up_at_its_first_call_is_not_of_the_peak(phase: str) -> None:
+    device = LazyLibrary()
+
+    with device.in_use():
+        figures = counted(case_of("frelu", phase=phase), device)
+
+    assert figures["peak_source"] == "allocator"
+    assert figures["peak_bytes"] == figures["baseline_peak_bytes"] == device.needed_bytes
+    training = phase == "training"
+    assert set(device.asked_in) == {(case_of().batch, training, training)}
+
+
+class TestHardToCount:
+    @pytest.mark.parametrize("phase", PHASES)
+    @pytest.mark.parametrize("layer", [NotOnMeta, Branching, OwnBackward, Unknown])
+    def test_it_has_every_count_all_the_same(self, layer: type, phase: str) -> None:
+        figures = counted(case_of(own(layer), phase=phase))
+
+        assert set(figures) == COUNTED
+        assert None not in figures.values()
+
+    def test_work_that_depends_on_the_data_is_counted_as_for_this_input(self) -> None:
+        figures = counted(case_of(own(Branching)))
+
+        elements = 2 * 8 * 7 * 7
+        assert figures["data_dependent"] is True
+        # The product and the sum of the branch taken, and the sum that decides.
+        assert figures["flops"] == pytest.approx(3 * elements, abs=2)
+
+    @pytest.mark.parametrize(
+        ("layer", "operator"), [(Unknown, "aten::cummax"), (OwnBackward, "Doubled")]
+    )
+    def test_an_operator_that_nobody_knows_is_named(self, layer: type, operator: str) -> None:
+        assert operator in counted(case_of(own(layer)))["uncounted_ops"]
+
+    def test_a_fault_costs_only_its_own_figures(self) -> None:
+        figures = counted(
+            case_of(own(Untraceable)),
+            message="arithmetic not counted: RuntimeError: no tracing; "
+            "fvcore's default not counted: RuntimeError: no tracing",
+        )
+
+        assert set(figures) == COUNTED - {
+            "flops", "flops_fvcore_default", "flops_by_operator", "uncounted_ops"
+        }  # fmt: skip
+        assert figures["parameters"] == 0
+        assert figures["traffic_eager_bytes"] == 2 * 4 * 2 * 8 * 7 * 7
+
+    def test_what_only_fvcore_cannot_count_is_counted(self) -> None:
+        figures = count.count(case_of(own(MatrixVector)), Cpu())
+
+        assert figures["message"].startswith("fvcore's default not counted: ")
+        assert set(COUNTED) - set(figures) == {"flops_fvcore_default"}
+        assert figures["flops"] == 2 * 8 * 7 * 7 + 2 * 2 * 8 + 2 * 8 * 7 * 7
+
+    def test_a_baseline_s_fault_costs_only_what_is_said_of_it(self) -> None:
+        figures = counted(case_of("prelu", baseline=own(Untraceable)))
+
+        assert {name for name, figure in figures.items() if figure is None} == {"baseline_flops"}
+
+    def test_what_failed_is_tried_again(self) -> None:
+        device = Cpu()
+        Moody.fails = True
+        failed = count.count(case_of(own(Moody)), device)
+        Moody.fails = False
+        counted_again = counted(case_of(own(Moody)), device)
+
+        assert "no memory left" in failed["message"]
+        assert set(counted_again) == COUNTED
+
+
+@pytest.mark.parametrize(
+    ("layer", "phase"), [(Itself, "inference"), (Itself, "training"), (Idle, "inference")]
+)
+def test_a_floor_is_never_above_what_the_layer_itself_moves(layer: type, phase: str) -> None:
+    figures = counted(case_of(own(layer), phase=phase))
+
+    assert figures["traffic_floor_bytes"] == figures["traffic_eager_bytes"]
+
+
+def test_frozen_parameters_have_no_gradient_to_write() -> None:
+    figures = counted(case_of(own(Frozen), phase="training"))
+
+    case = case_of(own(Frozen))
+    assert figures["traffic_floor_bytes"] == 4 * case.input_bytes + 4 * figures["parameters"]
+
+
+@pytest.mark.parametrize("activation", names())
+def test_nothing_is_kept_alive(activation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = []
+
+    def noted_input(case: Case, device: Cpu) -> Tensor:
+        x = draw_input(case, device)
+        inputs.append(weakref.ref(x.untyped_storage()))
+        return x
+
+    monkeypatch.setattr(count, "draw_input", noted_input)
+    counted(case_of(activation, phase="training"))
+    gc.collect()
+
+    assert len(inputs) == len({activation, "relu"})
+    assert [x() for x in inputs] == [None] * len(inputs)
+
+
+def test_the_floor_follows_what_the_registry_says() -> None:
+    case = case_of("dyrelu_b", phase="training")
+
+    figures = counted(case)
+
+    assert figures["traffic_floor_bytes"] == (
+        activations.least_passes("dyrelu_b", True) * case.input_bytes
+        + 2 * 4 * figures["parameters"]
+    )

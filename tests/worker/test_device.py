@@ -1,0 +1,158 @@
+"""The seam to a device: the real CPU, and an accelerator that only notes what it is asked."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from dynact.timing import EventClock, WallClock
+from dynact.worker.device import Accelerator, Cpu, cpu_model, open_device
+
+
+@pytest.fixture
+def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    # What a CUDA build of torch answers where there is no GPU.
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+
+
+class NotedEvent:
+    def __init__(self, notes: list[Any], device: torch.device, enable_timing: bool) -> None:
+        notes.append(("Event", device, enable_timing))
+
+
+@pytest.fixture
+def notes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Put two XPUs of 16 GiB each in the machine; returns what they are asked, in order."""
+    notes: list[Any] = []
+
+    def noting(name: str, *answers: Any) -> Any:
+        in_turn = iter(answers)
+
+        def call(*args: Any) -> Any:
+            notes.append((name, *args))
+            return next(in_turn, None)
+
+        return call
+
+    accelerator = torch.accelerator
+    monkeypatch.setattr(accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(accelerator, "current_accelerator", lambda: torch.device("xpu"))
+    monkeypatch.setattr(accelerator, "device_count", lambda: 2)
+    for name in ("set_device_index", "synchronize", "empty_cache", "reset_peak_memory_stats"):
+        monkeypatch.setattr(accelerator, name, noting(name))
+    peaks = ({"allocated_bytes.all.peak": peak} for peak in (1_000, 8_000))
+    monkeypatch.setattr(accelerator, "memory_stats", noting("statistics", *peaks))
+    monkeypatch.setattr(
+        torch,
+        "get_device_module",
+        lambda device: SimpleNamespace(
+            get_device_name=lambda _: f"Maker's {device.type}",
+            mem_get_info=noting("memory", (2**33, 2**34)),
+        ),
+    )
+    monkeypatch.setattr(
+        torch, "Event", lambda device, enable_timing: NotedEvent(notes, device, enable_timing)
+    )
+    return notes
+
+
+@pytest.mark.usefixtures("no_accelerator")
+@pytest.mark.parametrize("name", [None, "cpu"])
+def test_without_an_accelerator_it_is_the_cpu(name: str | None) -> None:
+    device = open_device(name)
+
+    assert isinstance(device, Cpu)
+    assert device.torch_device == torch.device("cpu")
+    assert isinstance(device.clock, WallClock)
+    assert device.memory_bytes == psutil.virtual_memory().total
+    assert device.name == cpu_model()
+
+
+@pytest.mark.usefixtures("no_accelerator")
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "xpu", "gpu", "", "cpu:0", "CPU"])
+def test_an_unknown_device_is_refused_and_those_there_are_named(name: str) -> None:
+    with pytest.raises(ValueError) as refusal:  # noqa: PT011 (the whole message is compared)
+        open_device(name)
+
+    assert str(refusal.value) == f"device {name!r} is not there; this machine has: cpu"
+
+
+def test_a_device_beyond_the_last_is_refused_and_those_there_are_named(notes: list[Any]) -> None:
+    with pytest.raises(ValueError, match=r"'xpu:2' is not there.*: cpu, xpu, xpu:0, xpu:1$"):
+        open_device("xpu:2")
+
+    assert notes == []
+
+
+def test_the_cpu_can_be_asked_for_beside_an_accelerator(notes: list[Any]) -> None:
+    assert isinstance(open_device("cpu"), Cpu)
+    assert notes == []
+
+
+@pytest.mark.parametrize(("name", "index"), [(None, 0), ("xpu", 0), ("xpu:0", 0), ("xpu:1", 1)])
+def test_an_accelerator_is_made_current_before_anything_is_asked_of_it(
+    notes: list[Any], name: str | None, index: int
+) -> None:
+    device = open_device(name)
+
+    assert isinstance(device, Accelerator)
+    assert notes[0] == ("set_device_index", index)
+    assert device.torch_device == torch.device(name or "xpu")
+    assert device.name == "Maker's xpu"
+    assert device.memory_bytes == 2**34
+    assert isinstance(device.clock, EventClock)
+
+
+def test_an_accelerator_asks_torch_for_its_own_device(notes: list[Any]) -> None:
+    device = Accelerator(torch.device("xpu:1"))
+    notes.clear()
+
+    device.event()
+    device.synchronize()
+    device.release_memory()
+    notes.append("now")
+    peak_bytes = device.peak_bytes(lambda: notes.append("call"))
+
+    own = torch.device("xpu:1")
+    assert notes == [
+        ("Event", own, True),
+        ("synchronize", own),
+        ("empty_cache",),
+        "now",
+        ("synchronize", own),
+        ("reset_peak_memory_stats", own),
+        ("statistics", own),
+        "call",
+        ("synchronize", own),
+        ("statistics", own),
+    ]
+    assert peak_bytes == 7_000
+
+
+def test_the_cpu_s_allocator_keeps_no_peak() -> None:
+    assert Cpu().peak_bytes(lambda: None) is None
+
+
+def fail(_device: torch.device) -> None:
+    raise RuntimeError("Allocator for mps is not a DeviceAllocator.")
+
+
+@pytest.mark.parametrize("statistics", [fail, lambda _device: {}])
+def test_an_accelerator_without_statistics_keeps_no_peak_either(
+    notes: list[Any], monkeypatch: pytest.MonkeyPatch, statistics: Any
+) -> None:
+    device = Accelerator(torch.device("xpu"))
+    monkeypatch.setattr(torch.accelerator, "memory_stats", statistics)
+
+    assert device.peak_bytes(lambda: notes.append("call")) is None
+    assert "call" not in notes
+
+
+def test_the_processor_has_a_name_in_one_line() -> None:
+    name = cpu_model()
+
+    assert name.strip() == name != ""
+    assert "\n" not in name

@@ -1,0 +1,116 @@
+"""The ceilings of a simulated device whose copies and products take known times."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dynact.schema.cases import DTYPES
+from dynact.schema.limits import Ceilings
+from dynact.timing import Clock
+from dynact.worker import limits as ceilings
+from dynact.worker.device import Cpu
+from dynact.worker.limits import COPY_BYTES, measure_ceilings
+from tests.fake_device import FakeAccelerator, VirtualEventClock
+
+FLOPS_PER_S = {torch.float32: 1e12, torch.float64: 5e11, torch.bfloat16: 4e12, torch.float16: 3e12}
+
+
+@pytest.fixture(autouse=True)
+def shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A thousandth second of virtual time is thousands of calls that really are made.
+    monkeypatch.setattr(ceilings, "SECONDS_EACH", 0.001)
+
+
+class VirtualTime(Cpu):
+    """The CPU's tensors and a fake accelerator's time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.accelerator = FakeAccelerator(launch_ns=1.0)
+        self.clock: Clock = VirtualEventClock(self.accelerator)
+
+
+class Kernels(TorchDispatchMode):
+    """Copies and products that do nothing, for as long as the device would take."""
+
+    def __init__(self, device: VirtualTime, most_bytes: float, dtypes: tuple[Any, ...]) -> None:
+        super().__init__()
+        self._accelerator = device.accelerator
+        self._most_bytes = most_bytes
+        self._dtypes = dtypes
+
+    def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.copy_.default and args[0].dtype == torch.uint8:
+            size = args[0].nbytes
+            if size > self._most_bytes:
+                raise torch.OutOfMemoryError("too large")
+            self._accelerator.launch(2 * size / copy_rate(size) * 1e9, "copy")
+            return args[0]
+        if func is torch.ops.aten.mm.out:
+            if args[0].dtype not in self._dtypes:
+                raise NotImplementedError("not implemented for this dtype")
+            side = args[0].shape[0]
+            flops_per_s = FLOPS_PER_S[args[0].dtype]
+            self._accelerator.launch(2 * side**3 / flops_per_s * 1e9, "product")
+            return kwargs["out"]
+        return func(*args, **(kwargs or {}))
+
+
+def copy_rate(size: int) -> float:
+    """Fast in a cache of 2 MiB, slow beyond."""
+    return 4e11 if size <= 2**20 else 1e11
+
+
+def found(most_bytes: float = float("inf"), dtypes: tuple[Any, ...] = tuple(FLOPS_PER_S)) -> Any:
+    device = VirtualTime()
+    with Kernels(device, most_bytes, dtypes):
+        return measure_ceilings(device)
+
+
+def test_it_reads_the_device_s_own_rates() -> None:
+    record = found()
+
+    assert [copy["bytes"] for copy in record["copies"]] == list(COPY_BYTES)
+    for copy in record["copies"]:
+        assert copy["bytes_per_s"] == pytest.approx(copy_rate(copy["bytes"]), rel=0.02)
+    assert set(record["flops_per_s"]) == set(DTYPES)
+    for dtype, rate in record["flops_per_s"].items():
+        assert rate == pytest.approx(FLOPS_PER_S[getattr(torch, dtype)], rel=0.02)
+
+
+def test_the_record_survives_json_and_bounds_what_it_says() -> None:
+    stored = Ceilings.of(json.loads(json.dumps(found())))
+
+    assert stored.bandwidth_bytes_per_s(2**20) == pytest.approx(4e11, rel=0.02)
+    assert stored.bandwidth_bytes_per_s(2**26) == pytest.approx(1e11, rel=0.02)
+    assert stored.flops_per_s["bfloat16"] == pytest.approx(4e12, rel=0.02)
+
+
+def test_what_the_device_cannot_do_is_left_out() -> None:
+    record = found(most_bytes=2**22, dtypes=(torch.float32,))
+
+    assert [copy["bytes"] for copy in record["copies"]] == [
+        size for size in COPY_BYTES if size <= 2**22
+    ]
+    assert set(record["flops_per_s"]) == {"float32"}
+
+
+def test_a_device_that_copies_nothing_is_refused_in_one_line() -> None:
+    with pytest.raises(ValueError, match=r"^cpu could not even copy 16384 bytes$"):
+        found(most_bytes=0)
+
+
+def test_the_fastest_block_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ceilings, "COPY_BYTES", (2**20, 2**22))
+    monkeypatch.setattr(ceilings, "SECONDS_EACH", 0.02)
+    device = VirtualTime()
+    # Two milliseconds out of three something else makes the device three times slower.
+    device.accelerator._slowness = lambda now_ns: 1.0 if now_ns // 1e6 % 3 == 2 else 3.0
+    with Kernels(device, float("inf"), tuple(FLOPS_PER_S)):
+        record = measure_ceilings(device)
+
+    for copy in record["copies"]:
+        assert copy["bytes_per_s"] == pytest.approx(copy_rate(copy["bytes"]), rel=0.02)
