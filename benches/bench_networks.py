@@ -4,9 +4,7 @@ from typing import Any
 
 import pytest
 
-from dynact.schema.cases import Case
-from dynact.schema.network_cases import NetworkCase
-from dynact.schema.run_folder import NETWORK_ROWS, SITE_ROWS
+from dynact.schema.cases import NetworkCase, SiteCase
 from dynact.sweep.replay import Replay
 from dynact.sweep.session import Sweep
 
@@ -14,12 +12,12 @@ replay = Replay()
 
 
 @pytest.mark.benchmark(timer=replay.read)
-def bench_site(site_case: Case, sweep: Sweep, benchmark: Any) -> None:
+def bench_site(site_case: SiteCase, sweep: Sweep, benchmark: Any) -> None:
     """Measure an activation against the one it replaces, at a shape that a network has."""
-    replay.report(benchmark, *sweep.measure(site_case, SITE_ROWS))
+    replay.report(benchmark, *sweep.measure(site_case))
 
 
 @pytest.mark.benchmark(timer=replay.read)
 def bench_network(network_case: NetworkCase, sweep: Sweep, benchmark: Any) -> None:
     """Measure a network with another activation against the network as it is."""
-    replay.report(benchmark, *sweep.measure(network_case, NETWORK_ROWS))
+    replay.report(benchmark, *sweep.measure(network_case))

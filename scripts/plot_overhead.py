@@ -8,14 +8,18 @@ ROOT = Path(__file__).resolve().parent.parent
 # Works from a checkout too, where dynact is not installed.
 sys.path.insert(0, str(ROOT))
 
+from dynact.report.figures.declaration import (  # noqa: E402
+    LayerFigure,
+    NetworkFigure,
+    ProfileFigure,
+)
 from dynact.report.figures.files import FORMATS  # noqa: E402
-from dynact.report.figures.of_layers import FIGURES  # noqa: E402
-from dynact.report.figures.of_networks import NETWORK_FIGURES  # noqa: E402
-from dynact.report.figures.of_profile import TRACED  # noqa: E402
+from dynact.report.figures.registry import figures_of  # noqa: E402
 from dynact.report.render import ChoiceError, render  # noqa: E402
+from dynact.report.run import Run  # noqa: E402
 from dynact.report.tensorboard import write_dashboards  # noqa: E402
-from dynact.schema import run_folder as results  # noqa: E402
-from dynact.sweep.options import OneLineParser  # noqa: E402
+from dynact.schema.run_folder import RunError, find_run  # noqa: E402
+from dynact.sweep.one_line_parser import OneLineParser  # noqa: E402
 
 
 def names(text: str) -> list[str]:
@@ -30,9 +34,9 @@ def main() -> None:
     parser.add_argument(
         "--figures",
         type=names,
-        help=f"some of {', '.join(FIGURES)}; where networks were measured, of "
-        f"{', '.join(NETWORK_FIGURES)}; where steps were traced, of {', '.join(TRACED)}; comma "
-        "list, default: all",
+        help=f"some of {', '.join(figures_of(LayerFigure))}; where networks were measured, of "
+        f"{', '.join(figures_of(NetworkFigure))}; where steps were traced, of "
+        f"{', '.join(figures_of(ProfileFigure))}; comma list, default: all",
     )
     parser.add_argument(
         "--format",
@@ -43,10 +47,11 @@ def main() -> None:
     options = parser.parse_args()
     folder = ROOT / "reports"
     try:
-        folder = results.find_run(options.run, folder)
-        written = render(folder, options.figures, options.format)
-        written.append(write_dashboards(folder))
-    except (results.RunError, ChoiceError) as error:
+        folder = find_run(options.run, folder)
+        run = Run(folder)
+        written = render(run, options.figures, options.format)
+        written.append(write_dashboards(run))
+    except (RunError, ChoiceError) as error:
         parser.error(str(error))
     except OSError as error:
         parser.cannot_write(error, folder)

@@ -14,22 +14,23 @@ ROOT = Path(__file__).resolve().parent.parent
 # Works from a checkout too, where dynact is not installed.
 sys.path.insert(0, str(ROOT))
 
-from dynact.report.data.settings_groups import at_largest_input, input_elements, slices  # noqa: E402
-from dynact.schema import run_folder as results  # noqa: E402
+from dynact.report.data.settings_groups import at_largest_input, input_elements, settings_groups  # noqa: E402
+from dynact.report.run import load  # noqa: E402
 from dynact.schema.cases import CASE_FIELDS, Case  # noqa: E402
 from dynact.schema.redact import error_line  # noqa: E402
+from dynact.schema.run_folder import find_run, load_ceilings, load_environment  # noqa: E402
 from dynact.sweep.interrupt import interrupt_deferred  # noqa: E402
-from dynact.sweep.options import OneLineParser  # noqa: E402
+from dynact.sweep.one_line_parser import OneLineParser  # noqa: E402
 from dynact.sweep.progress import format_seconds  # noqa: E402
 from dynact.sweep.worker import MEMORY_KEEPING_MALLOC  # noqa: E402
 from dynact.timing import format_ns  # noqa: E402
 
 HEADLINE = "headline"
 SLOWEST = "slowest:"
+# The largest input of the default sweep; a larger one tells no more, and takes longer.
 MOST_ELEMENTS = 2 * 512 * 28 * 28
-"""The largest input of the default sweep; a larger one tells no more, and takes longer."""
+# The profiler's library otherwise reports each start, and each accelerator that is not there.
 QUIET = {"KINETO_LOG_LEVEL": "99"}
-"""The profiler's library otherwise reports each start, and each accelerator that is not there."""
 
 
 def main() -> None:
@@ -53,11 +54,11 @@ def main() -> None:
         parser.error(f"--steps must be at least 1, got {options.steps}")
     folder = ROOT / "reports"
     try:
-        folder = results.find_run(options.run_option or options.run, folder)
-        rows = results.load(folder)
+        folder = find_run(options.run_option or options.run, folder)
+        rows = load(folder)
         cases = list(chosen(rows, options.cases, options.k))
         _take_the_workers_environment()
-        failed = _trace_each(cases, folder, options.steps)
+        failed = _profile_each(cases, folder, options.steps)
     except ValueError as error:
         parser.error(str(error))
     except OSError as error:
@@ -106,7 +107,7 @@ def chosen(rows: pd.DataFrame, cases: str, words: str | None) -> Iterator[Case]:
 
 
 def _at_one_shape(ok: pd.DataFrame) -> pd.DataFrame:
-    main = slices(ok)[0].rows
+    main = settings_groups(ok)[0].rows
     modest = main[input_elements(main) <= MOST_ELEMENTS]
     if modest.empty:
         modest = main[input_elements(main) == input_elements(main).min()]
@@ -146,18 +147,18 @@ def _take_the_workers_environment() -> None:
         os.execve(sys.executable, [sys.executable, *sys.argv], wanted)
 
 
-def _trace_each(cases: list[Case], folder: Path, steps: int) -> bool:
-    """Trace and store each case, and return whether any failed."""
+def _profile_each(cases: list[Case], folder: Path, steps: int) -> bool:
+    """Profile and store each case, and return whether any failed."""
     # Imported on demand: a mistake on the command line is answered before torch is there.
     import torch
 
     from dynact.schema.limits import Ceilings
     from dynact.worker.device import open_device
-    from dynact.worker.profile import store, store_failure, trace_case
+    from dynact.worker.profile import profile_case, store, store_failure
 
-    torch.set_num_threads(results.load_environment(folder)["threads"])
+    torch.set_num_threads(load_environment(folder)["threads"])
     device = open_device(cases[0].device)
-    rates = results.load_ceilings(folder)
+    rates = load_ceilings(folder)
     ceilings = Ceilings.of(rates) if rates else None
     failed = 0
     start_s = time.perf_counter()
@@ -165,18 +166,18 @@ def _trace_each(cases: list[Case], folder: Path, steps: int) -> bool:
         # Deferred to the end of a case: inside the profiler an interrupt was seen to get lost.
         with interrupt_deferred():
             try:
-                traced = trace_case(case, device, steps, ceilings)
+                profiled = profile_case(case, device, steps, ceilings)
                 device.release_memory()
             except Exception as error:
                 failed += 1
                 finding = f"not traced: {error_line(error)}"
                 store_failure(folder, case, error_line(error))
             else:
-                store(folder, case, traced)
-                tables = traced.tables
+                store(folder, case, profiled)
+                tables = profiled.tables
                 finding = (
                     f"operators {tables.operators}, step {format_ns(tables.step_ns)} traced, "
-                    f"{format_ns(traced.untraced_ns)} untraced"
+                    f"{format_ns(profiled.untraced_ns)} untraced"
                 )
         elapsed_s = time.perf_counter() - start_s
         left = format_seconds(elapsed_s / done * (len(cases) - done))

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 import sys
 import time
 from datetime import datetime
@@ -16,19 +15,20 @@ import torch  # noqa: E402
 
 from dynact.report.learning.figure import HEADER, reading_notes, table_lines, write_learning  # noqa: E402
 from dynact.report.learning.findings import findings  # noqa: E402
+from dynact.report.learning.points import load_points  # noqa: E402
+from dynact.schema.learning import Point  # noqa: E402
 from dynact.schema.redact import without_paths  # noqa: E402
-from dynact.schema.run_folder import LATEST  # noqa: E402
 from dynact.sweep.interrupt import interrupt_deferred  # noqa: E402
-from dynact.sweep.options import OneLineParser, parse_count, split_list  # noqa: E402
+from dynact.sweep.one_line_parser import OneLineParser  # noqa: E402
+from dynact.sweep.options import check_run_name, parse_count, split_list  # noqa: E402
 from dynact.sweep.progress import format_seconds  # noqa: E402
 from dynact.worker.device import open_device  # noqa: E402
 from dynact.worker.environment import describe_environment  # noqa: E402
 from dynact.worker.learning.data import DATA, load_data  # noqa: E402
-from dynact.worker.learning.store import LearningFolder, load  # noqa: E402
+from dynact.worker.learning.store import LearningFolder  # noqa: E402
 from dynact.worker.learning.training import (  # noqa: E402
     LEARNING_RATE,
     MOMENTUM,
-    Point,
     rehearse,
     train,
     trainings,
@@ -65,9 +65,8 @@ def main() -> None:
 
 
 def _run_name(options: argparse.Namespace) -> str:
-    name = options.run or f"lenet-{options.data}"
-    if not re.fullmatch(r"\w[\w.-]*", name) or name == LATEST:
-        raise ValueError(f"--run takes a name of letters, digits, '.', '_' and '-', got {name!r}")
+    name: str = options.run or f"lenet-{options.data}"
+    check_run_name(name)
     return name
 
 
@@ -78,8 +77,8 @@ def _experiment(options: argparse.Namespace, folder: Path) -> bool:
     batch_size = parse_count(options.batch_size, "--batch-size")
     planned = trainings(activations, parse_count(options.seeds, "--seeds"))
     device = open_device(options.device)
-    if device.torch_device.type == "cpu":
-        torch.set_num_threads(1)
+    if device.default_threads:
+        torch.set_num_threads(device.default_threads)
     data = load_data(options.data, options.data_root).to(device.torch_device)
     for activation in activations:
         rehearse(activation, data, batch_size, device)
@@ -136,7 +135,7 @@ def _progress_line(point: Point, share: float, elapsed_s: float) -> str:
 
 def _tell(folder: Path) -> bool:
     """Print the findings of a run and write its figure and tables; return if any diverged."""
-    found = findings(load(folder))
+    found = findings(load_points(folder))
     cells = [list(HEADER), *table_lines(found)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     print()

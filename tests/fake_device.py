@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dynact.timing import Clock, EventClock
 from dynact.timing.clock import Call
-from dynact.worker.device import Cpu
+from dynact.worker.device import Accelerator, Cpu
 
 
 class FakeAccelerator:
@@ -114,6 +114,11 @@ class VirtualEventClock(EventClock):
     def now_s(self) -> float:
         return self._fake.host_ns / 1e9
 
+    def _block_ns(self, call: Call, calls: int) -> float:
+        # Or work that takes no time at all would be repeated for ever.
+        assert calls < 10_000, "what is timed launches nothing"
+        return super()._block_ns(call, calls)
+
 
 class VirtualDevice(Cpu):
     """Tensors of torch, a fake accelerator's time, and notes of memory released.
@@ -127,6 +132,8 @@ class VirtualDevice(Cpu):
     def __init__(self, torch_device: str = "cpu") -> None:
         super().__init__()
         self.torch_device = torch.device(torch_device)
+        if torch_device != self.type:
+            self.known_pair_shape = Accelerator.known_pair_shape
         self.accelerator = FakeAccelerator(launch_ns=1e3)
         self.clock: Clock = VirtualEventClock(self.accelerator)
         self.released = 0

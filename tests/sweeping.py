@@ -5,37 +5,59 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 
-from dynact.schema.cases import DTYPES, MEMORY_FORMATS, MODES, PHASES, Case
-from dynact.schema.run_folder import STATUSES, Row, load
+from dynact.schema.cases import (
+    DTYPES,
+    MEMORY_FORMATS,
+    MODES,
+    PHASES,
+    PLACEMENTS,
+    Case,
+    NetworkCase,
+    SiteCase,
+)
+from dynact.schema.rows import STATUSES, Row
 
 ROOT = Path(__file__).parents[1]
+# A small sweep with short cases.
 SHORT = ("--sweep", "smoke", "--resolutions", "7", "--max-seconds", "0.02")
-"""A small sweep with short cases."""
 NO_GATE = ("-k", "bench_activation")
 
 WORDS = st.from_regex(r"[a-z]\w{0,8}", fullmatch=True)
 NAMES = st.one_of(WORDS, st.builds("{}.{}:{}".format, WORDS, WORDS, WORDS))
 SIZES = st.integers(1, 2048)
-CASES = st.builds(
-    Case,
+DEVICES = st.sampled_from(("cpu", "cuda", "cuda:1", "xpu"))
+OF_LAYERS: dict[str, Any] = {
+    "activation": NAMES,
+    "impl": st.one_of(st.just("reference"), WORDS),
+    "phase": st.sampled_from(PHASES),
+    "mode": st.sampled_from(MODES),
+    "dtype": st.sampled_from(DTYPES),
+    "memory_format": st.sampled_from(MEMORY_FORMATS),
+    "batch": SIZES,
+    "channels": SIZES,
+    "height": SIZES,
+    "width": SIZES,
+    "device": DEVICES,
+    "baseline": st.one_of(st.just("relu"), WORDS),
+}
+CASES = st.builds(Case, **OF_LAYERS)
+SITE_CASES = st.builds(SiteCase, **OF_LAYERS)
+NETWORK_CASES = st.builds(
+    NetworkCase,
+    network=WORDS,
     activation=NAMES,
-    impl=st.one_of(st.just("reference"), WORDS),
+    placement=st.sampled_from(PLACEMENTS),
     phase=st.sampled_from(PHASES),
-    mode=st.sampled_from(MODES),
     dtype=st.sampled_from(DTYPES),
-    memory_format=st.sampled_from(MEMORY_FORMATS),
     batch=SIZES,
-    channels=SIZES,
-    height=SIZES,
-    width=SIZES,
-    device=st.sampled_from(("cpu", "cuda", "cuda:1", "xpu")),
-    baseline=st.one_of(st.just("relu"), WORDS),
+    image_size=SIZES,
+    device=DEVICES,
 )
 FIGURES = st.floats(1e-3, 1e12)
 MESSAGES = st.text(st.characters(), max_size=40)
@@ -55,20 +77,20 @@ ROWS = st.one_of(
         **dict.fromkeys(
             (
                 "parameters", "parameters_normalisation", "buffers", "flops", "baseline_flops",
-                "flops_fvcore_default", "traffic_floor_bytes", "traffic_eager_bytes", "kernels",
-                "baseline_traffic_eager_bytes", "saved_for_backward_bytes", "saved_input_bytes",
-                "saved_output_bytes", "baseline_saved_for_backward_bytes", "peak_bytes",
-                "baseline_peak_bytes",
+                "flops_fvcore_default", "traffic_floor_bytes", "traffic_eager_bytes",
+                "operator_calls", "baseline_traffic_eager_bytes", "saved_for_backward_bytes",
+                "saved_input_bytes", "saved_output_bytes", "baseline_saved_for_backward_bytes",
+                "peak_bytes", "baseline_peak_bytes",
             ),
             st.integers(0, 2**50),
         ),
-        flops_by_operator=st.sampled_from(("", "conv:9 maximum:1")),
-        uncounted_ops=st.sampled_from(("", "aten::cumsum, aten::sort")),
+        flops_by_operator=st.sampled_from(({}, {"conv": 9, "maximum": 1})),
+        uncounted_ops=st.sampled_from(([], ["aten::cumsum", "aten::sort"])),
         data_dependent=st.booleans(),
         peak_source=st.sampled_from(("tracker", "allocator")),
         pairs=st.integers(1, 10**6),
         converged=st.booleans(),
-        speed_drift=st.floats(-1, 1),
+        speed_drift=st.floats(0.5, 2),
         cache=st.sampled_from(("warm", "cold")),
         clock=st.sampled_from(("wall", "events")),
         session=st.just("2026-03-01T10:00:00"),
@@ -85,6 +107,20 @@ def case_of(activation: str = "prelu", /, **changes: Any) -> Case:
         "device": "cpu", "baseline": "relu",
     }  # fmt: skip
     return Case(activation, **values | changes)
+
+
+def site_of(activation: str = "prelu", /, **changes: Any) -> SiteCase:
+    """Return a usual, small case of a layer in a network."""
+    return SiteCase(**asdict(case_of(activation, **changes)))
+
+
+def network_case_of(activation: str = "frelu", /, **changes: Any) -> NetworkCase:
+    """Return a usual case of the smallest network."""
+    values: dict[str, Any] = {
+        "network": "lenet", "placement": "all", "phase": "inference", "dtype": "float32",
+        "batch": 2, "image_size": 32, "device": "cpu",
+    }  # fmt: skip
+    return NetworkCase(activation=activation, **values | changes)
 
 
 def ok_row(case: Case, overhead: float = 2.0, **changes: Any) -> Row:
@@ -142,10 +178,6 @@ class House:
     def sweep(self, *options: str, preexec_fn: Callable[[], None] | None = None) -> Outcome:
         """Run a sweep to its end."""
         return finish(self.start(*options, preexec_fn=preexec_fn))
-
-    def case_ids(self, run: str = "latest") -> list[str]:
-        """Return the ids of a run's rows, in their order."""
-        return list(load(self.reports / run)["case_id"])
 
 
 def finish(process: subprocess.Popen[str]) -> Outcome:

@@ -13,26 +13,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dynact.schema import run_folder as results
-from dynact.schema.cases import Case
+from dynact.report.run import load
+from dynact.schema.cases import Case, NetworkCase
 from dynact.schema.limits import Ceilings
-from dynact.schema.network_cases import NetworkCase
 from dynact.timing import compare
-from dynact.worker.compare import measure
-from dynact.worker.counts import count
 from dynact.worker.device import Accelerator, Cpu, open_device
-from dynact.worker.known_pairs import run_gate
-from dynact.worker.limits import measure_ceilings
-from dynact.worker.network_compare import measure_network
-from dynact.worker.network_counts import count_network
-from dynact.worker.network_workload import call_of_network, draw_images, pair_of
-from dynact.worker.profile import memory_snapshot, ready_step, store, trace_case
+from dynact.worker.known_pairs import compare_known_pairs
+from dynact.worker.limits import measure_limits
+from dynact.worker.network import call_of_network, draw_images, pair_of
+from dynact.worker.profile import memory_snapshot, profile_case, ready_step, store
+from tests.measuring import count, measure
 
 pytestmark = pytest.mark.gpu
 
 ROOT = Path(__file__).parent.parent
+# Allocators of accelerators round up to it.
 BLOCK_BYTES = 512
-"""Allocators of accelerators round up to it."""
 
 
 @pytest.fixture
@@ -168,13 +164,14 @@ def test_the_allocator_s_peak_is_the_storages_of_the_tensors(
 
 
 def test_no_layer_is_faster_than_the_ceilings_allow(device: Accelerator) -> None:
-    ceilings = Ceilings.of(measure_ceilings(device))
+    ceilings = Ceilings.of(measure_limits(device))
     case = replace(case_on(device, "relu"), batch=64, baseline="relu")
     row = measure(case, device, precision=0.01, max_seconds=0.5).row
+    counted = count(case, device)
 
-    floor_ns = ceilings.figures(case.input_bytes, case.dtype, row.traffic_floor_bytes, row.flops)[
-        "floor_time_ns"
-    ]
+    floor_ns = ceilings.figures(
+        case.input_bytes, case.dtype, counted["traffic_floor_bytes"], counted["flops"]
+    )["floor_time_ns"]
 
     assert row.time_ns is not None
     assert floor_ns is not None
@@ -182,10 +179,10 @@ def test_no_layer_is_faster_than_the_ceilings_allow(device: Accelerator) -> None
 
 
 def test_the_gate_passes(device: Accelerator) -> None:
-    verdict, samples_ns = run_gate(device)
+    answer = compare_known_pairs(device)
 
-    assert verdict["trustworthy"], verdict["message"]
-    assert len(samples_ns) >= 16
+    assert answer.figures["trustworthy"], answer.figures["message"]
+    assert len(answer.samples_ns) >= 16
 
 
 @pytest.mark.parametrize("phase", ["inference", "training"])
@@ -235,7 +232,7 @@ def test_a_smoke_sweep_ends_well(device: Accelerator, tmp_path: Path) -> None:
 
     assert sweep.returncode == 0, sweep.stdout + sweep.stderr
     run = checkout / "reports" / "smoke"
-    rows = results.load(run)
+    rows = load(run)
     assert len(rows) > 0
     assert set(rows["status"]) == {"ok"}
     assert set(rows["device"]) == {device.torch_device.type}
@@ -254,7 +251,7 @@ def test_the_largest_batch_that_is_computed_runs_and_a_larger_one_does_not(
     case = NetworkCase(
         "resnet18", activation, "all", "training", "float32", 8, 128, device.torch_device.type
     )
-    figures = count_network(case, device)
+    figures = count(case, device)
     budget = 2 * 2**30
     fixed, per_image = figures["memory_fixed_bytes"], figures["memory_per_image_bytes"]
     most = (budget - fixed) / per_image
@@ -276,8 +273,8 @@ def test_a_network_is_measured_and_counted(device: Accelerator, phase: str) -> N
         "mobilenet_v2", "frelu", "all", phase, "float32", 8, 128, device.torch_device.type
     )
 
-    row = measure_network(case, device, precision=0.02, max_seconds=1.0).row
-    figures = count_network(case, device)
+    row = measure(case, device, precision=0.02, max_seconds=1.0).row
+    figures = count(case, device)
 
     assert (row.status, row.message, figures["message"]) == ("ok", "", "")
     assert row.overhead is not None
@@ -290,9 +287,9 @@ def test_a_trace_is_of_the_device_s_kernels(
     device: Accelerator, tmp_path: Path, phase: str
 ) -> None:
     case = replace(case_on(device), phase=phase)
-    ceilings = Ceilings.of(measure_ceilings(device))
+    ceilings = Ceilings.of(measure_limits(device))
 
-    traced = trace_case(case, device, 8, ceilings)
+    traced = profile_case(case, device, 8, ceilings)
     store(tmp_path, case, traced)
 
     kernels = traced.tables.kernels
@@ -323,7 +320,7 @@ def test_a_trace_is_of_the_device_s_kernels(
 def test_generated_kernels_are_traced(device: Accelerator) -> None:
     case = replace(case_on(device), phase="training", mode="compile")
     try:
-        tables = trace_case(case, device, 4).tables
+        tables = profile_case(case, device, 4).tables
     finally:
         torch.compiler.reset()
 

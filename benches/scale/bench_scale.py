@@ -13,14 +13,19 @@ import pandas as pd
 import psutil
 import pytest
 
-from dynact.report.data.profile import COLUMNS
-from dynact.report.figures.of_layers import FIGURES
-from dynact.report.figures.of_profile import TRACED
+from dynact.report.figures.declaration import LayerFigure, ProfileFigure
+from dynact.report.figures.registry import figures_of
 from dynact.report.render import render
+from dynact.report.run import Run, load
 from dynact.report.tensorboard import write_dashboards
-from dynact.schema.cases import Case, Grid
-from dynact.schema.run_folder import Row, RunFolder, load
-from dynact.sweep.worker import Settings, Worker
+from dynact.schema.cases import Case
+from dynact.schema.messages import Request
+from dynact.schema.profile import columns, table_path
+from dynact.schema.rows import Row
+from dynact.schema.run_folder import RunFolder
+from dynact.schema.settings import Settings
+from dynact.sweep.presets import Grid
+from dynact.sweep.worker import Worker
 
 ROOT = Path(__file__).parents[2]
 MIB = 2**20
@@ -64,7 +69,7 @@ def bench_rendering_10_000_rows(benchmark: Any, run: RunFolder) -> None:
     """Draw all figures and tables; the limit is 30 s."""
     _fill(run, 10_000)
     assert len(load(run.folder)) == 10_000
-    benchmark.pedantic(render, (run.folder,), rounds=1)
+    benchmark.pedantic(lambda: render(Run(run.folder)), rounds=1)
     assert benchmark.stats["max"] <= 30
 
 
@@ -73,10 +78,10 @@ def bench_writing_dashboards_of_100_cases(benchmark: Any, run: RunFolder) -> Non
     _fill(run, 100)
     _fill_traces(run, 10)
     # Drawing has a limit of its own.
-    render(run.folder, formats=("png",))
+    render(Run(run.folder), formats=("png",))
     figures = len(list((run.folder / "figures").glob("*.png")))
-    assert figures >= len({*FIGURES, *TRACED})
-    logdir = benchmark.pedantic(write_dashboards, (run.folder,), rounds=1)
+    assert figures >= len({*figures_of(LayerFigure), *figures_of(ProfileFigure)})
+    logdir = benchmark.pedantic(lambda: write_dashboards(Run(run.folder)), rounds=1)
     files = [path for path in logdir.rglob("*") if path.is_file()]
     assert sum(path.parent.parent.name == "trials" for path in files) == 100
     written_bytes = sum(path.stat().st_size for path in files)
@@ -98,8 +103,8 @@ def bench_worker_memory(benchmark: Any) -> None:
         try:
             (process,) = psutil.Process().children()
             for i in range(500):
-                row, _ = worker.measure(cases[i % len(cases)])
-                assert row.status == "ok", row.message
+                answer = worker.ask(compared(cases[i % len(cases)]))
+                assert answer.status == "ok", answer.message
                 resident_bytes.append(process.memory_info().rss)
         finally:
             worker.close()
@@ -122,9 +127,9 @@ def bench_counting(benchmark: Any) -> None:
         worker = Worker(Settings())
         try:
             for case in Grid(batches=(2,), channels=(512,)).cases("cpu", "relu"):
-                row, _ = worker.measure(case)
-                timing_s[case.activation] += row.timing_s or 0.0
-                counting_s[case.activation] += worker.count(case)["counting_s"]
+                timed, counted = worker.ask(compared(case)), worker.ask(Request("count", case))
+                timing_s[case.activation] += timed.figures["timing_s"]
+                counting_s[case.activation] += counted.figures["counting_s"]
         finally:
             worker.close()
 
@@ -132,6 +137,11 @@ def bench_counting(benchmark: Any) -> None:
     share = max(counting_s[name] / max(0.1, 0.1 * timing_s[name]) for name in counting_s)
     benchmark.extra_info |= {"largest_share_of_limit": share}
     assert share <= 1
+
+
+def compared(case: Case) -> Request:
+    """Return the request to time a case."""
+    return Request("compare", case, {"time_share": 1.0})
 
 
 @pytest.fixture
@@ -167,7 +177,8 @@ def _fill_traces(run: RunFolder, count: int) -> None:
     for activation in (f"layer_{i}" for i in range(count)):
         case_id = f"{activation}-training-32x64x56x56-float32-cpu"
         tables["steps"].append(
-            (case_id, activation, "training", 16, 1000 * calls, 900 * calls, 1.0, calls, calls,
+            (case_id, activation, "reference", "training", "eager", "float32", "contiguous", 32, 64,
+             56, 56, "cpu", "relu", False, 16, 1000 * calls, 900 * calls, 1.0, calls, calls,
              "trace.json.gz", "memory.html", None)
         )  # fmt: skip
         for call in range(calls):
@@ -181,8 +192,8 @@ def _fill_traces(run: RunFolder, count: int) -> None:
             tables["memory"].append((case_id, 1000 * call, 4096 * call, part))
     (run.folder / "traces").mkdir()
     for name, lines in tables.items():
-        table = pd.DataFrame(lines, columns=list(COLUMNS[name]))
-        table.to_csv(run.folder / f"traces/{name}.csv", index=False, lineterminator="\n")
+        table = pd.DataFrame(lines, columns=columns(name))
+        table.to_csv(table_path(run.folder, name), index=False, lineterminator="\n")
 
 
 def _cases() -> Iterator[Case]:
@@ -215,12 +226,12 @@ def _row(case: Case) -> Row:
         buffers=0,
         flops=2 * case.input_bytes,
         flops_fvcore_default=case.input_bytes,
-        flops_by_operator=f"conv:{case.input_bytes} add:{case.input_bytes}",
-        uncounted_ops="",
+        flops_by_operator={"conv": case.input_bytes, "add": case.input_bytes},
+        uncounted_ops=[],
         baseline_flops=case.input_bytes // 4,
         traffic_floor_bytes=2 * case.input_bytes,
         traffic_eager_bytes=5 * case.input_bytes,
-        kernels=3,
+        operator_calls=3,
         baseline_traffic_eager_bytes=2 * case.input_bytes,
         data_dependent=False,
         saved_for_backward_bytes=3 * case.input_bytes,

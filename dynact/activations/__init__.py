@@ -1,58 +1,68 @@
-"""The activations dynact can measure, each made by its name."""
+"""The activations dynact can measure, each made by its name.
+
+What is declared here is known without torch: a layer's module is imported when one is made.
+"""
 
 import difflib
+import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from dynact.activations._checks import positive_integer
-from dynact.activations.acon import AconC, MetaAconC
-from dynact.activations.attention import SE, Maxout
-from dynact.activations.controls import DWConvBNReLU, FunnelAvgPool, FunnelMaxPool
-from dynact.activations.dynamic import DyReLUA, DyReLUB, DyReLUC
-from dynact.activations.funnel import FReLU, FReLULight
-from dynact.activations.static import per_element, prelu
 
-__all__ = ["create", "least_passes", "names"]
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Activation", "activation", "create", "least_passes", "names"]
+
+_FUNNEL = "arXiv 2007.11824"
+_DYNAMIC = "arXiv 2003.10027"
+_ACON = "arXiv 2009.04759"
 
 
 @dataclass(frozen=True)
-class _Activation:
-    factory: Callable[..., nn.Module]
-    inference: int
-    training: int
+class Activation:
+    """What is known of an activation before it is made."""
+
+    title: str
+    """As its paper spells it."""
+    layer: str
+    """Where its class or factory is: ``"module:name"`` in this package."""
+    inference_passes: int
+    """See `least_passes`."""
+    training_passes: int
+    papers: tuple[str, ...] = ()
 
 
-# Each with the least passes over a tensor of the input's size, see `least_passes`.
-_ACTIVATIONS: dict[str, _Activation] = {
-    "relu": _Activation(per_element(nn.ReLU), 2, 5),
-    "leaky_relu": _Activation(per_element(nn.LeakyReLU), 2, 5),
-    "prelu": _Activation(prelu, 2, 5),
-    "relu6": _Activation(per_element(nn.ReLU6), 2, 5),
-    "sigmoid": _Activation(per_element(nn.Sigmoid), 2, 5),
-    "silu": _Activation(per_element(nn.SiLU), 2, 5),
-    "gelu": _Activation(per_element(nn.GELU), 2, 5),
-    "mish": _Activation(per_element(nn.Mish), 2, 5),
-    "hardswish": _Activation(per_element(nn.Hardswish), 2, 5),
-    "frelu": _Activation(FReLU, 2, 8),
-    "frelu_light": _Activation(FReLULight, 2, 8),
-    "dyrelu_a": _Activation(DyReLUA, 3, 8),
-    "dyrelu_b": _Activation(DyReLUB, 3, 8),
-    "dyrelu_c": _Activation(DyReLUC, 3, 8),
-    "se": _Activation(SE, 3, 7),
-    "maxout": _Activation(Maxout, 2, 5),
-    "acon_c": _Activation(AconC, 2, 5),
-    "meta_acon_c": _Activation(MetaAconC, 3, 8),
-    "identity": _Activation(per_element(nn.Identity), 0, 0),
-    "dwconv_bn_relu": _Activation(DWConvBNReLU, 2, 8),
-    "funnel_maxpool": _Activation(FunnelMaxPool, 2, 5),
-    "funnel_avgpool": _Activation(FunnelAvgPool, 2, 5),
+_ACTIVATIONS = {
+    "relu": Activation("ReLU", "static:relu", 2, 5),
+    "leaky_relu": Activation("Leaky ReLU", "static:leaky_relu", 2, 5),
+    "prelu": Activation("PReLU", "static:prelu", 2, 5, ("arXiv 1502.01852",)),
+    "relu6": Activation("ReLU6", "static:relu6", 2, 5),
+    "sigmoid": Activation("Sigmoid", "static:sigmoid", 2, 5),
+    "silu": Activation("SiLU", "static:silu", 2, 5),
+    "gelu": Activation("GELU", "static:gelu", 2, 5),
+    "mish": Activation("Mish", "static:mish", 2, 5),
+    "hardswish": Activation("Hardswish", "static:hardswish", 2, 5),
+    "frelu": Activation("FReLU", "funnel:FReLU", 2, 8, (_FUNNEL,)),
+    "frelu_light": Activation("FReLU light", "funnel:FReLULight", 2, 8, (_FUNNEL,)),
+    "dyrelu_a": Activation("DY-ReLU-A", "dynamic:DyReLUA", 3, 8, (_DYNAMIC,)),
+    "dyrelu_b": Activation("DY-ReLU-B", "dynamic:DyReLUB", 3, 8, (_DYNAMIC,)),
+    "dyrelu_c": Activation("DY-ReLU-C", "dynamic:DyReLUC", 3, 8, (_DYNAMIC,)),
+    "se": Activation("SE", "attention:SE", 3, 7, ("arXiv 1709.01507",)),
+    "maxout": Activation("Maxout", "attention:Maxout", 2, 5, ("arXiv 1302.4389",)),
+    "acon_c": Activation("ACON-C", "acon:AconC", 2, 5, (_ACON,)),
+    "meta_acon_c": Activation("Meta-ACON-C", "acon:MetaAconC", 3, 8, (_ACON,)),
+    "identity": Activation("Identity", "static:identity", 0, 0),
+    "dwconv_bn_relu": Activation("DWConv-BN-ReLU", "controls:DWConvBNReLU", 2, 8),
+    "funnel_maxpool": Activation("Funnel max-pool", "controls:FunnelMaxPool", 2, 5, (_FUNNEL,)),
+    "funnel_avgpool": Activation("Funnel avg-pool", "controls:FunnelAvgPool", 2, 5, (_FUNNEL,)),
 }
 
 
-def create(name: str, channels: int, **options: object) -> nn.Module:
+def create(name: str, channels: int, **options: object) -> "nn.Module":
     """Make the activation called `name` for inputs with `channels` channels.
 
     Parameters
@@ -69,23 +79,35 @@ def create(name: str, channels: int, **options: object) -> nn.Module:
     ValueError
         An unknown name or option, or a value that the layer cannot take.
     """
-    if name not in _ACTIVATIONS:
-        near = difflib.get_close_matches(name.lower().replace("-", "_"), _ACTIVATIONS)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names())}"
-        raise ValueError(f"unknown activation {name!r}: {hint}")
+    factory = _factory(activation(name))
     positive_integer("channels", channels)
-    factory = _ACTIVATIONS[name].factory
     accepted = _options(factory)
     for option in options:
         if option not in accepted:
             takes = ", ".join(accepted) or "no options"
             raise ValueError(f"unknown option {option!r} for {name}: it takes {takes}")
-    return factory(channels, **options)
+    layer: nn.Module = factory(channels, **options)
+    return layer
 
 
 def names() -> tuple[str, ...]:
     """Return every name that `create` knows."""
     return tuple(_ACTIVATIONS)
+
+
+def activation(name: str) -> Activation:
+    """Return what is declared of an activation.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name: one line that names near ones.
+    """
+    if name not in _ACTIVATIONS:
+        near = difflib.get_close_matches(name.lower().replace("-", "_"), _ACTIVATIONS)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names())}"
+        raise ValueError(f"unknown activation {name!r}: {hint}")
+    return _ACTIVATIONS[name]
 
 
 def least_passes(name: str, training: bool) -> int:
@@ -112,11 +134,17 @@ def least_passes(name: str, training: bool) -> int:
     """
     if name not in _ACTIVATIONS:
         return 4 if training else 2
-    activation = _ACTIVATIONS[name]
-    return activation.training if training else activation.inference
+    declared = _ACTIVATIONS[name]
+    return declared.training_passes if training else declared.inference_passes
 
 
-def _options(factory: Callable[..., nn.Module]) -> list[str]:
+def _factory(declared: Activation) -> Callable[..., Any]:
+    module, _, name = declared.layer.partition(":")
+    factory: Callable[..., Any] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    return factory
+
+
+def _options(factory: Callable[..., Any]) -> list[str]:
     parameters = inspect.signature(factory).parameters.values()
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [p.name for p in parameters if p.kind in named and p.name != "channels"]

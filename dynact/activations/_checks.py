@@ -1,8 +1,10 @@
 """What the layers ask of their options and inputs; every refusal is a one-line ValueError."""
 
 import math
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def positive_integer(name: str, value: object) -> int:
@@ -38,7 +40,7 @@ def finite_number(name: str, value: object) -> float:
 _SPATIAL = {2: "", 3: ", L", 4: ", H, W"}
 
 
-def check_input(x: torch.Tensor, channels: int, dims: tuple[int, ...] = (4,)) -> None:
+def check_input(x: "torch.Tensor", channels: int, dims: tuple[int, ...] = (4,)) -> None:
     """Refuse an input with another number of channels or of dimensions than a layer was built for.
 
     Without it a wrong input often broadcasts in silence.

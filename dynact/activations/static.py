@@ -36,3 +36,14 @@ def prelu(channels: int, shared: bool = False, init: float = 0.25) -> nn.PReLU:
     """
     slopes = 1 if shared else positive_integer("channels", channels)
     return nn.PReLU(slopes, init=finite_number("init", init))
+
+
+relu = per_element(nn.ReLU)
+leaky_relu = per_element(nn.LeakyReLU)
+relu6 = per_element(nn.ReLU6)
+sigmoid = per_element(nn.Sigmoid)
+silu = per_element(nn.SiLU)
+gelu = per_element(nn.GELU)
+mish = per_element(nn.Mish)
+hardswish = per_element(nn.Hardswish)
+identity = per_element(nn.Identity)

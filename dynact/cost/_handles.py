@@ -101,6 +101,7 @@ def _einsum(inputs: Values, _outputs: Values) -> int:
     return prod(sizes.values())
 
 
+# Operators of multiply-accumulates, which are two FLOPs each; a bias starts the accumulator.
 MULTIPLY_ACCUMULATES: dict[str, Count] = {
     "aten::_convolution": _convolution,
     "aten::_convolution_mode": _convolution_with_named_padding,
@@ -115,7 +116,6 @@ MULTIPLY_ACCUMULATES: dict[str, Count] = {
     "aten::baddbmm": _product_added_to,
     "aten::einsum": _einsum,
 }
-"""Operators of multiply-accumulates, which are two FLOPs each; a bias starts the accumulator."""
 
 
 def _per_output(flops: int) -> Count:
@@ -297,6 +297,9 @@ _BY_FORMULA = {
 
 _POINTWISE: dict[str, Count] = {**dict.fromkeys(_ELEMENTARY.split(), _per_output(1)), **_BY_FORMULA}
 
+# FLOPs of every other operator. One for each add, subtract, multiply, divide, compare or max of an
+# element, and one for each elementary function; others by the formula of what they compute. A
+# constant is computed once, and choosing between two values is free.
 OTHER_FLOPS: dict[str, Count] = {
     **{f"aten::{name}": count for name, count in _POINTWISE.items()},
     **{f"aten::{name}_": count for name, count in _POINTWISE.items()},
@@ -332,12 +335,6 @@ OTHER_FLOPS: dict[str, Count] = {
         for name in (drop, f"{drop}_")
     },
 }
-"""FLOPs of every other operator.
-
-One for each add, subtract, multiply, divide, compare or max of an element, and one for each
-elementary function; others by the formula of what they compute. A constant is computed once,
-and choosing between two values is free.
-"""
 
 _FREE = """
     Bool Float FloatImplicit Int IntImplicit ScalarImplicit
@@ -356,5 +353,5 @@ _FREE = """
     __and__ __or__ __xor__ bitwise_and bitwise_not bitwise_or logical_and logical_not logical_or
 """
 
+# Operators that read sizes, create, reshape, move or choose elements, or combine booleans.
 FREE = frozenset(f"aten::{name}" for name in _FREE.split())
-"""Operators that read sizes, create, reshape, move or choose elements, or combine booleans."""

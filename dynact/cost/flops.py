@@ -21,8 +21,8 @@ from dynact.cost._handles import (
     unknown,
 )
 
+# What a multiply-accumulate, and what any other FLOP, adds under each convention.
 _WORTH = {"flop": (2, 1), "mac": (1, 0)}
-"""What a multiply-accumulate, and what any other FLOP, adds under each convention."""
 
 _TO_PYTHON = (
     Tensor.__bool__,

@@ -39,7 +39,7 @@ class TrafficCounter(OperatorWatch):
         self.reads_values = False
 
     @property
-    def kernels(self) -> int:
+    def operator_calls(self) -> int:
         """Calls of operators that read or write; an accelerator launches a kernel for each."""
         return self.operators.total()
 
@@ -88,11 +88,11 @@ def floor_bytes(
     return passes * input_bytes + parameter_bytes + gradient_bytes
 
 
+# In-place operators that do not look at what they write over.
 _OVERWRITING = frozenset(
     f"aten::{name}_"
     for name in ("copy", "fill", "zero", "normal", "uniform", "bernoulli", "random", "exponential")
 )
-"""In-place operators that do not look at what they write over."""
 
 
 def _read(

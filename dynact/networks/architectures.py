@@ -1,26 +1,27 @@
-"""The networks an activation is swapped into, with random weights."""
+"""The networks an activation is swapped into, with random weights.
+
+What is declared here is known without torch: torchvision is imported when a network is made.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-from torchvision import models
-from torchvision.models import detection, segmentation
+from dynact.schema.choice import choice
 
-from dynact.networks.lenet import LeNet
-from dynact.schema.cases import choice
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
+# At which papers count; also for detectors and segmentation, so that shapes can be compared.
 IMAGE_SIZE = 224
-"""At which papers count; also for detectors and segmentation, so that shapes can be compared."""
+# Of ResNet's and MobileNet's last feature map: a smaller image is less than one of its cells.
 STRIDE = 32
-"""Of ResNet's and MobileNet's last feature map: a smaller image is less than one of its cells."""
 SEED = 0
 
 
 @dataclass(frozen=True)
-class Host:
+class Architecture:
     """A network by its name: one that takes images (N, 3, H, W).
 
     A detector stands for its backbone, the feature extractor with its pyramid. What comes after
@@ -29,9 +30,11 @@ class Host:
     """
 
     name: str
+    title: str
+    """As its paper spells it."""
     task: str
     """``"classification"``, ``"segmentation"``, ``"detection"`` or ``"keypoints"``."""
-    build: Callable[[], nn.Module]
+    build: "Callable[[], nn.Module]"
     """Makes it, with weights drawn from torch's global generator; of a detector its backbone."""
     image_size: int = IMAGE_SIZE
     """Height and width in pixels that counts and shapes are given for."""
@@ -39,25 +42,38 @@ class Host:
     largest_image: int | None = None
     """``None`` where any larger image will do."""
 
+    def check_image_size(self, size: int) -> None:
+        """Raise ValueError, one line, if it cannot take images of that height and width."""
+        if size < self.smallest_image:
+            raise ValueError(
+                f"{self.name} takes images of {self.smallest_image} × {self.smallest_image} pixels "
+                f"or more, got {size}"
+            )
+        if self.largest_image is not None and size > self.largest_image:
+            raise ValueError(
+                f"{self.name} takes images of {self.largest_image} × {self.largest_image} pixels "
+                f"at most, got {size}"
+            )
 
-def host(name: str) -> Host:
-    """Return the host called `name`.
+
+def architecture(name: str) -> Architecture:
+    """Return what is declared of the network called `name`.
 
     Raises
     ------
     ValueError
-        If there is none.
+        If there is none: one line that names near ones.
     """
-    return _HOSTS[choice("network", name, names())]
+    return _ARCHITECTURES[choice("network", name, names())]
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all hosts."""
-    return tuple(_HOSTS)
+    """Return the names of all networks."""
+    return tuple(_ARCHITECTURES)
 
 
-def create(name: str) -> nn.Module:
-    """Make a host in train mode, with weights drawn from torch's global generator.
+def create(name: str) -> "nn.Module":
+    """Make a network in train mode, with weights drawn from torch's global generator.
 
     It returns (N, classes) for classification; for segmentation a dict whose ``"out"`` is
     (N, classes, H, W); for detectors, of which it is the backbone, a dict of feature maps
@@ -66,13 +82,13 @@ def create(name: str) -> nn.Module:
     Raises
     ------
     ValueError
-        If there is no such host.
+        If there is no such network.
     """
-    return host(name).build()
+    return architecture(name).build()
 
 
-def example_input(name: str, batch: int = 1, image_size: int | None = None) -> Tensor:
-    """Return what a host takes, the same each time.
+def example_input(name: str, batch: int = 1, image_size: int | None = None) -> "Tensor":
+    """Return what a network takes, the same each time.
 
     Parameters
     ----------
@@ -81,7 +97,7 @@ def example_input(name: str, batch: int = 1, image_size: int | None = None) -> T
     batch
         How many images.
     image_size
-        Height and width in pixels, by default the host's own.
+        Height and width in pixels, by default the network's own.
 
     Returns
     -------
@@ -91,61 +107,75 @@ def example_input(name: str, batch: int = 1, image_size: int | None = None) -> T
     Raises
     ------
     ValueError
-        If there is no such host, or it cannot take such a batch.
+        If there is no such network, or it cannot take such a batch.
     """
-    of = host(name)
-    size = of.image_size if image_size is None else image_size
+    import torch
+
+    declared = architecture(name)
+    size = declared.image_size if image_size is None else image_size
     if batch < 1:
         raise ValueError(f"batch must be at least 1, got {batch}")
-    if size < of.smallest_image:
-        least = of.smallest_image
-        raise ValueError(f"{name} takes images of {least} × {least} pixels or more, got {size}")
-    if of.largest_image is not None and size > of.largest_image:
-        most = of.largest_image
-        raise ValueError(f"{name} takes images of {most} × {most} pixels at most, got {size}")
+    declared.check_image_size(size)
     return torch.randn((batch, 3, size, size), generator=torch.Generator().manual_seed(SEED))
 
 
-def _classifier(name: str) -> Host:
-    return Host(name, "classification", partial(models.get_model, name, weights=None))
+def _lenet() -> "nn.Module":
+    from dynact.networks.lenet import LeNet
+
+    return LeNet()
 
 
-def _narrow_mobilenet(name: str, width: float) -> Host:
-    build = partial(models.mobilenet_v2, weights=None, width_mult=width)
-    return Host(name, "classification", build)
+def _of_torchvision(name: str, **options: Any) -> "nn.Module":
+    from torchvision import models
+
+    network: nn.Module = models.get_model(name, weights=None, **options)
+    return network
 
 
-def _segmenter(factory: Callable[..., nn.Module]) -> Host:
-    build = partial(factory, weights=None, weights_backbone=None)
-    return Host(factory.__name__, "segmentation", build)
+def _backbone_of_torchvision(name: str) -> "nn.Module":
+    return _of_torchvision(name, weights_backbone=None).get_submodule("backbone")
 
 
-def _detector(factory: Callable[..., nn.Module], task: str) -> Host:
-    def build() -> nn.Module:
-        return factory(weights=None, weights_backbone=None).get_submodule("backbone")
-
-    return Host(factory.__name__, task, build)
+def _classifier(name: str, title: str) -> Architecture:
+    return Architecture(name, title, "classification", partial(_of_torchvision, name))
 
 
-_HOSTS = {
-    host.name: host
-    for host in (
-        Host("lenet", "classification", LeNet, image_size=32, smallest_image=32, largest_image=32),
-        _narrow_mobilenet("mobilenet_v2_x0_35", 0.35),
-        _narrow_mobilenet("mobilenet_v2_x0_5", 0.5),
-        _narrow_mobilenet("mobilenet_v2_x0_75", 0.75),
-        _classifier("mobilenet_v2"),
-        _classifier("mobilenet_v3_small"),
-        _classifier("mobilenet_v3_large"),
-        _classifier("resnet18"),
-        _classifier("resnet34"),
-        _classifier("resnet50"),
-        _classifier("resnet101"),
-        _classifier("shufflenet_v2_x0_5"),
-        _classifier("shufflenet_v2_x1_5"),
-        _segmenter(segmentation.fcn_resnet50),
-        _segmenter(segmentation.deeplabv3_mobilenet_v3_large),
-        _detector(detection.retinanet_resnet50_fpn, "detection"),
-        _detector(detection.keypointrcnn_resnet50_fpn, "keypoints"),
+def _narrow_mobilenet(name: str, title: str, width: float) -> Architecture:
+    build = partial(_of_torchvision, "mobilenet_v2", width_mult=width)
+    return Architecture(name, title, "classification", build)
+
+
+def _segmenter(name: str, title: str) -> Architecture:
+    build = partial(_of_torchvision, name, weights_backbone=None)
+    return Architecture(name, title, "segmentation", build)
+
+
+def _detector(name: str, title: str, task: str) -> Architecture:
+    return Architecture(name, title, task, partial(_backbone_of_torchvision, name))
+
+
+_ARCHITECTURES = {
+    declared.name: declared
+    for declared in (
+        Architecture(
+            "lenet", "LeNet", "classification", _lenet, image_size=32, smallest_image=32,
+            largest_image=32,
+        ),
+        _narrow_mobilenet("mobilenet_v2_x0_35", "MobileNetV2 0.35×", 0.35),
+        _narrow_mobilenet("mobilenet_v2_x0_5", "MobileNetV2 0.5×", 0.5),
+        _narrow_mobilenet("mobilenet_v2_x0_75", "MobileNetV2 0.75×", 0.75),
+        _classifier("mobilenet_v2", "MobileNetV2"),
+        _classifier("mobilenet_v3_small", "MobileNetV3 small"),
+        _classifier("mobilenet_v3_large", "MobileNetV3 large"),
+        _classifier("resnet18", "ResNet-18"),
+        _classifier("resnet34", "ResNet-34"),
+        _classifier("resnet50", "ResNet-50"),
+        _classifier("resnet101", "ResNet-101"),
+        _classifier("shufflenet_v2_x0_5", "ShuffleNetV2 0.5×"),
+        _classifier("shufflenet_v2_x1_5", "ShuffleNetV2 1.5×"),
+        _segmenter("fcn_resnet50", "FCN ResNet-50"),
+        _segmenter("deeplabv3_mobilenet_v3_large", "DeepLabV3 MobileNetV3 large"),
+        _detector("retinanet_resnet50_fpn", "RetinaNet ResNet-50 FPN", "detection"),
+        _detector("keypointrcnn_resnet50_fpn", "Keypoint R-CNN ResNet-50 FPN", "keypoints"),
     )
-}
+}  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a training step of a host minimises."""
+"""What a training step of a network minimises."""
 
 from math import prod
 
@@ -19,7 +19,7 @@ def training_loss(name: str, model: nn.Module, images: Tensor) -> Tensor:
     Parameters
     ----------
     name
-        The host that the model was made from.
+        The network that the model was made from.
     model
         In train mode.
     images
@@ -28,9 +28,9 @@ def training_loss(name: str, model: nn.Module, images: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        If there is no such host.
+        If there is no such network.
     """
-    task = architectures.host(name).task
+    task = architectures.architecture(name).task
     output = model(images)
     if task in ("detection", "keypoints"):
         return torch.stack([features.mean() for features in output.values()]).sum()

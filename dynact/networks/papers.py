@@ -12,6 +12,7 @@ from dynact.networks.sites import Site
 _ALL = r""
 _AFTER_3X3 = r"\blayer[1234]\.\d+\.relu#2$"
 
+# By activation and placement: what the network is built of, and a pattern of its sites' names.
 _SITES: dict[tuple[str, str], dict[type[nn.Module], str]] = {
     # arXiv 2007.11824: the published parameters and MACs are those of one FReLU a bottleneck,
     # after the 3×3, in stages 1 to 3. Its code has three a bottleneck in the same stages.
@@ -30,7 +31,6 @@ _SITES: dict[tuple[str, str], dict[type[nn.Module], str]] = {
     ("dyrelu_b", "paper"): {nn.Module: _ALL},
     ("dyrelu_c", "paper"): {nn.Module: _ALL},
 }
-"""By activation and placement: what the network is built of, and a pattern of its sites' names."""
 
 
 class PlacementError(ValueError):

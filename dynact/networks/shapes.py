@@ -9,14 +9,14 @@ from dynact.networks.sites import GATE, find_sites
 
 
 def shapes_in(name: str, image_size: int | None = None) -> dict[tuple[int, int, int], int]:
-    """Return how often an activation is called at each shape in one forward pass of a host.
+    """Return how often an activation is called at each shape in one forward pass of a network.
 
     Parameters
     ----------
     name
-        A host's name.
+        A network's name.
     image_size
-        Height and width of the image in pixels, by default the host's own.
+        Height and width of the image in pixels, by default the network's own.
 
     Returns
     -------
@@ -27,7 +27,7 @@ def shapes_in(name: str, image_size: int | None = None) -> dict[tuple[int, int, 
     Raises
     ------
     ValueError
-        If there is no such host, or it cannot take such an image.
+        If there is no such network, or it cannot take such an image.
     """
     image = architectures.example_input(name, image_size=image_size)
     # There a pass takes no time.

@@ -15,6 +15,7 @@ from torchvision.ops import SqueezeExcitation
 from dynact import activations
 from dynact.schema.redact import error_line
 
+# torch's activations; the names are those of the registry where it has them.
 MODULES: dict[type[nn.Module], str] = {
     nn.ReLU: "relu",
     nn.ReLU6: "relu6",
@@ -33,8 +34,8 @@ MODULES: dict[type[nn.Module], str] = {
     nn.Sigmoid: "sigmoid",
     nn.Hardsigmoid: "hardsigmoid",
 }
-"""torch's activations; the names are those of the registry where it has them."""
 
+# The same as functions and as methods of a tensor.
 FUNCTIONS: dict[object, str] = {
     getattr(home, name + in_place): name
     for name in MODULES.values()
@@ -42,7 +43,6 @@ FUNCTIONS: dict[object, str] = {
     for in_place in ("", "_")
     if hasattr(home, name + in_place)
 }
-"""The same as functions and as methods of a tensor."""
 
 GATE = "in a gate or inside another activation"
 _GATES = ("sigmoid", "hardsigmoid")

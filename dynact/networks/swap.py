@@ -14,14 +14,14 @@ from dynact import activations
 from dynact.activations.by_name import build
 from dynact.networks.papers import placement
 from dynact.networks.sites import FUNCTIONS, MODULES, Call, Site, observe
-from dynact.schema.cases import choice
-from dynact.schema.network_cases import PLACEMENTS
+from dynact.schema.cases import PLACEMENTS
+from dynact.schema.choice import choice
 from dynact.schema.redact import error_line
 
 Where = str | slice | Callable[[Site], bool]
 
+# Height and width, at most, to try a layer on; as it is made from channels alone, any will do.
 PROBE = 8
-"""Height and width, at most, to try a layer on; as it is made from channels alone, any will do."""
 
 
 @dataclass(frozen=True)

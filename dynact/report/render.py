@@ -1,30 +1,24 @@
-"""A run folder's rows drawn and written into that folder."""
+"""A run drawn and written into its folder."""
 
 import difflib
 import functools
 import itertools
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 from matplotlib.figure import Figure
 
-from dynact.report.data.caveats import gate_failed
-from dynact.report.data.profile import load_traces
-from dynact.report.data.settings_groups import Slice, device_and_threads, slices
+from dynact.report.data.settings_groups import SettingsGroup
+from dynact.report.figures.declaration import LayerFigure, NetworkFigure, ProfileFigure
 from dynact.report.figures.files import FORMATS, write_figure
-from dynact.report.figures.of_layers import FIGURES
-from dynact.report.figures.of_networks import NETWORK_FIGURES
-from dynact.report.figures.of_profile import TRACED
-from dynact.report.figures.provenance import origins
+from dynact.report.figures.registry import FIGURES, figures_of
 from dynact.report.figures.style import styled
-from dynact.report.page.figures import page_figures
 from dynact.report.page.page import write_page
+from dynact.report.run import Run
 from dynact.report.tables.summary import summary_markdown, write_csv
-from dynact.schema import run_folder as results
+from dynact.schema.run_folder import RunNotFoundError
 
 
 class ChoiceError(ValueError):
@@ -32,17 +26,17 @@ class ChoiceError(ValueError):
 
 
 def render(
-    run_folder: Path, figures: Sequence[str] | None = None, formats: Sequence[str] = ("png", "svg")
+    run: Run, figures: Sequence[str] | None = None, formats: Sequence[str] = ("png", "svg")
 ) -> list[Path]:
     """Draw the figures of a run and write its table, summary and page, from what is stored.
 
     Parameters
     ----------
-    run_folder
-        Holds rows.jsonl and environment.json; gets figures/, table.csv, summary.md and index.html.
+    run
+        Its folder gets figures/, table.csv, summary.md and index.html.
     figures
-        Names out of ``FIGURES``, and out of ``NETWORK_FIGURES`` and ``TRACED`` where networks were
-        measured and steps were traced; all by default.
+        Names out of ``FIGURES``: those of networks only where networks were measured, those of
+        the profile only where training steps were profiled; all of these by default.
     formats
         Names out of ``FORMATS``.
 
@@ -56,64 +50,48 @@ def render(
     ------
     ChoiceError
         If a figure or format is not there.
-    results.RunNotFoundError
+    RunNotFoundError
         If the folder is not a run, or one without rows.
-    results.RunError
-        If its traces cannot be read.
+    RunError
+        If its profile cannot be read.
     """
-    # Before anything is read: of what is stored meanwhile no figure claims to be drawn.
-    origin_by_name = origins(run_folder)
-    traces = load_traces(run_folder)
-    networks = results.load_network_rows(run_folder), results.load_site_rows(run_folder)
-    beside: dict[str, Callable[[str], Figure]] = {}
-    if len(networks[0]):
-        beside |= {
-            name: functools.partial(draw, *networks) for name, draw in NETWORK_FIGURES.items()
-        }
-    # They show training steps.
-    if traces is not None and traces.setting:
-        beside |= {name: functools.partial(draw, traces) for name, draw in TRACED.items()}
-    known = [*FIGURES, *beside]
+    of_layers, of_run = figures_of(LayerFigure), _drawers_of_run(run)
+    known = [*of_layers, *of_run]
     asked = known if figures is None else figures
     _check("figure", asked, known)
     _check("format", formats, FORMATS)
-    rows = results.load(run_folder)
-    if rows.empty:
-        alone = " but those of networks; --resume adds what is missing" if len(networks[0]) else ""
-        raise results.RunNotFoundError(f"run {run_folder.name!r} has no rows yet{alone}")
-    environment = results.load_environment(run_folder)
-    gates = results.load_gates(run_folder)
-    rates = results.load_ceilings(run_folder)
+    if run.rows.empty:
+        alone = " but those of networks; --resume adds what is missing" if len(run.networks) else ""
+        raise RunNotFoundError(f"run {run.folder.name!r} has no rows yet{alone}")
 
-    table, summary = run_folder / "table.csv", run_folder / "summary.md"
-    write_csv(rows, table)
-    summary.write_text(
-        summary_markdown(rows, environment, gates, rates, networks), encoding="utf-8"
-    )
+    table, summary = run.folder / "table.csv", run.folder / "summary.md"
+    # Before anything is written: a file that is read for it may be cut short.
+    findings = summary_markdown(run)
+    write_csv(run.rows, table)
+    summary.write_text(findings, encoding="utf-8")
     written = [table, summary]
 
-    folder = run_folder / "figures"
+    folder = run.folder / "figures"
     folder.mkdir(exist_ok=True)
-    main, *others = slices(rows)
-    # One shape makes no picture of its own; the tables have it.
-    parts = [main, *(part for part in others if part.shapes > 1)]
-    captions = [_caption(part, environment, gates) for part in parts]
-    write = functools.partial(_write_figures, folder, formats, origin_by_name)
-    of_slices = [name for name in asked if name in FIGURES]
-    if len(parts) == 1:
-        written += write(of_slices, main, captions[0])
-    else:
-        # Each figure is a job of its own, those that take longest first: no core is long idle.
-        jobs = [([name], *part) for name in of_slices for part in zip(parts, captions, strict=True)]
-        with ProcessPoolExecutor(max(1, min(len(jobs), os.cpu_count() or 1))) as pool:
-            written += itertools.chain(*pool.map(write, *zip(*jobs, strict=True)))
+    written += _write_of_layers(run, folder, formats, [name for name in asked if name in of_layers])
     for name in asked:
-        if name in beside:
-            written += _write_beside(
-                folder, formats, origin_by_name[name], name, beside[name], captions[0]
-            )
-    shown = page_figures(folder, origin_by_name, main, traces, networks[0])
-    return [*written, write_page(run_folder, rows, environment, gates, shown, traces, networks)]
+        if name in of_run:
+            origin, caption = run.origin(FIGURES[name].files), run.caption(run.main)
+            written += _write_of_run(folder, formats, origin, name, of_run[name], caption)
+    return [*written, write_page(run)]
+
+
+def _drawers_of_run(run: Run) -> dict[str, Callable[[str], Figure]]:
+    """Return what draws each figure that a run has beside those of its layers."""
+    drawers: dict[str, Callable[[str], Figure]] = {}
+    if len(run.networks):
+        for name, figure in figures_of(NetworkFigure).items():
+            drawers[name] = functools.partial(figure.draw, run)
+    # They show training steps.
+    if run.profile is not None and run.profile.setting:
+        for name, of_profile in figures_of(ProfileFigure).items():
+            drawers[name] = functools.partial(of_profile.draw, run.profile)
+    return drawers
 
 
 def _check(kind: str, names: Sequence[str], known: Collection[str]) -> None:
@@ -126,25 +104,44 @@ def _check(kind: str, names: Sequence[str], known: Collection[str]) -> None:
         raise ChoiceError(f"no {kind} given (there are: {', '.join(known)})")
 
 
+def _write_of_layers(
+    run: Run, folder: Path, formats: Sequence[str], figures: Sequence[str]
+) -> list[Path]:
+    """Write figures of every settings group."""
+    # One shape makes no picture of its own; the tables have it.
+    groups = [run.main, *(group for group in run.groups[1:] if group.shapes > 1)]
+    # A phase, or a whole group, is a job: what its figures share is found once. Those that take
+    # longest come first: no core is long idle.
+    phases = [part for group in groups for part in group.by_phase.values()]
+    parts = [*phases, *groups]
+    captions = [run.caption(part) for part in parts]
+    write = functools.partial(_write_part, folder, formats, run.origin(LayerFigure.files), figures)
+    if len(groups) == 1:
+        return list(itertools.chain(*map(write, parts, captions)))
+    with ProcessPoolExecutor(min(len(parts), os.cpu_count() or 1)) as pool:
+        return list(itertools.chain(*pool.map(write, parts, captions)))
+
+
 @styled
-def _write_figures(
+def _write_part(
     folder: Path,
     formats: Sequence[str],
-    origin_by_name: Mapping[str, str],
+    origin: str,
     figures: Sequence[str],
-    part: Slice,
+    part: SettingsGroup,
     caption: str,
 ) -> list[Path]:
-    """Write the figures of one slice."""
+    """Write those of the figures that show a group as a whole, or one phase of it."""
     written = []
-    for name in figures:
-        for stem, figure in _draw(part, name, caption):
-            written += write_figure(folder, formats, origin_by_name[name], stem, figure)
+    for name, figure in figures_of(LayerFigure).items():
+        if name in figures and figure.by_phase == bool(part.phase):
+            drawn = figure.draw(part, caption)
+            written += write_figure(folder, formats, origin, figure.stem(part), drawn)
     return written
 
 
 @styled
-def _write_beside(
+def _write_of_run(
     folder: Path,
     formats: Sequence[str],
     origin: str,
@@ -152,27 +149,4 @@ def _write_beside(
     draw: Callable[[str], Figure],
     caption: str,
 ) -> list[Path]:
-    """Write a figure that is not of the sweep's rows."""
     return write_figure(folder, formats, origin, name, draw(caption))
-
-
-def _draw(part: Slice, name: str, caption: str) -> Iterator[tuple[str, Figure]]:
-    """Yield (file name without ending, figure)."""
-    tail = f"_{part.suffix}" if part.suffix else ""
-    kind = FIGURES[name]
-    if kind.per_phase:
-        for phase, rows in part.rows.groupby("phase"):
-            yield f"{name}_{phase}{tail}", kind.draw(rows, caption)
-    else:
-        yield f"{name}{tail}", kind.draw(part.rows, caption)
-
-
-def _caption(part: Slice, environment: dict[str, Any], gates: list[dict[str, Any]]) -> str:
-    """Return where and when it was measured, and whether the gate had doubts."""
-    words = [
-        device_and_threads(part.rows, environment),
-        f"torch {environment['versions']['torch']}",
-        pd.Timestamp(environment["started"]).strftime("%Y-%m-%d"),
-    ]
-    doubt = "RATIOS NOT TRUSTWORTHY (the gate failed). " if gate_failed(gates) else ""
-    return f"{doubt}Measured on {', '.join(words)}."

@@ -21,14 +21,14 @@ from tensorboard.plugins.text.summary import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from dynact.report.data.network_frames import memory_ratios
-from dynact.report.data.profile import Traces, load_traces
-from dynact.report.data.profiled_steps import TracedStep, traced_steps
-from dynact.report.data.settings_groups import slices
-from dynact.report.figures.provenance import origin_of, origins
+from dynact.report.data.profiled_steps import ProfiledStep, profiled_steps
+from dynact.report.data.settings_groups import SettingsGroup
+from dynact.report.figures.provenance import origin_of
+from dynact.report.figures.registry import FIGURES
+from dynact.report.run import Run
 from dynact.report.tables.markdown import escaped, table
-from dynact.schema import run_folder as results
-from dynact.schema.cases import CASE_FIELDS
-from dynact.schema.network_cases import NETWORK_FIELDS
+from dynact.schema.cases import CASE_FIELDS, NETWORK_FIELDS
+from dynact.schema.run_folder import folder_name
 
 FOLDERS = ("report", "activations", "trials", "networks")
 METRICS = {
@@ -40,7 +40,7 @@ METRICS = {
     "times_floor": "time / the least that memory and arithmetic allow",
 }
 NETWORK_METRICS = {
-    "network_slowdown": "time / that of the same network with its own activations",
+    "network_overhead": "time / that of the same network with its own activations",
     "network_time_us": "median time of one call of the network, µs",
     "network_images_per_s": "images per second",
     "network_memory_ratio": "bytes that one more image takes / the original network's",
@@ -51,17 +51,17 @@ NETWORK_METRICS = {
 _TRIAL = "trial/"
 _SETTINGS_OF_NETWORKS = ("placement", "dtype", "image_size", "device")
 # Sorts behind the summary: of the groups of texts TensorBoard opens two by itself.
-_TRACE = "traces/"
+_PROFILE = "traces/"
 
 
-def write_dashboards(run_folder: Path) -> Path:
+def write_dashboards(run: Run) -> Path:
     """Write what TensorBoard shows of a run, in place of what was written before.
 
     Parameters
     ----------
-    run_folder
-        Holds rows.jsonl and environment.json and, where they are to be shown, figures/*.png that
-        were drawn from these rows, summary.md and traces/.
+    run
+        Its folder holds rows.jsonl and environment.json and, where they are to be shown,
+        figures/*.png that were drawn from these rows, summary.md and traces/.
 
     Returns
     -------
@@ -73,34 +73,32 @@ def write_dashboards(run_folder: Path) -> Path:
 
     Raises
     ------
-    results.RunNotFoundError
+    RunNotFoundError
         If the folder is not a run.
-    results.RunError
-        If its traces or its environment.json cannot be read.
+    RunError
+        If its profile or its environment.json cannot be read.
     """
-    rows = results.load(run_folder)
-    networks = results.load_network_rows(run_folder)
-    traces = load_traces(run_folder)
-    ok = _with_metrics(rows[rows["status"] == "ok"])
-    ok_networks = _with_network_metrics(networks[networks["status"] == "ok"])
-    environment = results.load_environment(run_folder)
-    time = datetime.fromisoformat(environment["started"]).timestamp()
+    ok = _with_metrics(run.rows[run.rows["status"] == "ok"])
+    ok_networks = _with_network_metrics(run.networks[run.networks["status"] == "ok"])
+    time = datetime.fromisoformat(run.environment["started"]).timestamp()
+    # Before anything is written: the profile may turn out to be cut short.
+    steps = profiled_steps(run.profile) if run.profile is not None else []
 
-    logdir = run_folder / "tensorboard"
+    logdir = run.folder / "tensorboard"
     for name in FOLDERS:
         if (logdir / name).exists():
             shutil.rmtree(logdir / name)
     experiment = _experiment(ok, ok_networks, time)
-    _write(logdir / "report", time, _report(run_folder, experiment, environment, traces))
-    for activation, points in _curves(ok, ok_networks).items():
-        _write(logdir / "activations" / results.folder_name(activation), time, points)
+    _write(logdir / "report", time, _report(run, experiment, steps))
+    for activation, points in _curves(run.groups, ok_networks).items():
+        _write(logdir / "activations" / folder_name(activation), time, points)
     for folder, rows, axes, metrics in (
         ("trials", ok, CASE_FIELDS, METRICS),
         ("networks", ok_networks, NETWORK_FIELDS, NETWORK_METRICS),
     ):
         for row in rows.to_dict("records"):
             trial = _trial(row, axes, metrics, time)
-            _write(logdir / folder / results.folder_name(row["case_id"]), time, [(0, trial)])
+            _write(logdir / folder / folder_name(row["case_id"]), time, [(0, trial)])
     return logdir
 
 
@@ -120,7 +118,7 @@ def _with_network_metrics(ok: pd.DataFrame) -> pd.DataFrame:
     time_ns = ok["time_ns"].astype(float)
     memory = memory_ratios(ok)
     return ok.assign(
-        network_slowdown=ok["overhead"],
+        network_overhead=ok["overhead"],
         network_time_us=time_ns / 1e3,
         network_images_per_s=ok["batch"].astype(float) / time_ns * 1e9,
         network_memory_ratio=memory["ratio"].mask(memory["of_peaks"].astype(bool)),
@@ -130,24 +128,21 @@ def _with_network_metrics(ok: pd.DataFrame) -> pd.DataFrame:
 
 
 def _report(
-    run_folder: Path,
-    experiment: Summary | None,
-    environment: dict[str, Any],
-    traces: Traces | None,
+    run: Run, experiment: Summary | None, steps: list[ProfiledStep]
 ) -> Iterator[tuple[int, Summary]]:
     """Yield what belongs to the run as a whole."""
     if experiment is not None:
         yield 0, experiment
-    current = set(origins(run_folder).values())
-    for path in sorted((run_folder / "figures").glob("*.png")):
+    current = {run.origin(figure.files) for figure in FIGURES.values()}
+    for path in sorted((run.folder / "figures").glob("*.png")):
         if origin_of(path) in current:
             yield 0, _image(path)
-    yield 0, _text("environment", _environment(environment))
-    summary = run_folder / "summary.md"
+    yield 0, _text("environment", _environment(run.environment))
+    summary = run.folder / "summary.md"
     if summary.is_file():
         yield 0, _text("summary", summary.read_text(encoding="utf-8"))
-    for step in traced_steps(traces) if traces is not None else []:
-        yield 0, _text(f"{_TRACE}{step.case_id}", _kernels(step))
+    for step in steps:
+        yield 0, _text(f"{_PROFILE}{step.case_id}", _kernels(step))
 
 
 def _experiment(ok: pd.DataFrame, networks: pd.DataFrame, time: float) -> Summary | None:
@@ -206,23 +201,26 @@ def _environment(environment: dict[str, Any]) -> str:
     return table(["what", "value"], lines)
 
 
-def _kernels(step: TracedStep) -> str:
+def _kernels(step: ProfiledStep) -> str:
     kernels = table(step.headings, [[escaped(cell) for cell in line] for line in step.kernels])
     doubt = f"**{escaped(step.doubt)}**" * bool(step.doubt)
     parts = [escaped(step.time), doubt, escaped(step.note), kernels]
     return "\n\n".join(filter(None, parts))
 
 
-def _curves(ok: pd.DataFrame, networks: pd.DataFrame) -> dict[str, list[tuple[int, Summary]]]:
+def _curves(
+    groups: list[SettingsGroup], networks: pd.DataFrame
+) -> dict[str, list[tuple[int, Summary]]]:
     """Return the points of each activation, the tag says which curve a point is on.
 
     Of a layer (pixels, value), of a network with the activation in it (batch, value).
     """
     curves: dict[str, list[tuple[int, Summary]]] = defaultdict(list)
-    for part in slices(ok):
-        pixels = part.rows["height"] * part.rows["width"]
-        for row in part.rows.assign(pixels=pixels).sort_values("pixels").to_dict("records"):
-            curve = "/".join(filter(None, [row["phase"], f"c{row['channels']}", part.suffix]))
+    for group in groups:
+        ok = _with_metrics(group.ok)
+        pixels = ok["height"] * ok["width"]
+        for row in ok.assign(pixels=pixels).sort_values("pixels").to_dict("records"):
+            curve = "/".join(filter(None, [row["phase"], f"c{row['channels']}", group.suffix]))
             curves[row["activation"]] += [
                 (row["pixels"], scalar_pb(f"{metric}/{curve}", row[metric]))
                 for metric in ("overhead", "time_us")
@@ -231,7 +229,7 @@ def _curves(ok: pd.DataFrame, networks: pd.DataFrame) -> dict[str, list[tuple[in
         varying = [axis for axis in _SETTINGS_OF_NETWORKS if rows[axis].nunique() > 1]
         for row in rows.to_dict("records"):
             settings = (str(row[axis]) for axis in varying)
-            tag = "/".join(["slowdown", row["phase"], row["network"], *settings])
+            tag = "/".join(["network_overhead", row["phase"], row["network"], *settings])
             curves[row["activation"]].append((row["batch"], scalar_pb(tag, row["overhead"])))
     return curves
 

@@ -6,50 +6,42 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dynact.schema.cases import Case, Grid, choice
-from dynact.schema.network_cases import NetworkCase, NetworkGrid
+from dynact.networks.architectures import architecture
+from dynact.schema.cases import NetworkCase, SiteCase
+from dynact.sweep.presets import Grid, NetworkGrid
 
-Sites = Callable[[NetworkCase], list[dict[str, Any]]]
-"""Answers where a network case replaces activations: the fields of `dynact.networks.Site`."""
-ShapesIn = Callable[[str, int], Mapping["Shape", int]]
-"""Answers how often a network calls an activation at each shape, given an image size."""
+# Channels, height and width; of a fully connected site (channels, 1, 1).
 Shape = tuple[int, int, int]
-"""Channels, height and width; of a fully connected site (channels, 1, 1)."""
+# Answers where a network case replaces activations: as in the column `sites` of a row.
+Sites = Callable[[NetworkCase], list[dict[str, Any]]]
+# Answers how often a network calls an activation at each shape, given an image size.
+ShapesIn = Callable[[str, int], Mapping[Shape, int]]
 
 
 @dataclass(frozen=True)
 class NetworkPlan:
     """The network cases of a sweep."""
 
-    cases: tuple[NetworkCase, ...]
-    sites: tuple[Case, ...]
+    cases: tuple[NetworkCase, ...] = ()
+    sites: tuple[SiteCase, ...] = ()
     """Each new activation against the one it replaces, at each shape at which it does."""
-    left_out: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
     """A line for each activation that has no such placement in a network."""
 
 
-def plan_networks(
-    grid: NetworkGrid, own_size: dict[str, int], device: str, sites: Sites
-) -> NetworkPlan:
+def plan_networks(grid: NetworkGrid, device: str, sites: Sites) -> NetworkPlan:
     """Return the cases of a grid, and a layer case for each shape at which they replace one.
-
-    Parameters
-    ----------
-    own_size
-        The image size in pixels that each network is made for.
 
     Raises
     ------
     ValueError
         If a network is unknown, or cannot take images of that size, or nothing is left.
     """
-    for network in grid.networks:
-        choice("network", network, tuple(own_size))
     known = functools.cache(sites)
     placed: list[NetworkCase] = []
-    layers: dict[Case, None] = {}
+    layers: dict[SiteCase, None] = {}
     left_out: dict[str, None] = {}
-    for case in grid.cases(own_size, device):
+    for case in grid.cases(device):
         try:
             # The same whatever the phase, dtype and batch.
             there = known(replace(case, phase="inference", dtype="float32", batch=1))
@@ -65,9 +57,7 @@ def plan_networks(
     return NetworkPlan(tuple(placed), tuple(layers), tuple(left_out))
 
 
-def shapes_of(
-    networks: Iterable[str], image_size: int, own_size: dict[str, int], shapes_in: ShapesIn
-) -> Counter[Shape]:
+def shapes_of(networks: Iterable[str], image_size: int, shapes_in: ShapesIn) -> Counter[Shape]:
     """Return at which shapes activations occur in some networks, and how often.
 
     Raises
@@ -77,8 +67,7 @@ def shapes_of(
     """
     found: Counter[Shape] = Counter()
     for network in networks:
-        choice("network", network, tuple(own_size))
-        found.update(shapes_in(network, min(image_size, own_size[network])))
+        found.update(shapes_in(network, min(image_size, architecture(network).image_size)))
     return found
 
 
@@ -90,13 +79,9 @@ def at_shapes(grid: Grid, shapes: Iterable[Shape]) -> tuple[Grid, ...]:
     )
 
 
-def _layer(case: NetworkCase, site: dict[str, Any]) -> Case:
-    channels, height, width = _shape(site)
-    return Case(
+def _layer(case: NetworkCase, site: dict[str, Any]) -> SiteCase:
+    return SiteCase(
         case.activation, "reference", case.phase, "eager", case.dtype, "contiguous", case.batch,
-        channels, height, width, case.device, baseline=site["original"],
+        site["channels"], site["height"] or 1, site["width"] or 1, case.device,
+        baseline=site["original"],
     )  # fmt: skip
-
-
-def _shape(site: dict[str, Any]) -> Shape:
-    return site["channels"], site["height"] or 1, site["width"] or 1

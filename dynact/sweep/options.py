@@ -1,25 +1,184 @@
-"""From the words of a command line to values, with one clear line where they are wrong."""
+"""The sweep's command line: what can be asked for, and what it means, before torch is there."""
 
 import argparse
-import os
 import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from math import inf
-from pathlib import Path
-from typing import NoReturn
+from typing import Any
+
+from dynact import activations
+from dynact.networks import architectures
+from dynact.schema.cases import DTYPES, MEMORY_FORMATS, MODES, PHASES, PLACEMENTS
+from dynact.schema.choice import choice
+from dynact.schema.run_folder import LATEST
+from dynact.schema.settings import Settings
+from dynact.sweep.presets import PRESETS
+
+# Of ImageNet, at which papers count.
+USUAL_IMAGE_SIZE = 224
+NO_NETWORKS = "none"
+# Axes that layers and networks share; other axes ask for layers alone.
+SHARED_AXES = ("activations", "phases", "dtypes", "batches")
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """A parser that answers a mistake in one line."""
+def add_options(add: Callable[..., Any]) -> None:
+    """Declare the options, by an argument parser's ``add_argument`` or pytest's ``addoption``."""
+    add("--sweep", metavar="PRESET", default="quick",
+        help="smoke, quick (default), standard or full")  # fmt: skip
+    for name, axis in AXES.items():
+        add(f"--{name.replace('_', '-')}", metavar="LIST",
+            help=f"comma list in place of the preset's: {axis.values}")  # fmt: skip
+    add("--shapes-from", metavar="LIST",
+        help="networks: sweep exactly the shapes at which these have activations")  # fmt: skip
+    add("--networks", metavar="LIST", help="measure networks with the activations in them; or none "
+        "(default: the preset's, unless axes of layers or a budget are given)")  # fmt: skip
+    add("--placements", metavar="LIST", help="in networks: all (default), paper, official")
+    add("--image-size", metavar="N", help="of networks, in pixels "
+        "(default: the preset's; 224 for --shapes-from)")  # fmt: skip
+    add("--activation-from", metavar="PKG.MOD:CLASS", action="append", default=[],
+        help="sweep your own layer beside ours; repeatable")  # fmt: skip
+    add("--device", metavar="NAME", help="default: the accelerator if there is one, else cpu")
+    add("--baseline", metavar="NAME", default="relu", help="compared with (default: relu)")
+    add("--threads", metavar="N", help="torch threads on the host (default: 1 on a CPU)")
+    add("--precision", metavar="SHARE", default="0.01",
+        help="stop a case when its interval is within ± this share (default: 0.01)")  # fmt: skip
+    add("--max-seconds", metavar="S", default="1.0",
+        help="stop timing a case after this time (default: 1.0)")  # fmt: skip
+    add("--budget", metavar="TIME", help="thin the sizes to end in, for example, 10m")
+    add("--run", metavar="NAME", help="folder in reports/ (default: the time)")
+    add("--resume", action="store_true",
+        help="measure what is missing in --run (default: the latest)")  # fmt: skip
+    add("--in-process", action="store_true", help="measure in pytest itself, for a debugger")
 
-    def error(self, message: str) -> NoReturn:
-        """Leave with the message alone; --help has the rest."""
-        self.exit(2, f"{self.prog}: {message}\n")
 
-    def cannot_write(self, error: OSError, folder: Path) -> NoReturn:
-        """Leave and say what of a run's folder could not be written or read."""
-        # A full disk is met when a file is closed, whose name is not known any more.
-        name = os.path.relpath(str(error.filename or folder))
-        self.error(f"{name}: {error.strerror or error}")
+@dataclass(frozen=True)
+class NetworkOptions:
+    """What networks to measure; ``None`` takes the preset's."""
+
+    networks: tuple[str, ...] | None = None
+    placements: tuple[str, ...] | None = None
+    image_size: int | None = None
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """What is asked for, checked as far as that can be done without the device."""
+
+    preset: str
+    axes: dict[str, tuple[Any, ...]]
+    """The user's own values for fields of `dynact.sweep.presets.Grid`."""
+    shapes_from: tuple[str, ...] | None
+    """Networks whose shapes to take."""
+    shapes_image_size: int
+    networks: NetworkOptions | None
+    """``None`` where none are to be measured."""
+    own_layers: tuple[str, ...]
+    baseline: str
+    budget_s: float | None
+    run: str | None
+    resume: bool
+    in_process: bool
+    settings: Settings = field(default_factory=Settings)
+
+
+def read_options(given: argparse.Namespace) -> SweepOptions:
+    """Return what the options of `add_options` ask for.
+
+    Raises
+    ------
+    ValueError
+        If one is not understood, or some exclude each other: one line.
+    """
+    axes = {
+        name: axis.parse(text, f"--{name.replace('_', '-')}")
+        for name, axis in AXES.items()
+        if (text := getattr(given, name)) is not None
+    }
+    for name, axis in AXES.items():
+        for word in axes.get(name, ()):
+            axis.check(word)
+    choice("activation", given.baseline, activations.names())
+    for name in given.activation_from:
+        if not re.fullmatch(r"[\w.]+:\w+", name):
+            raise ValueError(f"--activation-from takes PKG.MOD:CLASS, got {name!r}")
+    if given.run is not None:
+        check_run_name(given.run)
+    shapes_from = _shapes_from(given)
+    return SweepOptions(
+        preset=choice("preset", given.sweep, PRESETS),
+        axes=axes,
+        shapes_from=shapes_from,
+        shapes_image_size=_image_size(given) or USUAL_IMAGE_SIZE,
+        networks=_networks(given, axes, shapes_from),
+        own_layers=tuple(given.activation_from),
+        baseline=given.baseline,
+        budget_s=None if given.budget is None else parse_seconds(given.budget, "--budget"),
+        run=given.run,
+        resume=given.resume,
+        in_process=given.in_process,
+        settings=Settings(
+            device=given.device,
+            threads=None if given.threads is None else parse_count(given.threads, "--threads"),
+            precision=parse_share(given.precision, "--precision"),
+            max_seconds=parse_number(given.max_seconds, "--max-seconds"),
+        ),
+    )
+
+
+def check_run_name(name: str) -> None:
+    """Raise ValueError if a run's folder cannot have that name."""
+    if not re.fullmatch(r"\w[\w.-]*", name) or name == LATEST:
+        raise ValueError(f"--run takes a name of letters, digits, '.', '_' and '-', got {name!r}")
+
+
+def _shapes_from(given: argparse.Namespace) -> tuple[str, ...] | None:
+    if given.shapes_from is None:
+        return None
+    for name in ("channels", "resolutions"):
+        if getattr(given, name) is not None:
+            raise ValueError(f"--shapes-from and --{name} exclude each other; name one of them")
+    return _network_names(given.shapes_from, "--shapes-from", _image_size(given))
+
+
+def _networks(
+    given: argparse.Namespace, axes: dict[str, Any], shapes_from: tuple[str, ...] | None
+) -> NetworkOptions | None:
+    of_layers_alone = {*axes} - {"activations", "phases"} or shapes_from
+    by_default = not (of_layers_alone or given.budget)
+    if not (by_default if given.networks is None else given.networks != NO_NETWORKS):
+        idle = {"placements": given.placements, "image-size": given.image_size}
+        if shapes_from:
+            del idle["image-size"]
+        for name, value in idle.items():
+            if value is not None:
+                raise ValueError(f"--{name} is of networks, and none is measured; name some")
+        return None
+    for name in ("impls", "modes", "memory_formats", "budget"):
+        if getattr(given, name) is not None:
+            raise ValueError(
+                f"networks take no --{name.replace('_', '-')}; leave it out, or add --networks none"
+            )
+    image_size = _image_size(given)
+    placements = given.placements and split_list(given.placements, "--placements")
+    for placement in placements or ():
+        choice("placement", placement, PLACEMENTS)
+    named = given.networks and _network_names(given.networks, "--networks", image_size)
+    return NetworkOptions(named or None, placements, image_size)
+
+
+def _network_names(text: str, option: str, image_size: int | None) -> tuple[str, ...]:
+    names = split_list(text, option)
+    for name in names:
+        declared = architectures.architecture(name)
+        if image_size is not None:
+            # A network whose own size is smaller gets that.
+            declared.check_image_size(min(image_size, declared.image_size))
+    return names
+
+
+def _image_size(given: argparse.Namespace) -> int | None:
+    return None if given.image_size is None else parse_count(given.image_size, "--image-size")
 
 
 def split_list(text: str, option: str) -> tuple[str, ...]:
@@ -116,3 +275,36 @@ def parse_seconds(text: str, option: str) -> float:
     if not match or float(match[1]) in (0, inf):
         raise ValueError(f"{option} takes a duration such as 90s, 10m or 1.5h, got {text!r}")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis of the grid that an option replaces."""
+
+    parse: Callable[[str, str], tuple[Any, ...]]
+    values: str
+    """For --help."""
+    check: Callable[[Any], object] = lambda _word: None
+    """Raises ValueError if a value is not one of those that are known."""
+
+
+def _known(kind: str, words: tuple[str, ...]) -> Callable[[str], str]:
+    return lambda word: choice(kind, word, words)
+
+
+# By the field of `dynact.sweep.presets.Grid`, which is the option's name too.
+AXES = {
+    "activations": Axis(
+        split_list, "names of the registry", _known("activation", activations.names())
+    ),
+    "impls": Axis(split_list, "formulations: reference"),
+    "phases": Axis(split_list, "inference, training", _known("phase", PHASES)),
+    "modes": Axis(split_list, "eager, compile", _known("mode", MODES)),
+    "dtypes": Axis(split_list, "float32, float16, bfloat16, float64", _known("dtype", DTYPES)),
+    "memory_formats": Axis(
+        split_list, "contiguous, channels_last", _known("memory_format", MEMORY_FORMATS)
+    ),
+    "batches": Axis(parse_sizes, "batch sizes"),
+    "channels": Axis(parse_sizes, "channel counts"),
+    "resolutions": Axis(parse_resolutions, "56 or 56x28 (height × width)"),
+}

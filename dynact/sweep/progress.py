@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from dynact.schema.run_folder import Measured
+from dynact.schema.rows import Measured
 from dynact.timing import format_ns, is_steady
 
 MOST_LINES = 200
@@ -38,8 +38,10 @@ def gate_lines(gates: Sequence[dict[str, Any]]) -> list[tuple[str, bool]]:
             # The message has the figures, where there are any.
             lines.append((f"{UNTRUSTWORTHY}: {gate['message']}", False))
             continue
-        itself = f"ReLU against itself {_interval(gate, 'self')}"
-        more = f"on {gate['more_elements'] - 1:.1%} more elements {_interval(gate, 'more')}"
+        itself = f"ReLU against itself {_interval(gate, 'self_overhead')}"
+        more = (
+            f"on {gate['more_elements'] - 1:.1%} more elements {_interval(gate, 'more_overhead')}"
+        )
         lines.append((f"gate passed: {itself}; {more}", True))
     return lines
 
@@ -58,7 +60,7 @@ def closing_table(rows: Iterable[Measured]) -> list[str]:
 def _finding(row: Measured) -> str:
     if row.status != "ok":
         return f"{row.status.upper()}: {row.message}"
-    interval = _interval(row.figures(), "overhead", "")
+    interval = _interval(row.record(), "overhead")
     assert row.time_ns
     remarks = [] if row.converged else ["not converged"]
     if row.speed_drift is not None and not is_steady(row.speed_drift):
@@ -68,6 +70,6 @@ def _finding(row: Measured) -> str:
     )
 
 
-def _interval(figures: dict[str, Any], name: str, suffix: str = "_ratio") -> str:
-    middle, lower, upper = (figures[name + end] for end in (suffix, "_lo", "_hi"))
+def _interval(figures: dict[str, Any], name: str) -> str:
+    middle, lower, upper = (figures[name + end] for end in ("", "_lo", "_hi"))
     return f"{middle:7.3f}× [{lower:.3f}, {upper:.3f}]"

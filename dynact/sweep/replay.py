@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dynact.schema.run_folder import Measured
+from dynact.schema.rows import Measured
 
 _SHOWN = ("overhead", "overhead_lo", "overhead_hi", "baseline_time_ns", "converged")
 

@@ -11,14 +11,14 @@ from dynact.timing.clock import Call, Clock
 from dynact.timing.fastest import fastest_ns
 from dynact.timing.statistics import median_interval, values_needed
 
+# Rounds before the interval is first looked at: fewer make stopping by luck too likely.
 FIRST_LOOK = 16
-"""Rounds before the interval is first looked at: fewer make stopping by luck too likely."""
+# Looks are this factor of rounds apart: each look is one more chance to stop by luck.
 LOOK_GROWTH = 1.3
-"""Looks are this factor of rounds apart: each look is one more chance to stop by luck."""
+# Share of the tail that the interval keeps; the rest pays for having looked repeatedly.
 STOPPING_TAIL = 0.6
-"""Share of the tail that the interval keeps; the rest pays for having looked repeatedly."""
+# A device whose speed changed by more than this factor between first and last third is flagged.
 STEADY_WITHIN = 1.1
-"""A device whose speed changed by more than this factor between first and last third is flagged."""
 
 
 @dataclass(frozen=True)

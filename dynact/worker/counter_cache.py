@@ -1,17 +1,27 @@
-"""Counting part after part: one that fails costs itself alone, and what was counted is kept."""
+"""Counting one thing after the other: what fails costs itself alone, what was counted is kept."""
 
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from dynact.schema.redact import error_line
 
 Figures = dict[str, Any]
-Part = tuple[str, Hashable, Callable[[], Figures]]
-"""Its name, what its figures depend on, and how to count it."""
 
 
-class Parts:
-    """Figures by part, kept for later cases that share it.
+@dataclass(frozen=True)
+class Counter:
+    """Something to count."""
+
+    name: str
+    """In words, for the message that it could not be."""
+    key: Hashable
+    """All that its figures depend on."""
+    count: Callable[[], Figures]
+
+
+class CounterCache:
+    """Figures by counter, kept for later cases that share them.
 
     Parameters
     ----------
@@ -23,17 +33,22 @@ class Parts:
         self._most = most
         self._kept: dict[tuple[str, Hashable], Figures] = {}
 
-    def count(self, parts: Iterable[Part]) -> tuple[Figures, list[str]]:
-        """Return the figures of all parts together, and a line for each that failed."""
+    def count(self, counters: Iterable[Counter]) -> tuple[Figures, list[str]]:
+        """Return the figures of all counters together, and a line for each that failed."""
         figures: Figures = {}
-        faults = []
-        for name, key, count in parts:
+        errors = []
+        for counter in counters:
+            key = counter.name, counter.key
             try:
-                if (name, key) not in self._kept:
-                    self._kept[name, key] = count()
-                figures |= self._kept[name, key]
+                if key not in self._kept:
+                    self._kept[key] = counter.count()
+                figures |= self._kept[key]
             except Exception as error:
-                faults.append(f"{name} not counted: {error_line(error)}")
+                errors.append(f"{counter.name} not counted: {error_line(error)}")
         if len(self._kept) > self._most:
             self._kept.clear()
-        return figures, faults
+        return figures, errors
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._kept.clear()

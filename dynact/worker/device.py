@@ -1,8 +1,11 @@
-"""The one seam to a device: its clock, its memory, its name."""
+"""The one seam to a device: its clock, its memory, its name, and all that it decides."""
 
 import platform
+import re
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
 import torch
@@ -10,25 +13,57 @@ import torch
 from dynact.timing import Clock, EventClock, WallClock
 from dynact.timing.clock import Call
 
+if TYPE_CHECKING:
+    from torch.profiler import ProfilerActivity
+
+# Allocations and frees of a step to keep: it makes some hundred at most, an entry is a few KB.
+MOST_ALLOCATIONS = 100_000
+
 
 class Device(Protocol):
     """What measuring needs of the machine that does the work."""
 
     torch_device: torch.device
+    is_accelerator: bool
+    """Whether it has memory and a queue of its own, which the host does not wait for."""
     clock: Clock
     name: str
     """What its maker calls it."""
     memory_bytes: int
     """All the memory there is for tensors."""
+    default_threads: int | None
+    """Of torch on the host where nothing else is asked for; ``None`` is torch's own choice."""
+    known_pair_shape: tuple[int, ...]
+    """Of an input at which two equal layers can be told from two that are not."""
+    matrix_rows: int
+    """Of a square matrix whose product comes near the device's peak."""
+
+    def synchronize(self) -> None:
+        """Wait until all queued work is done."""
 
     def release_memory(self) -> None:
         """Give cached, unused memory back."""
+
+    def bound_memory(self) -> None:
+        """Let an allocation beyond what is free fail in this process, before the system does."""
 
     def peak_bytes(self, call: Call) -> int | None:
         """Return the most bytes that a call allocates at once, by the allocator's own statistics.
 
         ``None`` where it keeps none.
         """
+
+    def allocations_of(self, call: Call) -> Any | None:
+        """Return what the allocator did during a call, for torch's memory viewer.
+
+        ``None`` where it keeps no history.
+        """
+
+    def profiler_activities(self) -> "Sequence[ProfilerActivity]":
+        """Return what is to be profiled for work on it."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a measurement depends on of it beside name and memory."""
 
     def __hash__(self) -> int:
         """Tell this device from others, as what was counted on it is kept."""
@@ -49,10 +84,10 @@ def open_device(name: str | None) -> Device:
         torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     )
     if name is None:
-        name = accelerator.type if accelerator else "cpu"
-    if name == "cpu":
+        name = accelerator.type if accelerator else Cpu.type
+    if name == Cpu.type:
         return Cpu()
-    present = ["cpu"]
+    present = [Cpu.type]
     if accelerator:
         count = torch.accelerator.device_count()
         present += [accelerator.type, *(f"{accelerator.type}:{i}" for i in range(count))]
@@ -61,25 +96,72 @@ def open_device(name: str | None) -> Device:
     return Accelerator(torch.device(name))
 
 
+def is_host(device_type: str) -> bool:
+    """Return whether a device of such a type, as ``"cuda"``, is the host itself."""
+    return device_type == Cpu.type
+
+
 class Cpu:
     """The host itself."""
 
+    type = "cpu"
+
+    is_accelerator = False
+    default_threads: int | None = 1
+    # Small enough for the caches to hold input, output and interpreter together.
+    known_pair_shape: tuple[int, ...] = (1, 32, 56, 56)
+    # Near a CPU's peak, and still quick in a dtype it has to emulate.
+    matrix_rows = 768
+
     def __init__(self) -> None:
-        self.torch_device = torch.device("cpu")
+        self.torch_device = torch.device(self.type)
         self.clock: Clock = WallClock()
         self.name = cpu_model()
         self.memory_bytes: int = psutil.virtual_memory().total
 
+    def synchronize(self) -> None:
+        """Nothing is queued: a call returns when its work is done."""
+
     def release_memory(self) -> None:
         """Keep it: the worker's allocator is told to, as the accelerators' do."""
+
+    def bound_memory(self) -> None:
+        """Let an allocation beyond the free memory fail, or the system would kill processes."""
+        if sys.platform == "linux":
+            import resource
+
+            available = psutil.Process().memory_info().data + psutil.virtual_memory().available
+            _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+            resource.setrlimit(resource.RLIMIT_DATA, (available, hard))
 
     def peak_bytes(self, _call: Call) -> int | None:
         """Return None: malloc does not say."""
         return None
 
+    def allocations_of(self, _call: Call) -> Any | None:
+        """Return None: malloc does not say."""
+        return None
+
+    def profiler_activities(self) -> "Sequence[ProfilerActivity]":
+        """Return the host's."""
+        # Here and below, for it takes as long to import as all of torch.
+        from torch.profiler import ProfilerActivity
+
+        return [ProfilerActivity.CPU]
+
+    def describe(self) -> dict[str, Any]:
+        """Return nothing: the environment describes the host in any case."""
+        return {}
+
 
 class Accelerator:
     """Any device that ``torch.accelerator`` speaks for: CUDA, ROCm, XPU and others."""
+
+    is_accelerator = True
+    default_threads: int | None = None
+    # Large enough that memory traffic, not the kernel's launch, takes the time.
+    known_pair_shape: tuple[int, ...] = (64, 256, 56, 56)
+    matrix_rows = 4096
 
     def __init__(self, device: torch.device) -> None:
         torch.accelerator.set_device_index(device.index or 0)
@@ -106,6 +188,9 @@ class Accelerator:
         """Give cached, unused memory back."""
         torch.accelerator.empty_cache()
 
+    def bound_memory(self) -> None:
+        """Do nothing: an accelerator's allocator fails by itself."""
+
     def peak_bytes(self, call: Call) -> int | None:
         """Return the most bytes that a call allocates at once, by the allocator's own statistics.
 
@@ -124,6 +209,43 @@ class Accelerator:
         self.synchronize()
         return (self._most_allocated() or 0) - before
 
+    def allocations_of(self, call: Call) -> Any | None:
+        """Return what `torch.cuda.memory._dump_snapshot` writes, with the history of one call.
+
+        ``None`` on a device other than CUDA's (or ROCm's, which torch calls by the same name).
+        """
+        if self.torch_device.type != "cuda":
+            return None
+        memory = torch.cuda.memory
+        memory._record_memory_history(
+            max_entries=MOST_ALLOCATIONS, stacks="python", clear_history=True
+        )
+        try:
+            call()
+            self.synchronize()
+            return memory._snapshot()
+        finally:
+            memory._record_memory_history(enabled=None)
+
+    def profiler_activities(self) -> "Sequence[ProfilerActivity]":
+        """Return the host's and the device's."""
+        from torch.profiler import ProfilerActivity
+
+        # How torch calls accelerators that it does not know by name.
+        fallback = ProfilerActivity.PrivateUse1
+        own = getattr(ProfilerActivity, self.torch_device.type.upper(), fallback)
+        return [ProfilerActivity.CPU, own]
+
+    def describe(self) -> dict[str, Any]:
+        """Return the clock's limit, the runtime and the driver."""
+        module = torch.get_device_module(self.torch_device)
+        properties = module.get_device_properties(self.torch_device)
+        return {
+            "max_khz": getattr(properties, "clock_rate", None),
+            "runtime": torch.version.cuda or torch.version.hip or torch.version.xpu,
+            "driver": getattr(properties, "driver_version", None) or nvidia_driver(),
+        }
+
     def _most_allocated(self) -> int | None:
         statistics = torch.accelerator.memory_stats(self.torch_device)
         most: int | None = statistics.get("allocated_bytes.all.peak")
@@ -138,3 +260,13 @@ def cpu_model() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.machine()
+
+
+def nvidia_driver(path: Path = Path("/proc/driver/nvidia/version")) -> str | None:
+    """Return the version of the NVIDIA kernel module, or None where there is none."""
+    if not path.exists():
+        return None
+    # The number alone: the line also names who built the module, on which host.
+    first_line = path.read_text(encoding="utf-8").split("\n", 1)[0]
+    version_number = re.search(r"\d+\.\d+(\.\d+)?", first_line)
+    return version_number[0] if version_number else None

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -34,7 +33,7 @@ def describe_environment(device: Device) -> dict[str, Any]:
             "name": device.name,
             # Rounded: a kernel update moves it by some kB, and a run could not be resumed.
             "memory_gib": round(device.memory_bytes / 2**30),
-            **_accelerator(device.torch_device),
+            **device.describe(),
         },
         "host": {
             "cpu": cpu_model(),
@@ -61,27 +60,6 @@ def describe_environment(device: Device) -> dict[str, Any]:
         },
         "git": _git(),
     }
-
-
-def _accelerator(device: torch.device) -> dict[str, Any]:
-    if device.type == "cpu":
-        return {}
-    properties = torch.get_device_module(device).get_device_properties(device)
-    return {
-        "max_khz": getattr(properties, "clock_rate", None),
-        "runtime": torch.version.cuda or torch.version.hip or torch.version.xpu,
-        "driver": getattr(properties, "driver_version", None) or nvidia_driver(),
-    }
-
-
-def nvidia_driver(path: Path = Path("/proc/driver/nvidia/version")) -> str | None:
-    """Return the version of the NVIDIA kernel module, or None where there is none."""
-    if not path.exists():
-        return None
-    # The number alone: the line also names who built the module, on which host.
-    first_line = path.read_text(encoding="utf-8").split("\n", 1)[0]
-    version_number = re.search(r"\d+\.\d+(\.\d+)?", first_line)
-    return version_number[0] if version_number else None
 
 
 def _git() -> dict[str, Any] | None:

@@ -11,15 +11,12 @@ from dynact.timing import fastest_ns
 from dynact.timing.clock import Call
 from dynact.worker.device import Device
 
+# From what any first-level cache holds to what few last-level caches do.
 COPY_BYTES = tuple(2**power for power in range(14, 28))
-"""From what any first-level cache holds to what few last-level caches do."""
-CPU_MATRIX = 768
-"""Rows of a square matrix: near a CPU's peak, and still quick in a dtype it has to emulate."""
-ACCELERATOR_MATRIX = 4096
 SECONDS_EACH = 0.03
 
 
-def measure_ceilings(device: Device) -> dict[str, Any]:
+def measure_limits(device: Device) -> dict[str, Any]:
     """Return what `dynact.schema.limits.Ceilings` is made of, and the seconds it took.
 
     Each rate is the fastest of several blocks. A size or a dtype that the device cannot do is
@@ -31,7 +28,6 @@ def measure_ceilings(device: Device) -> dict[str, Any]:
         If it can copy nothing at all.
     """
     start_s = time.perf_counter()
-    side = CPU_MATRIX if device.torch_device.type == "cpu" else ACCELERATOR_MATRIX
     copies = []
     flops_per_s = {}
     with torch.inference_mode():
@@ -42,7 +38,7 @@ def measure_ceilings(device: Device) -> dict[str, Any]:
                 copies.append({"bytes": size, "bytes_per_s": rate})
         for dtype in BYTES_PER_ELEMENT:
             with suppress(RuntimeError, TypeError):
-                flops_per_s[dtype] = 2 * side**3 / _product_s(side, dtype, device)
+                flops_per_s[dtype] = 2 * device.matrix_rows**3 / _product_s(dtype, device)
     if not copies:
         raise ValueError(f"{device.torch_device} could not even copy {COPY_BYTES[0]} bytes")
     device.release_memory()
@@ -56,8 +52,9 @@ def _copy_s(size: int, device: Device) -> float:
     return _seconds(lambda: target.copy_(source), device)
 
 
-def _product_s(side: int, dtype: str, device: Device) -> float:
-    factor = torch.randn(side, side, device=device.torch_device).to(getattr(torch, dtype))
+def _product_s(dtype: str, device: Device) -> float:
+    shape = device.matrix_rows, device.matrix_rows
+    factor = torch.randn(shape, device=device.torch_device).to(getattr(torch, dtype))
     product = torch.empty_like(factor)
     return _seconds(lambda: torch.mm(factor, factor, out=product), device)
 

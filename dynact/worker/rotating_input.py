@@ -1,17 +1,17 @@
-"""An input whose place in memory changes, so that no ratio hangs on one lucky place."""
+"""An input that rotates through places in memory, so that no ratio hangs on one lucky place."""
 
 from collections import deque
 
 import torch
 from torch import Tensor
 
+# Always an odd number, so that each place meets both orders of the sides.
 MOST_PLACES = 7
-"""Their number is always odd, so that each place meets both orders of the sides."""
+# Larger inputs stream past every cache, wherever they lie.
 MOST_BYTES = 64 * 2**20
-"""Larger inputs stream past every cache, wherever they lie."""
 
 
-class MovingInput:
+class RotatingInput:
     """Equal inputs at several places, of which one at a time is current.
 
     Where an input and its output lie decides how they share a cache: within one process a ReLU
@@ -26,7 +26,7 @@ class MovingInput:
         self._inputs = [x, *(_another(x) for _ in range(places - 1))]
         self._spares = deque(torch.empty_like(x) for _ in range(places - 1))
 
-    def move(self, turn: int) -> None:
+    def rotate(self, turn: int) -> None:
         """Make the input of a turn current, and let outputs of its size lie elsewhere too."""
         self.current = self._inputs[turn % len(self._inputs)]
         if self._spares:

@@ -1,4 +1,4 @@
-"""Measures in the process it runs in: the worker's inside, or pytest itself under a debugger."""
+"""Answers what the parent asks, in a process of its own or, under a debugger, in the parent's."""
 
 import gc
 import json
@@ -6,32 +6,41 @@ import os
 import queue
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import IO, Any
 
-import psutil
 import torch
 
-from dynact import activations
-from dynact.schema.cases import Case
-from dynact.schema.network_cases import NetworkCase
-from dynact.schema.run_folder import AnyCase, Measured
-from dynact.sweep.worker import Settings, Welcome
-from dynact.worker.compare import measure
-from dynact.worker.counts import count
-from dynact.worker.device import open_device
+from dynact.schema.cases import AnyCase, Case, NetworkCase, SiteCase
+from dynact.schema.messages import Answer, Request, WorkerInfo
+from dynact.schema.settings import Settings
+from dynact.worker.compare import compare_workload, diagnosed
+from dynact.worker.counts import count_workload
+from dynact.worker.device import Device, open_device
 from dynact.worker.environment import describe_environment
-from dynact.worker.known_pairs import run_gate
-from dynact.worker.limits import measure_ceilings
-from dynact.worker.workload import check_layer
+from dynact.worker.known_pairs import compare_known_pairs
+from dynact.worker.layer import LayerWorkload, check_layer
+from dynact.worker.limits import measure_limits
+from dynact.worker.workload import Workload
 
-CASES: dict[str, type[Case] | type[NetworkCase]] = {
-    kind.__name__: kind for kind in (Case, NetworkCase)
+
+def _network_workload(case: NetworkCase, device: Device) -> Workload:
+    # Networks are imported on demand: torchvision takes a second, and most sessions end without.
+    from dynact.worker.network import NetworkWorkload
+
+    return NetworkWorkload(case, device)
+
+
+WORKLOADS: dict[str, Callable[..., Workload]] = {
+    Case.table: LayerWorkload,
+    SiteCase.table: LayerWorkload,
+    NetworkCase.table: _network_workload,
 }
 
 
 class InProcess:
-    """Does what `dynact.sweep.worker.Worker` does, without a process of its own.
+    """The device and what is done with it, in this process: what `serve` answers from.
 
     Raises
     ------
@@ -40,123 +49,117 @@ class InProcess:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._device = open_device(settings.device)
-        on_cpu = self._device.torch_device.type == "cpu"
-        if settings.threads or on_cpu:
-            torch.set_num_threads(settings.threads or 1)
-        self.welcome = Welcome(
-            device=str(self._device.torch_device),
-            memory_bytes=self._device.memory_bytes,
-            activations=activations.names(),
-            environment=describe_environment(self._device),
+        self.settings = settings
+        self.device = open_device(settings.device)
+        threads = settings.threads or self.device.default_threads
+        if threads:
+            torch.set_num_threads(threads)
+        self.info = WorkerInfo(
+            device=str(self.device.torch_device),
+            is_accelerator=self.device.is_accelerator,
+            memory_bytes=self.device.memory_bytes,
+            environment=describe_environment(self.device),
         )
 
-    def measure(self, case: AnyCase, patience: float = 1.0) -> tuple[Measured, list[float]]:
-        """Return the case's row and its samples in ns, in that share of ``max_seconds``."""
-        limits: Any = {
-            "precision": self._settings.precision,
-            "max_seconds": patience * self._settings.max_seconds,
-        }
-        if isinstance(case, NetworkCase):
-            from dynact.worker.network_compare import measure_network
-
-            measurement = measure_network(case, self._device, **limits)
-        else:
-            measurement = measure(case, self._device, **limits)
-        return measurement.row, list(measurement.samples_ns)
-
-    def count(self, case: AnyCase) -> dict[str, Any]:
-        """Return what the case costs without a clock."""
-        if isinstance(case, NetworkCase):
-            from dynact.worker.network_counts import count_network
-
-            return count_network(case, self._device)
-        return count(case, self._device)
-
-    def check(self, case: Case) -> None:
-        """Try the case's layer once; raises ValueError in one line if it cannot be compared."""
-        check_layer(case, self._device)
-
-    def run_gate(self) -> tuple[dict[str, Any], list[float]]:
-        """Return the gate's verdict and ReLU's samples in ns."""
-        return run_gate(self._device)
-
-    def measure_ceilings(self) -> dict[str, Any]:
-        """Return the device's rates (`dynact.worker.limits.measure_ceilings`)."""
-        return measure_ceilings(self._device)
-
-    def networks(self) -> dict[str, int]:
-        """Return the networks there are, and the image size in pixels each is made for."""
-        from dynact.networks import architectures
-
-        return {name: architectures.host(name).image_size for name in architectures.names()}
-
-    def shapes_in(self, network: str, image_size: int) -> dict[tuple[int, int, int], int]:
-        """Return how often a network calls an activation at each (channels, height, width)."""
-        from dynact.networks import shapes_in
-
-        return shapes_in(network, image_size)
-
-    def sites(self, case: NetworkCase) -> list[dict[str, Any]]:
-        """Return where a case replaces activations: the fields of `dynact.networks.Site`."""
-        from dynact.worker.network_workload import pair_of
-
-        swaps = pair_of(case, self._device).swaps
-        return [asdict(swap.site) for swap in swaps if not swap.kept_because]
+    def ask(self, request: Request) -> Answer:
+        """Return the answer; what cannot be done is a status with one line that says why."""
+        try:
+            return VERBS[request.verb](self, request)
+        except ValueError as error:
+            return Answer("refused", str(error))
+        except Exception as error:
+            return Answer(*diagnosed(error))
 
     def close(self) -> None:
         """Nothing to end."""
 
 
+def _compare(bench: InProcess, request: Request) -> Answer:
+    """Time a case, in the share of ``max_seconds`` that is asked for."""
+    return compare_workload(
+        _workload(bench, request.case),
+        bench.device,
+        precision=bench.settings.precision,
+        max_seconds=request.arguments["time_share"] * bench.settings.max_seconds,
+    )
+
+
+def _count(bench: InProcess, request: Request) -> Answer:
+    """Count what a case costs without a clock."""
+    return count_workload(_workload(bench, request.case), bench.device)
+
+
+def _check(bench: InProcess, request: Request) -> Answer:
+    """Try a case's layer once."""
+    case: Any = request.case
+    check_layer(case, bench.device)
+    return Answer()
+
+
+def _known_pairs(bench: InProcess, _request: Request) -> Answer:
+    """Find out whether ratios can be trusted."""
+    return compare_known_pairs(bench.device)
+
+
+def _limits(bench: InProcess, _request: Request) -> Answer:
+    """Measure the device's rates."""
+    return Answer(figures=measure_limits(bench.device))
+
+
+def _shapes(_bench: InProcess, request: Request) -> Answer:
+    """Tell how often a network calls an activation at each (channels, height, width)."""
+    from dynact.networks.shapes import shapes_in
+
+    counts = shapes_in(**request.arguments)
+    # JSON has no tuples for keys.
+    return Answer(figures={"shapes": [[*shape, count] for shape, count in counts.items()]})
+
+
+def _sites(bench: InProcess, request: Request) -> Answer:
+    """Tell where a network case replaces activations."""
+    from dynact.worker.network import pair_of, placed_at
+
+    case: Any = request.case
+    swaps = pair_of(case, bench.device).swaps
+    return Answer(figures={"sites": [placed_at(s.site) for s in swaps if not s.kept_because]})
+
+
+VERBS: dict[str, Callable[[InProcess, Request], Answer]] = {
+    "compare": _compare,
+    "count": _count,
+    "check": _check,
+    "known_pairs": _known_pairs,
+    "limits": _limits,
+    "shapes": _shapes,
+    "sites": _sites,
+}
+
+
 def main() -> None:
-    """Answer the requests of a `dynact.sweep.worker.Worker`, a JSON line each, until it is gone."""
+    """Answer the requests of a `dynact.sweep.worker.Worker`, a line each, until it is gone."""
     answers = _own_standard_output()
     requests = _read_ahead(sys.stdin.buffer)
 
-    def answer(content: dict[str, Any]) -> None:
-        answers.write(json.dumps(content).encode() + b"\n")
+    def say(answer: Answer) -> None:
+        answers.write(answer.to_json() + b"\n")
         answers.flush()
 
     try:
         bench = InProcess(Settings(**json.loads(sys.argv[1])))
     except ValueError as error:
-        answer({"fault": str(error)})
+        say(Answer("refused", str(error)))
         return
-    if bench.welcome.device == "cpu":
-        _fail_before_the_system_does()
+    bench.device.bound_memory()
     # Or every full collection walks all that torch brings with it, for half a second.
     gc.freeze()
-    answer(asdict(bench.welcome))
+    say(Answer(figures=asdict(bench.info)))
     while True:
-        answer(_serve(bench, requests.get()))
+        say(bench.ask(Request.from_json(requests.get())))
 
 
-def _serve(bench: InProcess, request: dict[str, Any]) -> dict[str, Any]:
-    try:
-        if request["do"] == "gate":
-            verdict, samples_ns = bench.run_gate()
-            return {"verdict": verdict, "samples_ns": samples_ns}
-        if request["do"] == "networks":
-            return {"networks": bench.networks()}
-        if request["do"] == "shapes":
-            # JSON has no tuples for keys.
-            shapes = bench.shapes_in(request["network"], request["image_size"])
-            return {"shapes": list(shapes.items())}
-        if request["do"] == "ceilings":
-            return {"ceilings": bench.measure_ceilings()}
-        case: Any = CASES[request["of"]](**request["case"])
-        if request["do"] == "sites":
-            return {"sites": bench.sites(case)}
-        if request["do"] == "check":
-            bench.check(case)
-            return {}
-    except ValueError as error:
-        return {"fault": str(error)}
-    if request["do"] == "count":
-        return bench.count(case)
-    row, samples_ns = bench.measure(case, request["patience"])
-    return {"row": row.figures(), "samples_ns": samples_ns}
+def _workload(bench: InProcess, case: AnyCase | None) -> Workload:
+    assert case
+    return WORKLOADS[case.table](case, bench.device)
 
 
 def _own_standard_output() -> IO[bytes]:
@@ -166,27 +169,17 @@ def _own_standard_output() -> IO[bytes]:
     return os.fdopen(pipe, "wb")
 
 
-def _read_ahead(pipe: IO[bytes]) -> "queue.SimpleQueue[dict[str, Any]]":
+def _read_ahead(pipe: IO[bytes]) -> "queue.SimpleQueue[bytes]":
     """Read requests in a thread, which ends the process at once when the parent is gone."""
-    requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def read() -> None:
         for line in pipe:
-            requests.put(json.loads(line))
+            requests.put(line)
         os._exit(0)
 
     threading.Thread(target=read, daemon=True).start()
     return requests
-
-
-def _fail_before_the_system_does() -> None:
-    """Let an allocation beyond the free memory fail, in place of the system killing processes."""
-    if sys.platform == "linux":
-        import resource
-
-        available = psutil.Process().memory_info().data + psutil.virtual_memory().available
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (available, hard))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""create and names: the registry, and how it refuses."""
+"""What is declared of each activation, how it is made, and how the registry refuses."""
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from torch import nn
 
-from dynact.activations import create, least_passes, names
+from dynact.activations import activation, create, least_passes, names
 from tests.activations.samples import OWN
 
 NAMES = [
@@ -136,3 +139,60 @@ def test_docstrings_of_own_layers_state_the_least_passes(name: str) -> None:
 @pytest.mark.parametrize("name", ["mine.layers:Swish", "unknown"])
 def test_of_an_unknown_layer_only_the_least_is_known(name: str) -> None:
     assert (least_passes(name, training=False), least_passes(name, training=True)) == (2, 4)
+
+
+# As their authors spell them; controls, which have none, in words.
+TITLES = {
+    "relu": "ReLU", "leaky_relu": "Leaky ReLU", "prelu": "PReLU", "relu6": "ReLU6",
+    "sigmoid": "Sigmoid", "silu": "SiLU", "gelu": "GELU", "mish": "Mish",
+    "hardswish": "Hardswish", "frelu": "FReLU", "frelu_light": "FReLU light",
+    "dyrelu_a": "DY-ReLU-A", "dyrelu_b": "DY-ReLU-B", "dyrelu_c": "DY-ReLU-C", "se": "SE",
+    "maxout": "Maxout", "acon_c": "ACON-C", "meta_acon_c": "Meta-ACON-C",
+    "identity": "Identity", "dwconv_bn_relu": "DWConv-BN-ReLU",
+    "funnel_maxpool": "Funnel max-pool", "funnel_avgpool": "Funnel avg-pool",
+}  # fmt: skip
+# arXiv's numbers: Delving Deep into Rectifiers; Funnel Activation; Dynamic ReLU;
+# Squeeze-and-Excitation Networks; Maxout Networks; Activate or Not.
+PAPERS = {
+    "prelu": "1502.01852",
+    **dict.fromkeys(("frelu", "frelu_light", "funnel_maxpool", "funnel_avgpool"), "2007.11824"),
+    **dict.fromkeys(("dyrelu_a", "dyrelu_b", "dyrelu_c"), "2003.10027"),
+    "se": "1709.01507",
+    "maxout": "1302.4389",
+    **dict.fromkeys(("acon_c", "meta_acon_c"), "2009.04759"),
+}
+
+
+@pytest.mark.parametrize("name", names())
+def test_titles(name: str) -> None:
+    assert activation(name).title == TITLES[name]
+
+
+@pytest.mark.parametrize("name", names())
+def test_papers(name: str) -> None:
+    expected = (f"arXiv {PAPERS[name]}",) if name in PAPERS else ()
+
+    assert activation(name).papers == expected
+
+
+@pytest.mark.parametrize("name", ["frlu", "xyz"])
+def test_nothing_is_declared_of_an_unknown_one(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^unknown activation '{name}': "):
+        activation(name)
+
+
+def test_what_is_declared_is_known_without_torch() -> None:
+    script = (
+        "import sys\n"
+        "from dynact import activations\n"
+        "for name in activations.names():\n"
+        "    activations.activation(name).title, activations.least_passes(name, True)\n"
+        "print({'torch', 'numpy'} & set(sys.modules))\n"
+    )
+    root = Path(__file__).parents[2]
+
+    done = subprocess.run(
+        (sys.executable, "-c", script), cwd=root, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "set()\n"

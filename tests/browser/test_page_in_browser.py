@@ -7,10 +7,11 @@ import pytest
 
 from dynact.report.page.page import write_page
 from dynact.report.render import render
+from dynact.report.run import Run
 from tests.report.conftest import build_rows, fail_rows
-from tests.report.page.test_page import EVIL, GATE, write_traces
+from tests.report.page.test_page import EVIL, GATE, write_profile
+from tests.report.profile_sample import build_profile, write_tables
 from tests.report.test_render import write_run
-from tests.report.trace_tables import build_traces, write_tables
 
 ENVIRONMENT = {
     "started": "2026-03-01T10:00:00+00:00",
@@ -29,10 +30,10 @@ def run_rows():
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
-    """A run with figures, traces, failures and a name that would do harm."""
+    """A run with figures, a profile, failures and a name that would do harm."""
     folder = write_run(tmp_path_factory.mktemp("page") / "run", run_rows(), ENVIRONMENT, [GATE])
-    write_traces(folder, "x-training", EVIL, kernel="<img src=x onerror=alert(4)>")
-    render(folder, formats=("png",))
+    write_profile(folder, "x-training", EVIL, kernel="<img src=x onerror=alert(4)>")
+    render(Run(folder), formats=("png",))
     return folder
 
 
@@ -112,9 +113,9 @@ def test_it_filters_by_words_and_by_choice(page):
         assert page.locator("#rows tbody tr").count() == count
 
 
-def test_every_image_is_decoded(page):
+def test_every_image_is_decoded(page, run):
     images = page.locator("img")
-    assert images.count() == 13
+    assert images.count() == len(list((run / "figures").glob("*.png")))
     page.wait_for_function("[...document.images].every((image) => image.complete)")
     assert min(images.evaluate_all("all => all.map((image) => image.naturalWidth)")) > 400
     assert all(images.evaluate_all("all => all.map((image) => image.alt.length > 40)"))
@@ -164,7 +165,7 @@ def test_without_scripts_the_answer_is_there(chromium, run):
         page = context.new_page()
         page.goto((run / "index.html").as_uri())
         assert page.locator(".ranked tbody tr").count() == 4
-        assert page.locator("img").count() == 13
+        assert page.locator("img").count() == len(list((run / "figures").glob("*.png")))
         assert page.get_by_text("This table needs JavaScript").is_visible()
         assert not page.locator(".controls").is_visible()
 
@@ -188,15 +189,16 @@ def test_a_quick_sweep_is_one_small_file(tab, tmp_path):
     ]  # fmt: skip
     memory = [(case_id, i * 10**5, 10**6 * (i % 9), "forward") for case_id in {c[0] for c in calls}
               for i in range(200)]  # fmt: skip
-    write_tables(run, build_traces(calls, memory))
-    render(run)
+    write_tables(run, build_profile(calls, memory))
+    render(Run(run))
     page = run / "index.html"
     assert page.stat().st_size <= 5e6
     # Alone, so that it can need nothing beside it.
     (tmp_path / "alone").mkdir()
     tab.goto(page.rename(tmp_path / "alone/index.html").as_uri())
     assert tab.inner_text("#count") == "176 of 176 rows"
-    assert tab.locator("#figures img").count() == 10 + 3
+    drawn = list((run / "figures").glob("*.png"))
+    assert tab.locator("#figures img").count() == len(drawn)
     assert tab.locator("#traces details").count() == 16
     widths = tab.locator("img").evaluate_all(
         "all => Promise.all(all.map(async (i) => { await i.decode(); return i.naturalWidth }))"
@@ -204,7 +206,7 @@ def test_a_quick_sweep_is_one_small_file(tab, tmp_path):
     assert min(widths) > 500
 
 
-def test_traces_read_on_a_phone(page):
+def test_profiled_steps_read_on_a_phone(page):
     page.set_viewport_size({"width": 390, "height": 844})
     page.locator("#traces summary").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") == 390
@@ -223,7 +225,7 @@ def test_ten_thousand_rows(tab, tmp_path):
     rows = build_rows(("prelu", "frelu"), many, (7, 14), batches=(8,))
     assert len(rows) == 10_000
     run = write_run(tmp_path / "run", rows, ENVIRONMENT)
-    tab.goto(write_page(run, rows, ENVIRONMENT, []).as_uri())
+    tab.goto(write_page(Run(run)).as_uri())
     assert tab.inner_text("#count") == "10,000 of 10,000 rows"
     assert tab.locator("#rows tbody tr").count() == 200
     began = time.monotonic()

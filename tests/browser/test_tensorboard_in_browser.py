@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from dynact.report.figures.of_layers import FIGURES
-from dynact.report.figures.of_networks import NETWORK_FIGURES
-from dynact.report.figures.of_profile import TRACED
+from dynact.report.figures.declaration import LayerFigure, NetworkFigure, ProfileFigure
+from dynact.report.figures.registry import figures_of
 from dynact.report.render import render
+from dynact.report.run import Run
 from dynact.report.tensorboard import METRICS, NETWORK_METRICS, write_dashboards
 from dynact.schema.run_folder import folder_name
 from dynact.worker.device import Cpu
-from dynact.worker.profile import store, trace_case
+from dynact.worker.profile import profile_case, store
 from tests.report.conftest import build_rows
 from tests.report.networks_sample import build_networks
 from tests.report.test_render import write_run
@@ -42,9 +42,9 @@ def run(tmp_path_factory):
     folder = write_run(tmp_path_factory.mktemp("tensorboard") / "run", ROWS, ENVIRONMENT)
     for name, rows in (("network", NETWORKS), ("site", SITES)):
         rows.to_json(folder / f"{name}_rows.jsonl", orient="records", lines=True)
-    store(folder, CASE, trace_case(CASE, Cpu(), steps=2))
-    render(folder, formats=("png",))
-    write_dashboards(folder)
+    store(folder, CASE, profile_case(CASE, Cpu(), steps=2))
+    render(Run(folder), formats=("png",))
+    write_dashboards(Run(folder))
     return folder
 
 
@@ -133,7 +133,7 @@ def test_scalars_draws_the_curves(tab, address):
             tag = f"tag: overhead/{phase}/c{channels}"
             expect(tab.get_by_text(tag, exact=True)).to_be_visible(timeout=SOON)
     for phase in ("inference", "training"):
-        tag = f"tag: slowdown/{phase}/resnet18"
+        tag = f"tag: network_overhead/{phase}/resnet18"
         expect(tab.get_by_text(tag, exact=True)).to_be_visible(timeout=SOON)
 
 
@@ -153,18 +153,19 @@ def test_the_curves_points_are_the_rows_values(address):
         expected[row["activation"], f"overhead/{curve}", pixels] = row["overhead"]
         expected[row["activation"], f"time_us/{curve}", pixels] = row["time_ns"] / 1e3
     for row in NETWORKS.to_dict("records"):
-        curve = f"slowdown/{row['phase']}/{row['network']}"
+        curve = f"network_overhead/{row['phase']}/{row['network']}"
         expected[row["activation"], curve, row["batch"]] = row["overhead"]
     assert found == pytest.approx(expected, rel=1e-6)
 
 
 def test_images_shows_the_figures(tab, address, run):
     figures = {path.stem: path for path in (run / "figures").glob("*.png")}
+    layers, phases = figures_of(LayerFigure), ROWS["phase"].unique()
     assert set(figures) == {
-        *(n for n, kind in FIGURES.items() if not kind.per_phase),
-        *(f"{n}_{p}" for n, k in FIGURES.items() if k.per_phase for p in ROWS["phase"].unique()),
-        *NETWORK_FIGURES,
-        *TRACED,
+        *(name for name, figure in layers.items() if not figure.by_phase),
+        *(f"{n}_{phase}" for n, f in layers.items() if f.by_phase for phase in phases),
+        *figures_of(NetworkFigure),
+        *figures_of(ProfileFigure),
     }
     assert set(wait_for(lambda: ask(address, "images/tags"))["report"]) == set(figures)
 

@@ -13,6 +13,7 @@ _OF_DYRELU: list[dict[str, object]] = [
     {"k": 3, "reduction": 2},
     {"gate": "hardsigmoid"},
 ]
+# What else a name's layer may be made with.
 OPTIONS: dict[str, list[dict[str, object]]] = {
     "leaky_relu": [{"negative_slope": 0.3}],
     "prelu": [{"shared": True}],
@@ -25,7 +26,6 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "maxout": [{"k": 1}, {"k": 3}],
     "meta_acon_c": [{"reduction": 2}, {"batch_norm": True}],
 }
-"""What else a name's layer may be made with."""
 
 
 @dataclass(frozen=True)

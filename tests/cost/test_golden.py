@@ -74,12 +74,12 @@ def test_what_fvcore_says_unaided(name: str, flops: int) -> None:
     assert fvcore_default_flops(create(name, C), X) == flops
 
 
+# All parameters: of ReLU, DY-ReLU-A, B, C, FReLU with and without bias, ACON-C.
 NETWORKS = {
     "mobilenet_v2": (3504872, 4847596, 10233344, 10248931, 3691496, 3675944, 3551528),
     "resnet18": (11689512, 11866612, 12578576, 12582497, 11736360, 11732456, 11701224),
     "resnet50": (25557032, 28401252, 39799872, 39822641, 25829672, 25806952, 25625192),
 }
-"""All parameters: of ReLU, DY-ReLU-A, B, C, FReLU with and without bias, ACON-C."""
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -92,7 +92,7 @@ def test_operators_by_hand(
             operate(a, b)
     assert counter.bytes == moved
     assert counter.operators == Counter({f"aten::{name}": n for name, n in operators.items()})
-    assert counter.kernels == sum(operators.values())
+    assert counter.operator_calls == sum(operators.values())
     assert not counter.reads_values
 
 
@@ -102,7 +102,7 @@ def test_counts_go_on_where_they_stopped() -> None:
         with counter:
             a + 1
         a + 1
-    assert (counter.bytes, counter.kernels) == (2 * 2 * A, 2)
+    assert (counter.bytes, counter.operator_calls) == (2 * 2 * A, 2)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +131,30 @@ def test_a_value_asked_for_is_read() -> None:
     with TrafficCounter() as counter:
         a[0, 0].item()
     assert (counter.bytes, counter.operators) == (4, {"aten::_local_scalar_dense": 1})
+
+
+def test_a_scatter_in_place_passes_over_what_it_does_not_write() -> None:
+    a, index = torch.ones(6, 5), torch.zeros(6, 1, dtype=torch.int64)
+    with TrafficCounter() as counter:
+        a.scatter_(1, index, index.float())
+    # Indices become floats; then 6 indices and 6 values are read, and 6 elements written.
+    assert counter.bytes == (8 * 6 + 4 * 6) + (8 * 6 + 4 * 6 + 4 * 6)
+
+
+def test_a_scatter_into_a_new_tensor_copies_the_rest() -> None:
+    a, index, values = torch.ones(6, 5), torch.zeros(6, 1, dtype=torch.int64), torch.ones(6, 1)
+    with TrafficCounter() as counter:
+        a.scatter(1, index, values)
+    assert counter.bytes == A + 8 * 6 + 4 * 6 + A
+
+
+def test_the_gradient_of_a_maximum_is_scattered_into_zeros() -> None:
+    largest = torch.ones(6, 5).requires_grad_().max(dim=1).values
+    gradient = torch.ones(6)
+    with TrafficCounter() as counter:
+        largest.backward(gradient)
+    # Zeros are written; then 6 indices and 6 values are read, and 6 elements written.
+    assert counter.bytes == A + 8 * 6 + 4 * 6 + 4 * 6
 
 
 def test_a_training_step_of_relu_moves_five_inputs() -> None:
@@ -218,7 +242,7 @@ def test_meta_is_the_cpu(
     if training and name == "mish":
         # Meta tensors have no kernel for its derivative and take ten operators instead.
         assert cpu.operators == {"aten::mish": 1, "aten::mish_backward": 1}
-        assert meta.kernels == cpu.kernels - 1 + 10
+        assert meta.operator_calls == cpu.operator_calls - 1 + 10
         return
     unseen = 0
     if not training:
@@ -245,7 +269,7 @@ def test_operators_are_the_profilers(name: str, training: bool) -> None:
         for operator in dispatched(event)
     ]
     counter = counted(call)
-    assert counter.kernels == len(seen)
+    assert counter.operator_calls == len(seen)
     assert in_place_or_not(counter.operators.elements()) == in_place_or_not(seen)
 
 

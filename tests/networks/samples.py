@@ -6,26 +6,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dynact.networks import create, example_input, host
+from dynact.networks import architecture, create, example_input
 
 
 @functools.cache
 def network(name: str) -> nn.Module:
-    """Return a host in eval mode, the same one each time: leave it as it is."""
+    """Return a network in eval mode, the same one each time: leave it as it is."""
     torch.manual_seed(0)
     return create(name).eval()
 
 
 @functools.cache
 def without_values(name: str) -> nn.Module:
-    """Return a host on the meta device, where a pass takes no time."""
+    """Return a network on the meta device, where a pass takes no time."""
     with torch.device("meta"):
         return create(name)
 
 
 def smallest_input(name: str) -> Tensor:
     """Return two images: with one, BN in training has a single value a channel in a 1×1 map."""
-    return example_input(name, 2, host(name).smallest_image)
+    return example_input(name, 2, architecture(name).smallest_image)
 
 
 def meta_image(size: int = 224) -> Tensor:

@@ -1,21 +1,26 @@
-"""The hosts are the published networks, and take what they say they take."""
+"""The networks are the published ones, and take what they say they take."""
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
 from dynact.cost import count_flops, count_parameters
-from dynact.networks import create, example_input, host, names, training_loss
-from dynact.networks.lenet import LeNet
-from tests.networks.samples import network, without_values
+from dynact.networks.architectures import STRIDE, architecture, create, example_input, names
+from tests.networks.samples import network, smallest_input, without_values
 
 
 @pytest.mark.parametrize(
     "name",
-    [n for n in names() if host(n).task == "classification" and n != "lenet" and "v2_x0_" not in n]
+    [
+        n
+        for n in names()
+        if architecture(n).task == "classification" and n != "lenet" and "v2_x0_" not in n
+    ]
     + ["shufflenet_v2_x0_5"],
 )
 def test_parameters_are_those_torchvision_publishes(name: str) -> None:
@@ -39,13 +44,6 @@ def test_widths_of_mobilenet_v2(name: str, parameters_m: str, macs_m: str) -> No
     assert f"{count_flops(model, x, 'mac').total / 1e6:.0f}" == macs_m
 
 
-def test_lenet_is_the_tutorials() -> None:
-    convolutions = (6 * 3 * 25 + 6) + (16 * 6 * 25 + 16)
-    fully_connected = (400 * 120 + 120) + (120 * 84 + 84) + (84 * 10 + 10)
-    assert convolutions + fully_connected == 62_006
-    assert count_parameters(LeNet()).learnable == 62_006
-
-
 @pytest.mark.parametrize(
     ("name", "sides"),
     # Pyramid levels of stride 8 to 128, and of 4 to 64.
@@ -58,30 +56,6 @@ def test_a_detector_is_its_backbone(name: str, sides: list[int]) -> None:
     with torch.no_grad():
         features = network(name)(example_input(name, 2, 128)).values()
     assert [tuple(level.shape) for level in features] == [(2, 256, side, side) for side in sides]
-
-
-def test_the_loss_of_a_backbone_is_linear_in_its_features() -> None:
-    features = {"fine": torch.randn(2, 256, 4, 4), "coarse": torch.randn(2, 256, 2, 2)}
-    for level in features.values():
-        level.requires_grad_()
-
-    loss = training_loss("retinanet_resnet50_fpn", Gives(features), torch.empty(0))
-    loss.backward()
-
-    torch.testing.assert_close(
-        loss, sum(level.sum() / level.numel() for level in features.values())
-    )
-    for level in features.values():
-        torch.testing.assert_close(level.grad, torch.full_like(level, 1 / level.numel()))
-
-
-class Gives(nn.Module):
-    def __init__(self, features: dict[str, Tensor]) -> None:
-        super().__init__()
-        self.features = features
-
-    def forward(self, _images: Tensor) -> dict[str, Tensor]:
-        return self.features
 
 
 def test_the_example_is_the_same_each_time() -> None:
@@ -107,3 +81,63 @@ def test_bad_input_is_one_clear_line(name: str, batch: int, size: int | None, li
     if size is None and batch:
         with pytest.raises(ValueError, match=re.escape(line)):
             create(name)
+
+
+# As their papers spell them, with torchvision's widths.
+TITLES = {
+    "lenet": "LeNet",
+    "mobilenet_v2_x0_35": "MobileNetV2 0.35×",
+    "mobilenet_v2_x0_5": "MobileNetV2 0.5×",
+    "mobilenet_v2_x0_75": "MobileNetV2 0.75×",
+    "mobilenet_v2": "MobileNetV2",
+    "mobilenet_v3_small": "MobileNetV3 small",
+    "mobilenet_v3_large": "MobileNetV3 large",
+    "resnet18": "ResNet-18",
+    "resnet34": "ResNet-34",
+    "resnet50": "ResNet-50",
+    "resnet101": "ResNet-101",
+    "shufflenet_v2_x0_5": "ShuffleNetV2 0.5×",
+    "shufflenet_v2_x1_5": "ShuffleNetV2 1.5×",
+    "fcn_resnet50": "FCN ResNet-50",
+    "deeplabv3_mobilenet_v3_large": "DeepLabV3 MobileNetV3 large",
+    "retinanet_resnet50_fpn": "RetinaNet ResNet-50 FPN",
+    "keypointrcnn_resnet50_fpn": "Keypoint R-CNN ResNet-50 FPN",
+}
+
+
+def test_titles() -> None:
+    assert {name: architecture(name).title for name in names()} == TITLES
+
+
+@pytest.mark.parametrize("name", names())
+def test_sizes(name: str) -> None:
+    declared = architecture(name)
+
+    # Of the tutorial's LeNet one alone; of all others whatever their stride fits into.
+    sizes = (32, 32, 32) if name == "lenet" else (224, STRIDE, None)
+    assert (declared.image_size, declared.smallest_image, declared.largest_image) == sizes
+    declared.check_image_size(declared.image_size)
+
+
+@pytest.mark.parametrize("name", names())
+def test_each_takes_the_smallest_image_it_says_in_training(name: str) -> None:
+    model = create(name).train()
+
+    assert model(smallest_input(name)) is not None
+
+
+def test_what_is_declared_is_known_without_torch() -> None:
+    script = (
+        "import sys\n"
+        "from dynact.networks import architectures\n"
+        "for name in architectures.names():\n"
+        "    architectures.architecture(name).check_image_size(32)\n"
+        "print({'torch', 'torchvision', 'numpy'} & set(sys.modules))\n"
+    )
+    root = Path(__file__).parents[2]
+
+    done = subprocess.run(
+        (sys.executable, "-c", script), cwd=root, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "set()\n"

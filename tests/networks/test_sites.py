@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torchvision.models import convnext_tiny, vit_b_16
 
-from dynact.networks import GATE, Site, create, example_input, find_sites, shapes_in
+from dynact.networks import GATE, Site, create, example_input, find_sites
 from tests.networks.samples import EveryWay, meta_image, without_values
 
 
@@ -84,32 +84,3 @@ def test_a_network_that_fails_is_named_in_one_line() -> None:
     with pytest.raises(ValueError, match="the network fails on the example input: ") as caught:
         find_sites(create("lenet"), torch.randn(1, 3, 8, 8))
     assert "\n" not in str(caught.value)
-
-
-def test_shapes_in_resnet50() -> None:
-    """From table 1 of arXiv 1512.03385, with the stride in the 3×3 as torchvision has it."""
-    expected = {(64, 112, 112): 1}
-    side, blocks_before = 56, 0
-    for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
-        # The first block of a stage but the first has its 1×1 before the stride.
-        late = 1 if blocks_before else 0
-        if late:
-            expected[width, side * 2, side * 2] = 1
-        expected[width, side, side] = 2 * blocks - late
-        expected[4 * width, side, side] = blocks
-        side, blocks_before = side // 2, blocks
-    assert shapes_in("resnet50", 224) == expected
-
-
-def test_shapes_leave_out_gates_and_fully_connected_sites() -> None:
-    assert shapes_in("lenet") == {(6, 28, 28): 1, (16, 10, 10): 1}
-    # The paper's table 1 at 64 pixels, in sides: the gates' maps of one pixel are not among them.
-    sides = {height for _, height, _ in shapes_in("mobilenet_v3_large", 64)}
-    assert sides == {32, 16, 8, 4, 2}
-
-
-def test_shapes_of_a_detector_are_those_of_its_backbone() -> None:
-    of_body = shapes_in("resnet50", 64)
-    assert shapes_in("keypointrcnn_resnet50_fpn", 64) == of_body
-    # Its pyramid's coarsest level is made of the one before, stride 64, after a ReLU.
-    assert shapes_in("retinanet_resnet50_fpn", 64) == {**of_body, (256, 1, 1): 1}

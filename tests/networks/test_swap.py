@@ -19,9 +19,9 @@ from dynact.cost import count_parameters
 from dynact.networks import (
     GATE,
     Site,
+    architecture,
     example_input,
     find_sites,
-    host,
     names,
     swap_activations,
     training_loss,
@@ -29,19 +29,19 @@ from dynact.networks import (
 from dynact.networks.lenet import LeNet
 from tests.networks.samples import EveryWay, meta_image, network, smallest_input, without_values
 
+# All parameters with DY-ReLU-A, B, C, FReLU with and without bias, and ACON-C at every call.
 GOLDEN = {
     "mobilenet_v2": (4847596, 10233344, 10248931, 3691496, 3675944, 3551528),
     "resnet18": (11866612, 12578576, 12582497, 11736360, 11732456, 11701224),
     "resnet50": (28401252, 39799872, 39822641, 25829672, 25806952, 25625192),
 }
-"""All parameters with DY-ReLU-A, B, C, FReLU with and without bias, and ACON-C at every call."""
 LAYERS: tuple[tuple[str, dict[str, object]], ...] = (
     ("dyrelu_a", {}), ("dyrelu_b", {}), ("dyrelu_c", {}),
     ("frelu", {}), ("frelu", {"bias": False}), ("acon_c", {}),
 )  # fmt: skip
 
+# Of a whole detector's images.
 SIDE = 64
-"""Of a whole detector's images."""
 
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -58,7 +58,7 @@ def test_golden_parameters(name: str) -> None:
 
 @pytest.mark.parametrize("name", names())
 def test_its_own_activation_changes_no_bit(name: str) -> None:
-    model, images = network(name), example_input(name, 1, host(name).smallest_image)
+    model, images = network(name), example_input(name, 1, architecture(name).smallest_image)
     before = copy.deepcopy(model.state_dict())
     swapped = with_its_own(model, images)
 

@@ -1,4 +1,4 @@
-"""Synthetic rows: the columns of ``results.load`` with figures that follow from a seed."""
+"""Synthetic rows: the columns of ``report.run.load`` with figures that follow from a seed."""
 
 from collections.abc import Callable, Sequence
 from itertools import product
@@ -13,8 +13,9 @@ from dynact.schema.cases import BYTES_PER_ELEMENT
 COUNTS = [
     "parameters", "parameters_normalisation", "buffers", "flops", "flops_fvcore_default",
     "flops_by_operator", "uncounted_ops", "baseline_flops", "traffic_floor_bytes",
-    "traffic_eager_bytes", "kernels", "baseline_traffic_eager_bytes", "saved_for_backward_bytes",
-    "saved_input_bytes", "saved_output_bytes", "baseline_saved_for_backward_bytes", "peak_bytes",
+    "traffic_eager_bytes", "operator_calls", "baseline_traffic_eager_bytes",
+    "saved_for_backward_bytes", "saved_input_bytes", "saved_output_bytes",
+    "baseline_saved_for_backward_bytes", "peak_bytes",
     "peak_source", "baseline_peak_bytes", "bandwidth_bytes_per_s", "peak_flops_per_s",
     "floor_time_ns", "counting_s",
 ]  # fmt: skip
@@ -75,10 +76,11 @@ def build_counts(rank: int, elements: int, dtype: str, training: bool) -> dict[s
         "occurrences": None,
         "parameters": 12 * rank, "parameters_normalisation": 2 * rank, "buffers": rank,
         "flops": flops, "flops_fvcore_default": 7 * rank * elements,
-        "flops_by_operator": " ".join(f"{k}:{v}" for k, v in operators.items() if v),
-        "uncounted_ops": "", "baseline_flops": elements,
+        "flops_by_operator": {name: count for name, count in operators.items() if count},
+        "uncounted_ops": [], "baseline_flops": elements,
         "traffic_floor_bytes": floor, "traffic_eager_bytes": floor + 3 * rank * size,
-        "kernels": (1 + rank) * (3 if training else 1), "baseline_traffic_eager_bytes": floor,
+        "operator_calls": (1 + rank) * (3 if training else 1),
+        "baseline_traffic_eager_bytes": floor,
         "saved_for_backward_bytes": (1 + rank) * size if training else 0,
         "saved_input_bytes": size if training and rank else 0,
         "saved_output_bytes": 0 if rank else size * training,
@@ -94,6 +96,11 @@ def build_counts(rank: int, elements: int, dtype: str, training: bool) -> dict[s
 def uncounted_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """Return rows as load gives them of a run from before anything was counted."""
     return rows.assign(**dict.fromkeys(COUNTS))
+
+
+def lacking_rows(rows: pd.DataFrame, **operators: list[str]) -> pd.DataFrame:
+    """Return rows with the operators, by activation, that their FLOPs lack."""
+    return rows.assign(uncounted_ops=[operators.get(a, []) for a in rows["activation"]])
 
 
 def fail_rows(rows: pd.DataFrame, where: Sequence[int], status: str, message: str) -> pd.DataFrame:
@@ -116,6 +123,11 @@ def make_rows() -> Callable[..., pd.DataFrame]:
 @pytest.fixture
 def fail() -> Callable[..., pd.DataFrame]:
     return fail_rows
+
+
+@pytest.fixture
+def lack() -> Callable[..., pd.DataFrame]:
+    return lacking_rows
 
 
 @pytest.fixture

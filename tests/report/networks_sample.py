@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dynact.schema.run_folder import COLUMNS
+from dynact.report.run import COLUMNS
 
 ACTIVATIONS = ("prelu", "silu", "frelu", "dyrelu_b")
 NETWORK_FIGURES = [
@@ -81,27 +81,29 @@ def build_networks(
     layers: dict[str, dict[str, Any]] = {}
     for network, placement, activation, phase in product(networks, placements, activations, phases):
         baseline, shapes = _STAGES[network]
-        entries = [
-            (f"features.{i}={baseline}:{c}x{r}x{r}", c, r)
-            if r
-            else (f"classifier.{i}={baseline}:{c}", c, r)
+        every: list[dict[str, Any]] = [
+            {
+                "name": f"{'features' if r else 'classifier'}.{i}", "original": baseline,
+                "channels": c, "height": r or None, "width": r or None,
+            }
             for i, (c, r) in enumerate(shapes)
-        ]
-        kept = [e for e in entries if e[2] == 0 and activation in SPATIAL]
-        replaced = [e for e in entries if e not in kept]
+        ]  # fmt: skip
+        kept = [site for site in every if not site["height"] and activation in SPATIAL]
+        replaced = [site for site in every if site not in kept]
         if placement == "paper":
             replaced = replaced[1::3]
         step = 3.0 if phase == "training" else 1.0
         extra = 0.0
-        for _, c, r in replaced:
-            layer = _layer(activation, phase, baseline, c, max(r, 1), rank[activation], step)
+        for site in replaced:
+            c, r = site["channels"], site["height"] or 1
+            layer = _layer(activation, phase, baseline, c, r, rank[activation], step)
             layers[layer["case_id"]] = layer
             extra += layer["baseline_time_ns"] * (layer["overhead"] - 1)
-        base = step * 8 * sum(2.0 * c * max(r, 1) ** 2 + 2e4 for _, c, r in entries)
+        base = step * 8 * sum(2.0 * c * max(r, 1) ** 2 + 2e4 for c, r in shapes)
         overhead = 1 + extra * random.uniform(0.9, 1.25) / base
         half = random.uniform(0.004, 0.02)
-        per_image, training = 4e6 * len(entries) ** 0.5, phase == "training"
-        parameters = 90_000 * len(entries)
+        per_image, training = 4e6 * len(every) ** 0.5, phase == "training"
+        parameters = 90_000 * len(every)
         rows.append(
             {
                 "case_id": f"{network}-{activation}-{phase}-{placement}",
@@ -117,7 +119,7 @@ def build_networks(
                 "baseline_parameters": parameters,
                 "flops": int(9e8 * (1 + 0.02 * rank[activation])), "baseline_flops": int(9e8),
                 "macs": int(4e8 * (1 + 0.01 * rank[activation])), "baseline_macs": int(4e8),
-                "uncounted_ops": "", "peak_bytes": 5e7 * (1 + 0.5 * rank[activation]),
+                "uncounted_ops": [], "peak_bytes": 5e7 * (1 + 0.5 * rank[activation]),
                 "baseline_peak_bytes": 5e7,
                 "saved_for_backward_bytes": 4e7 * (1 + rank[activation]) * training,
                 "baseline_saved_for_backward_bytes": 4e7 * training,
@@ -125,8 +127,8 @@ def build_networks(
                 "memory_per_image_bytes": per_image * (1 + 0.6 * rank[activation]),
                 "baseline_memory_per_image_bytes": per_image,
                 "counted_image_size": 32 if network == "lenet" else 224,
-                "sites": " ".join(e[0] for e in replaced),
-                "kept_sites": "; ".join(f"{e[0]} – {KEPT_BECAUSE}" for e in kept),
+                "sites": replaced,
+                "kept_sites": [site | {"reason": KEPT_BECAUSE} for site in kept],
             }
         )  # fmt: skip
     return pd.DataFrame(rows), pd.DataFrame(list(layers.values()), columns=list(COLUMNS))

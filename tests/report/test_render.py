@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,10 +13,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dynact.report.figures.of_layers import FIGURES
+from dynact.report.figures.declaration import LayerFigure
+from dynact.report.figures.registry import FIGURES, figures_of
 from dynact.report.render import ChoiceError, render
-from dynact.schema import run_folder as results
-from tests.report.trace_tables import build_traces, write_tables
+from dynact.report.run import Run
+from dynact.schema.run_folder import RunNotFoundError
+from tests.report.profile_sample import build_profile, write_tables
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +28,8 @@ def write_run(folder, rows, environment, gates=()):
     folder.mkdir(parents=True)
     for name, records in (("rows", rows.to_dict("records")), ("gates", gates)):
         lines = [
-            json.dumps({k: None if pd.isna(v) else v for k, v in record.items()}) + "\n"
+            json.dumps({k: None if np.isscalar(v) and pd.isna(v) else v for k, v in record.items()})
+            + "\n"
             for record in records
         ]
         (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -37,11 +41,11 @@ def test_render_writes_figures_table_and_summary(make_rows, environment, tmp_pat
     rows = make_rows(batches=(8, 32))
     rows = pd.concat([rows, make_rows(("prelu",), (32,), (7,), dtypes=("bfloat16",))])
     run = write_run(tmp_path / "run", rows, environment)
-    written = render(run, formats=("svg",))
+    written = render(Run(run), formats=("svg",))
     names = [
         f"{name}{phase}"
-        for name, kind in FIGURES.items()
-        for phase in (("_inference", "_training") if kind.per_phase else ("",))
+        for name, figure in figures_of(LayerFigure).items()
+        for phase in (("_inference", "_training") if figure.by_phase else ("",))
     ]
     stems = [f"{name}{tail}" for name in names for tail in ("", "_n32")]
     assert {p.relative_to(run).as_posix() for p in written} == {
@@ -56,7 +60,7 @@ def test_render_writes_figures_table_and_summary(make_rows, environment, tmp_pat
 
 def test_render_draws_what_was_asked_for(make_rows, environment, tmp_path):
     run = write_run(tmp_path / "run", make_rows(phases=("training",)), environment)
-    written = render(run, ["time_scaling"], ("png", "pdf"))
+    written = render(Run(run), ["time_scaling"], ("png", "pdf"))
     assert {p.name for p in written} == {
         "table.csv", "summary.md", "time_scaling_training.png", "time_scaling_training.pdf",
         "index.html",
@@ -65,7 +69,7 @@ def test_render_draws_what_was_asked_for(make_rows, environment, tmp_path):
 
 def test_each_format_holds_the_figure(make_rows, environment, tmp_path):
     run = write_run(tmp_path / "run", make_rows(phases=("training",)), environment)
-    render(run, ["overhead_ranking"], ("png", "svg", "pdf"))
+    render(Run(run), ["overhead_ranking"], ("png", "svg", "pdf"))
     figure = run / "figures/overhead_ranking"
     words = ("PReLU", "DY-ReLU-B", "log scale", "Measured on Some CPU")
 
@@ -117,35 +121,33 @@ def test_two_processes_write_the_same_bytes(make_rows, environment, fail, tmp_pa
         )
     assert digests[0] == digests[1]
     # figures, tables and page, what was stored; report, activations and trials for TensorBoard
-    assert len(digests[0]) == 2 * 10 * 3 + 3 + 3 + 1 + 3 + 47
+    pictures = sum(1 + figure.by_phase for figure in figures_of(LayerFigure).values())
+    assert len(digests[0]) == 2 * pictures * 3 + 3 + 3 + 1 + 3 + 47
 
 
 def test_a_run_without_an_ok_row_is_rendered(make_rows, environment, fail, tmp_path):
     rows = make_rows(phases=("inference",))
     run = write_run(tmp_path / "run", fail(rows, range(12), "oom", "x"), environment)
-    written = render(run, formats=("png",))
-    assert len(written) == 3 + len(FIGURES)
+    written = render(Run(run), formats=("png",))
+    assert len(written) == 3 + len(figures_of(LayerFigure))
     assert all(path.stat().st_size > 0 for path in written)
 
 
 def test_captions_say_that_the_gate_failed(make_rows, environment, tmp_path, monkeypatch):
     captions = []
 
-    def draw(rows, caption):
+    def draw(group, caption):
         captions.append(caption)
-        return original.draw(rows, caption)
+        return original.draw(group, caption)
 
-    from dynact.report import render as module
-
-    original = module.FIGURES["overhead_ranking"]
-    kind = type(original)(draw, per_phase=False)
-    monkeypatch.setitem(module.FIGURES, "overhead_ranking", kind)
+    original = FIGURES["overhead_ranking"]
+    monkeypatch.setitem(FIGURES, "overhead_ranking", replace(original, draw=draw))
     gate = {"session": "s", "trustworthy": False, "message": "x", "timing_s": 1, "case_s": 2}
     gate |= {f"{k}_{v}": 1.0 for k in ("self", "more") for v in ("ratio", "lo", "hi")}
     gate |= {"more_elements": 57 / 56}
     for name, gates in (("bad", [gate]), ("good", [])):
         run = write_run(tmp_path / name, make_rows(), environment, gates)
-        render(run, ["overhead_ranking"], ("png",))
+        render(Run(run), ["overhead_ranking"], ("png",))
     assert captions == [
         "RATIOS NOT TRUSTWORTHY (the gate failed). Measured on Some CPU @ 2.00GHz, 1 thread, "
         "torch 2.14.1, 2026-03-01.",
@@ -167,22 +169,22 @@ def test_unknown_choices_are_refused_before_anything_is_written(
 ):
     run = write_run(tmp_path / "run", make_rows(), environment)
     with pytest.raises(ChoiceError, match=message.replace("?", r"\?")):
-        render(run, **choice)
+        render(Run(run), **choice)
     assert not (run / "table.csv").exists()
 
 
 def test_a_run_without_rows_is_refused(make_rows, environment, tmp_path):
     run = write_run(tmp_path / "empty", make_rows().iloc[:0], environment)
-    with pytest.raises(results.RunNotFoundError, match="'empty' has no rows"):
-        render(run)
+    with pytest.raises(RunNotFoundError, match="'empty' has no rows"):
+        render(Run(run))
 
 
-def test_traces_that_were_cut_short_are_refused_before_anything_is_written(
+def test_a_profile_that_was_cut_short_is_refused_before_anything_is_written(
     make_rows, environment, tmp_path
 ):
     run = write_run(tmp_path / "run", make_rows(), environment)
     call = ("one", "frelu", "training", "aten::max", "other", "forward", 0, 1_000)
-    write_tables(run, build_traces([call]))
+    write_tables(run, build_profile([call]))
     steps = run / "traces/steps.csv"
     steps.write_bytes(steps.read_bytes()[:-9])
     command = [sys.executable, ROOT / "scripts/plot_overhead.py", run]

@@ -21,13 +21,13 @@ from tensorboard.plugins.hparams.list_session_groups import Handler
 from tensorboard.util import tensor_util
 
 from dynact.report.figures.files import PNG_KEY
-from dynact.report.figures.provenance import origins
+from dynact.report.figures.registry import FIGURES
+from dynact.report.run import Run
 from dynact.report.tensorboard import FOLDERS, METRICS, NETWORK_METRICS, write_dashboards
-from dynact.schema import run_folder as results
-from dynact.schema.cases import CASE_FIELDS
-from dynact.schema.network_cases import NETWORK_FIELDS
+from dynact.schema.cases import CASE_FIELDS, NETWORK_FIELDS
+from dynact.schema.run_folder import RunError, RunNotFoundError
 from tests.report.networks_sample import build_networks, fail_networks
-from tests.report.trace_tables import build_traces, write_tables
+from tests.report.profile_sample import build_profile, write_tables
 
 PLACED = ("all", "paper")
 
@@ -89,7 +89,7 @@ def test_an_activation_is_a_run_with_its_time_and_overhead_by_pixels(make_rows, 
     rows = pd.concat(
         [make_rows(resolutions=(28, 7, 14)), make_rows(("prelu",), (32,), (7,), batches=(32,))]
     )
-    logdir = write_dashboards(write_run(rows))
+    logdir = write_dashboards(Run(write_run(rows)))
     assert {f.name for f in (logdir / "activations").iterdir()} == {"prelu", "frelu", "dyrelu_b"}
     points = read_scalars(read(logdir / "activations/frelu"))
     assert len(points) == 2 * 2 * 2  # figures, phases, channels
@@ -105,7 +105,7 @@ def test_an_activation_is_a_run_with_its_time_and_overhead_by_pixels(make_rows, 
 
 def test_each_ok_row_is_a_trial(make_rows, write_run, fail):
     rows = fail(make_rows(), [5], "oom", "no memory")
-    experiment, trials = read_hparams(write_dashboards(write_run(rows)))
+    experiment, trials = read_hparams(write_dashboards(Run(write_run(rows))))
     ok = rows[rows["status"] == "ok"].set_index("case_id")
     assert {trial.name for trial in trials} == set(ok.index)
     assert len(trials) == len(rows) - 1
@@ -138,7 +138,7 @@ def test_each_ok_row_is_a_trial(make_rows, write_run, fail):
 
 
 def test_what_was_not_counted_is_left_out_of_a_trial(make_rows, write_run, uncount):
-    _, trials = read_hparams(write_dashboards(write_run(uncount(make_rows()))))
+    _, trials = read_hparams(write_dashboards(Run(write_run(uncount(make_rows())))))
     assert len(trials) == 24
     for trial in trials:
         assert {v.name.tag for v in trial.metric_values} == {"trial/overhead", "trial/time_us"}
@@ -154,7 +154,7 @@ def test_networks_are_trials_of_their_own_axes(make_rows, write_run):
     networks = fail_networks(networks, [0])
     networks.loc[1, ["memory_per_image_bytes", "macs"]] = None
     rows = make_rows()
-    logdir = write_dashboards(write_networks(write_run(rows), networks))
+    logdir = write_dashboards(Run(write_networks(write_run(rows), networks)))
     experiment, trials = read_hparams(logdir)
 
     ok = networks[networks["status"] == "ok"].set_index("case_id")
@@ -170,7 +170,7 @@ def test_networks_are_trials_of_their_own_axes(make_rows, write_run):
         found = {v.name.tag.rpartition("/")[2]: v.value for v in by_name[case_id].metric_values}
         memory = float(row["memory_per_image_bytes"] or "nan")
         figures = {
-            "network_slowdown": row["overhead"],
+            "network_overhead": row["overhead"],
             "network_time_us": row["time_ns"] / 1e3,
             "network_images_per_s": row["batch"] / (row["time_ns"] / 1e9),
             "network_memory_ratio": memory / row["baseline_memory_per_image_bytes"],
@@ -193,19 +193,19 @@ def test_networks_are_trials_of_their_own_axes(make_rows, write_run):
     assert shown == {*METRICS, *NETWORK_METRICS}
 
 
-def test_an_activations_slow_down_of_each_network_is_a_curve(make_rows, write_run):
+def test_an_activations_overhead_in_each_network_is_a_curve(make_rows, write_run):
     networks, _ = build_networks(("lenet", "resnet18"), ("silu", "frelu"))
     here = (networks["network"] == "resnet18") & (networks["activation"] == "silu")
     larger = networks[here].assign(batch=32, overhead=7.0, case_id=networks["case_id"] + "-32")
     run = write_networks(write_run(make_rows()), pd.concat([larger, networks]))
-    logdir = write_dashboards(run)
+    logdir = write_dashboards(Run(run))
     points = read_scalars(read(logdir / "activations/silu"))
     first = {
         (r["network"], r["phase"]): r["overhead"]
         for r in networks[networks["activation"] == "silu"].to_dict("records")
     }
     expected = {
-        f"slowdown/{phase}/{network}": [(8, value), *[(32, 7.0)] * (network == "resnet18")]
+        f"network_overhead/{phase}/{network}": [(8, value), *[(32, 7.0)] * (network == "resnet18")]
         for (network, phase), value in first.items()
     }
     assert set(points) == set(expected)
@@ -214,10 +214,10 @@ def test_an_activations_slow_down_of_each_network_is_a_curve(make_rows, write_ru
         assert [v for _, v in points[tag]] == pytest.approx([v for _, v in curve], rel=1e-6)
 
     placed, _ = build_networks(("resnet18",), ("silu",), placements=PLACED)
-    write_dashboards(write_networks(run, placed))
+    write_dashboards(Run(write_networks(run, placed)))
     points = read_scalars(read(logdir / "activations/silu"))
     assert set(points) == {
-        f"slowdown/{phase}/resnet18/{placement}"
+        f"network_overhead/{phase}/resnet18/{placement}"
         for phase in ("inference", "training")
         for placement in PLACED
     }
@@ -226,7 +226,7 @@ def test_an_activations_slow_down_of_each_network_is_a_curve(make_rows, write_ru
 def test_a_run_of_networks_alone_has_their_axes_alone(make_rows, write_run, fail):
     networks, _ = build_networks(("lenet",), ("silu",))
     run = write_networks(write_run(fail(make_rows(), range(24), "oom", "x")), networks)
-    experiment, trials = read_hparams(write_dashboards(run))
+    experiment, trials = read_hparams(write_dashboards(Run(run)))
     assert {axis.name for axis in experiment.hparam_infos} == set(NETWORK_FIELDS)
     assert {metric.display_name for metric in experiment.metric_infos} == set(NETWORK_METRICS)
     assert len(trials) == 2
@@ -245,13 +245,15 @@ def draw(path, origin):
 def test_figures_and_texts_are_those_of_the_run(make_rows, write_run):
     run = write_run(make_rows())
     figures = run / "figures"
-    pixels = draw(figures / "overhead_ranking.png", origins(run)["overhead_ranking"])
+    pixels = draw(
+        figures / "overhead_ranking.png", Run(run).origin(FIGURES["overhead_ranking"].files)
+    )
     draw(figures / "memory.png", "earlier rows")
     Image.fromarray(pixels).save(figures / "mine.png")
     (figures / "broken.png").write_text("no picture")
     (figures / "overhead_ranking.svg").write_text("<svg/>")
     (run / "summary.md").write_text("# Títle\n\n| a | b |\n| :-- | --: |\n| x\\$y \\~ | 1 |\n")
-    report = read(write_dashboards(run) / "report")
+    report = read(write_dashboards(Run(run)) / "report")
 
     assert report.Tags()["images"] == ["overhead_ranking"]
     (image,) = report.Images("overhead_ranking")
@@ -267,11 +269,11 @@ def test_figures_and_texts_are_those_of_the_run(make_rows, write_run):
     assert "<td>versions.torch</td>\n<td>2.14.1</td>" in shown
 
 
-def test_kernels_of_each_traced_case_are_a_table(make_rows, write_run):
+def test_kernels_of_each_profiled_case_are_a_table(make_rows, write_run):
     run = write_run(make_rows())
     kernel = "void f<int, $1>(a|b) ~c~ <script>"
     compiled = "relu-training-8x64x56x56-float32-cuda:0-compile"
-    traces = build_traces(
+    profile = build_profile(
         [
             *1200 * [("one", "frelu", "training", kernel, "other", "forward", 0, 1_000)],
             ("one", "frelu", "training", "aten::conv2d", "conv", "backward", 0, 2_800_000),
@@ -279,11 +281,11 @@ def test_kernels_of_each_traced_case_are_a_table(make_rows, write_run):
             (compiled, "relu", "training", kernel, "other", "forward", 0, 3_000),
         ]
     )
-    traces.kernels.loc[1, ["input_shapes", "bytes", "bandwidth_bytes_per_s"]] = None
-    traces.kernels.loc[3, "operator"] = "CompiledFunction|"
-    traces.steps["untraced_ns"] = [2e6, None, 4_000]
-    write_tables(run, traces)
-    texts = read_texts(read(write_dashboards(run) / "report"))
+    profile.kernels.loc[1, ["input_shapes", "bytes", "bandwidth_bytes_per_s"]] = None
+    profile.kernels.loc[3, "operator"] = "CompiledFunction|"
+    profile.steps["untraced_ns"] = [2e6, None, 4_000]
+    write_tables(run, profile)
+    texts = read_texts(read(write_dashboards(Run(run)) / "report"))
     assert set(texts) == {"environment", "traces/one", "traces/two", f"traces/{compiled}"}
     shown = markdown_to_safe_html(texts["traces/one"])
     assert "<p>4 ms under the profiler, 2.0× the 2 ms without it</p>" in shown
@@ -310,46 +312,46 @@ def test_kernels_of_each_traced_case_are_a_table(make_rows, write_run):
     assert "<td>CompiledFunction|</td>" in shown
 
 
-def test_traces_that_were_cut_short_are_refused_before_anything_is_written(make_rows, write_run):
+def test_a_profile_that_was_cut_short_is_refused_before_anything_is_written(make_rows, write_run):
     run = write_run(make_rows())
     call = ("one", "frelu", "training", "aten::max", "other", "forward", 0, 1_000)
-    write_tables(run, build_traces([call]))
+    write_tables(run, build_profile([call]))
     kernels = run / "traces/kernels.csv"
     kernels.write_bytes(kernels.read_bytes()[:-9])
-    with pytest.raises(results.RunError, match=r"traces/kernels\.csv is cut short"):
-        write_dashboards(run)
+    with pytest.raises(RunError, match=r"traces/kernels\.csv is cut short"):
+        write_dashboards(Run(run))
     assert not (run / "tensorboard").exists()
 
 
 def test_writing_again_replaces_what_was_written_and_nothing_else(make_rows, write_run):
     run = write_run(make_rows())
-    logdir = write_dashboards(run)
+    logdir = write_dashboards(Run(run))
     first = contents(logdir)
     trace = logdir / "frelu-training/host_1.1.pt.trace.json"
     trace.parent.mkdir()
     trace.write_text("{}")
-    assert write_dashboards(run) == logdir
+    assert write_dashboards(Run(run)) == logdir
     again = contents(logdir)
     assert again.pop(trace.relative_to(logdir)) == b"{}"
     assert again == first
 
     write_run(make_rows(("prelu",)))
-    write_dashboards(run)
+    write_dashboards(Run(run))
     assert [folder.name for folder in (logdir / "activations").iterdir()] == ["prelu"]
     assert len(list((logdir / "trials").iterdir())) == 8
     assert trace.read_text() == "{}"
 
 
 def test_a_run_without_an_ok_row_has_its_texts(make_rows, write_run, fail):
-    logdir = write_dashboards(write_run(fail(make_rows(), range(24), "oom", "x")))
+    logdir = write_dashboards(Run(write_run(fail(make_rows(), range(24), "oom", "x"))))
     assert [folder.name for folder in logdir.iterdir()] == ["report"]
     assert set(read_texts(read(logdir / "report"))) == {"environment"}
     assert read_hparams(logdir)[1] == []
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(results.RunNotFoundError, match=r"it has no rows\.jsonl"):
-        write_dashboards(tmp_path)
+    with pytest.raises(RunNotFoundError, match=r"it has no rows\.jsonl"):
+        write_dashboards(Run(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -369,7 +371,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
     ],
 )
 def test_any_name_is_one_run(name, make_rows, write_run):
-    logdir = write_dashboards(write_run(make_rows((name, "prelu"), (32,), (7,))))
+    logdir = write_dashboards(Run(write_run(make_rows((name, "prelu"), (32,), (7,)))))
     assert {folder.name for folder in logdir.iterdir()} == set(FOLDERS) - {"networks"}
     assert len(list((logdir / "activations").iterdir())) == 2
     experiment, trials = read_hparams(logdir)
@@ -384,7 +386,7 @@ def test_any_name_is_one_run(name, make_rows, write_run):
 def test_neither_host_nor_user_nor_paths_are_told(make_rows, write_run):
     run = write_run(make_rows())
     (run / "summary.md").write_text("# Summary\n")
-    logdir = write_dashboards(run)
+    logdir = write_dashboards(Run(run))
     told = b"".join(str(path).encode() + data for path, data in contents(logdir).items())
     for secret in (socket.gethostname(), getpass.getuser(), str(run), str(Path.home())):
         assert secret.encode() not in told

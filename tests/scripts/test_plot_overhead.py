@@ -1,3 +1,5 @@
+"""The command that draws a run."""
+
 import json
 import re
 import shutil
@@ -7,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from dynact.report.figures.of_layers import FIGURES
-from dynact.report.figures.of_networks import NETWORK_FIGURES
-from dynact.report.figures.of_profile import TRACED
-from dynact.schema import run_folder as results
+from dynact.report.figures.declaration import LayerFigure
+from dynact.report.figures.registry import FIGURES, figures_of
+from dynact.schema import run_folder
+from dynact.schema.run_folder import RunError
 
 ROOT = Path(__file__).parents[2]
 ROW = {
@@ -31,7 +33,7 @@ ENVIRONMENT = {
 
 
 @pytest.fixture
-def checkout(tmp_path):
+def checkout(tmp_path: Path) -> Path:
     """A checkout with its own reports/: the script beside a copy of the package."""
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "dynact", tmp_path / "dynact", ignore=ignore)
@@ -46,34 +48,29 @@ def checkout(tmp_path):
     return tmp_path
 
 
-def plot(checkout, *arguments):
+def plot(checkout: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "scripts/plot_overhead.py", *arguments]
     return subprocess.run(command, cwd=checkout, capture_output=True, text=True)
 
 
-def test_it_draws_the_latest_run_and_prints_what_it_wrote(checkout):
+def test_it_draws_the_latest_run_and_prints_what_it_wrote(checkout: Path) -> None:
     done = plot(checkout, "--format", "svg")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert done.stdout.splitlines() == [
-        "reports/latest/table.csv",
-        "reports/latest/summary.md",
-        "reports/latest/figures/overhead_heatmap_inference.svg",
-        "reports/latest/figures/time_scaling_inference.svg",
-        "reports/latest/figures/overhead_ranking.svg",
-        "reports/latest/figures/roofline_inference.svg",
-        "reports/latest/figures/memory.svg",
-        "reports/latest/figures/promise.svg",
-        "reports/latest/figures/arithmetic.svg",
-        "reports/latest/index.html",
-        "reports/latest/tensorboard",
+    stems = [
+        f"{name}_inference" if figure.by_phase else name
+        for name, figure in figures_of(LayerFigure).items()
     ]
+    table, summary, *drawn, page, dashboards = done.stdout.splitlines()
+    assert [table, summary] == ["reports/latest/table.csv", "reports/latest/summary.md"]
+    assert sorted(drawn) == sorted(f"reports/latest/figures/{stem}.svg" for stem in stems)
+    assert [page, dashboards] == ["reports/latest/index.html", "reports/latest/tensorboard"]
     assert all((checkout / line).stat().st_size > 0 for line in done.stdout.splitlines())
     assert not (checkout / "reports/monday/figures").exists()
 
 
 @pytest.mark.parametrize("run", ["monday", "reports/monday"])
-def test_it_takes_a_name_or_a_path_and_some_figures(checkout, run):
+def test_it_takes_a_name_or_a_path_and_some_figures(checkout: Path, run: str) -> None:
     done = plot(checkout, run, "--figures", "overhead_ranking", "--format", "png,pdf")
     assert done.returncode == 0, done.stderr
     names = [path.name for path in (checkout / "reports/monday/figures").iterdir()]
@@ -86,13 +83,15 @@ def test_it_takes_a_name_or_a_path_and_some_figures(checkout, run):
         (["wednesday"], "monday"),
         (["nothing"], "'nothing' has no rows"),
         (["--figures", "overhead_heatmp"], "did you mean overhead_heatmap?"),
-        (["--figures", "zzz"], "overhead_heatmap, time_scaling, overhead_ranking"),
+        (["--figures", "zzz"], ", ".join(figures_of(LayerFigure))),
         (["--figures", ","], "no figure given"),
         (["--format", "gif"], "png, svg, pdf"),
         (["--nonsense"], "--nonsense"),
     ],
 )
-def test_a_mistake_is_answered_in_one_line(checkout, arguments, message):
+def test_a_mistake_is_answered_in_one_line(
+    checkout: Path, arguments: list[str], message: str
+) -> None:
     done = plot(checkout, *arguments)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
@@ -101,14 +100,14 @@ def test_a_mistake_is_answered_in_one_line(checkout, arguments, message):
     assert done.stdout == ""
 
 
-def test_help_names_every_figure(checkout):
+def test_help_names_every_figure(checkout: Path) -> None:
     done = plot(checkout, "--help")
     assert done.returncode == 0
     words = re.split(r"[\s,;]+", done.stdout)
-    assert {*FIGURES, *NETWORK_FIGURES, *TRACED} < set(words)
+    assert set(FIGURES) < set(words)
 
 
-def test_a_full_disk_is_answered_in_one_line_with_the_runs_folder(checkout):
+def test_a_full_disk_is_answered_in_one_line_with_the_runs_folder(checkout: Path) -> None:
     # Met when the file is closed: the error names no file.
     (checkout / "reports/tuesday/table.csv").symlink_to("/dev/full")
     done = plot(checkout, "--format", "svg")
@@ -133,7 +132,9 @@ WHOLE = json.dumps(ENVIRONMENT)
         ("ceilings", '{"copies": []}', f"lacks 'session', or it is no str; {REMOVE}"),
     ],
 )  # fmt: skip
-def test_a_file_that_was_cut_short_is_named(checkout, name, content, message):
+def test_a_file_that_was_cut_short_is_named(
+    checkout: Path, name: str, content: str, message: str
+) -> None:
     run = checkout / "reports/tuesday"
     (run / f"{name}.json").write_text(content)
     done = plot(checkout, "--format", "svg")
@@ -141,12 +142,12 @@ def test_a_file_that_was_cut_short_is_named(checkout, name, content, message):
     assert done.stderr == f"plot_overhead.py: latest/{name}.json {message}\n"
     assert not (run / "table.csv").exists()
     # By the same readers profile_traces.py takes its threads and ceilings.
-    load = getattr(results, f"load_{name}")
-    with pytest.raises(results.RunError, match=re.escape(f"tuesday/{name}.json {message}")):
+    load = getattr(run_folder, f"load_{name}")
+    with pytest.raises(RunError, match=re.escape(f"tuesday/{name}.json {message}")):
         load(run)
 
 
-def test_no_run_at_all(checkout):
+def test_no_run_at_all(checkout: Path) -> None:
     shutil.rmtree(checkout / "reports")
     done = plot(checkout)
     assert done.returncode == 2

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dynact.worker.learning.store import load
+from dynact.report.learning.points import load_points
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("--batch-size", "128", "--epochs", "1", "--device", "cpu")
@@ -108,7 +108,7 @@ def test_ctrl_c_keeps_what_ended_and_the_same_command_goes_on(checkout: Path, ru
     assert errors.strip().startswith("interrupted; trainings that ended are kept")
     assert len(errors.strip().splitlines()) == 1
     folder = checkout / "reports/lenet-digits"
-    before = load(folder)
+    before = load_points(folder)
     kept = set(zip(before["activation"], before["seed"], strict=True))
     assert ("relu", 0) in kept
     assert len(kept) < 12
@@ -116,7 +116,7 @@ def test_ctrl_c_keeps_what_ended_and_the_same_command_goes_on(checkout: Path, ru
     status, output, errors = run(*options)
     assert (status, errors) == (0, "")
     assert output.splitlines()[0] == f"12 trainings, {len(kept)} of them done before"
-    after = load(folder)
+    after = load_points(folder)
     assert len(after) == 12 * 2
     assert after[: len(before)].equals(before)
 
@@ -131,7 +131,7 @@ def test_a_loss_that_is_not_finite_is_told_stored_and_no_success(checkout: Path,
     assert f"{own}, seed 0" in told
     assert "at step 1 of epoch 1" in told
     assert "Diverged, and left out of means and curves: Exploding with 1 of 1 seeds." in output
-    points = load(checkout / "reports/mine")
+    points = load_points(checkout / "reports/mine")
     assert set(points[points["activation"] == own]["status"]) == {"ok", "diverged"}
     assert set(points[points["activation"] == "relu"]["status"]) == {"ok"}
     assert [path.name for path in (checkout / "reports").iterdir()] == ["mine"]

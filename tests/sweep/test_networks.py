@@ -5,11 +5,9 @@ from typing import Any
 
 import pytest
 
-from dynact.schema.cases import Case, Grid
-from dynact.schema.network_cases import NetworkCase, NetworkGrid
+from dynact.schema.cases import NetworkCase, SiteCase
 from dynact.sweep.networks import Shape, at_shapes, plan_networks, shapes_of
-
-SIZES = {"lenet": 32, "resnet18": 224}
+from dynact.sweep.presets import Grid, NetworkGrid
 
 
 def sites(case: NetworkCase) -> list[dict[str, Any]]:
@@ -29,7 +27,7 @@ def sites(case: NetworkCase) -> list[dict[str, Any]]:
 def test_each_shape_is_measured_once_against_what_was_there() -> None:
     grid = NetworkGrid(("lenet",), ("frelu", "dyrelu_b"), phases=("training",), batches=(2,))
 
-    plan = plan_networks(grid, SIZES, "cpu", sites)
+    plan = plan_networks(grid, "cpu", sites)
 
     assert [case.activation for case in plan.cases] == ["frelu", "dyrelu_b"]
     expected = [
@@ -38,7 +36,7 @@ def test_each_shape_is_measured_once_against_what_was_there() -> None:
         ("dyrelu_b", 10, 1, 1, "relu"),
     ]  # fmt: skip
     assert plan.sites == tuple(
-        Case(
+        SiteCase(
             name, "reference", "training", "eager", "float32", "contiguous", 2,
             channels, height, width, "cpu", baseline,
         )
@@ -47,14 +45,14 @@ def test_each_shape_is_measured_once_against_what_was_there() -> None:
 
 
 def test_a_network_is_asked_once_for_all_phases_dtypes_and_batches() -> None:
-    asked = []
+    asked: list[NetworkCase] = []
 
     def ask(case: NetworkCase) -> list[dict[str, Any]]:
         asked.append(case)
         return sites(case)
 
     grid = NetworkGrid(("lenet",), ("frelu",), dtypes=("float32", "bfloat16"), batches=(1, 2, 4))
-    plan = plan_networks(grid, SIZES, "cpu", ask)
+    plan = plan_networks(grid, "cpu", ask)
 
     assert len(asked) == 1
     assert len(plan.cases) == 12
@@ -70,12 +68,12 @@ def test_a_placement_that_a_network_has_not_costs_no_other() -> None:
         return sites(case)
 
     grid = NetworkGrid(("lenet", "resnet18"), ("frelu",), placements=("paper",))
-    plan = plan_networks(grid, SIZES, "cpu", ask)
+    plan = plan_networks(grid, "cpu", ask)
 
     assert {case.network for case in plan.cases} == {"resnet18"}
     assert plan.left_out == ("lenet, frelu: no 'paper' placement",)
     with pytest.raises(ValueError, match=r"^lenet, frelu: no 'paper' placement$"):
-        plan_networks(NetworkGrid(("lenet",), ("frelu",), ("paper",)), SIZES, "cpu", ask)
+        plan_networks(NetworkGrid(("lenet",), ("frelu",), ("paper",)), "cpu", ask)
 
 
 def test_what_goes_wrong_everywhere_is_no_matter_of_placement() -> None:
@@ -83,16 +81,19 @@ def test_what_goes_wrong_everywhere_is_no_matter_of_placement() -> None:
         raise ValueError(f"{case.network} takes larger images")
 
     with pytest.raises(ValueError, match=r"^lenet takes larger images$"):
-        plan_networks(NetworkGrid(("lenet", "resnet18")), SIZES, "cpu", ask)
+        plan_networks(NetworkGrid(("lenet", "resnet18")), "cpu", ask)
 
 
 def test_shapes_are_counted_over_all_networks_at_no_more_than_their_own_size() -> None:
+    asked = {}
+
     def shapes_in(network: str, image_size: int) -> dict[Shape, int]:
-        assert image_size <= SIZES[network]
+        asked[network] = image_size
         return {(8, image_size, image_size): 2, (4, 3, 5): 1}
 
-    found = shapes_of(["lenet", "resnet18"], 224, SIZES, shapes_in)
+    found = shapes_of(["lenet", "resnet18"], 224, shapes_in)
 
+    assert asked == {"lenet": 32, "resnet18": 224}
     assert found == Counter({(8, 32, 32): 2, (8, 224, 224): 2, (4, 3, 5): 2})
 
 
@@ -107,6 +108,6 @@ def test_a_grid_at_shapes_has_these_alone() -> None:
 
 def test_an_unknown_network_names_near_ones() -> None:
     with pytest.raises(ValueError, match="unknown network 'resnet81'; did you mean resnet18"):
-        plan_networks(NetworkGrid(("resnet81",)), SIZES, "cpu", sites)
+        plan_networks(NetworkGrid(("resnet81",)), "cpu", sites)
     with pytest.raises(ValueError, match="unknown network 'lent'; did you mean lenet"):
-        shapes_of(["lent"], 224, SIZES, lambda _network, _size: {})
+        shapes_of(["lent"], 224, lambda _network, _size: {})

@@ -1,5 +1,9 @@
-"""The command line's words, good and bad."""
+"""The command line's words, good and bad, and what they ask for together."""
 
+import argparse
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -7,15 +11,22 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from dynact.schema.settings import Settings
 from dynact.sweep.options import (
+    NetworkOptions,
+    SweepOptions,
+    add_options,
+    check_run_name,
     parse_count,
     parse_number,
     parse_resolutions,
     parse_seconds,
     parse_share,
     parse_sizes,
+    read_options,
     split_list,
 )
+from tests.sweeping import ROOT
 
 Parser = Callable[[str, str], Any]
 PARSERS = (
@@ -103,3 +114,233 @@ def test_sizes_are_sorted_and_unique(sizes: list[int]) -> None:
 def test_resolutions_are_sorted_and_unique(sides: list[tuple[int, int]]) -> None:
     text = ",".join(f"{height}x{width}" for height, width in sides)
     assert list(parse_resolutions(text, "-")) == sorted(set(sides))
+
+
+def read(*typed: str) -> SweepOptions:
+    parser = argparse.ArgumentParser()
+    add_options(parser.add_argument)
+    return read_options(parser.parse_args(typed))
+
+
+class TestWhatIsAskedFor:
+    def test_nothing_is_the_quick_sweep_with_the_presets_networks(self) -> None:
+        assert read() == SweepOptions(
+            preset="quick",
+            axes={},
+            shapes_from=None,
+            shapes_image_size=224,
+            networks=NetworkOptions(),
+            own_layers=(),
+            baseline="relu",
+            budget_s=None,
+            run=None,
+            resume=False,
+            in_process=False,
+            settings=Settings(device=None, threads=None, precision=0.01, max_seconds=1.0),
+        )
+
+    @pytest.mark.parametrize(
+        ("typed", "axis", "values"),
+        [
+            ("--activations=frelu,relu", "activations", ("frelu", "relu")),
+            ("--impls=reference,fused", "impls", ("reference", "fused")),
+            ("--phases=training", "phases", ("training",)),
+            ("--modes=eager,compile", "modes", ("eager", "compile")),
+            ("--dtypes=bfloat16,float64", "dtypes", ("bfloat16", "float64")),
+            ("--memory-formats=channels_last", "memory_formats", ("channels_last",)),
+            ("--batches=8,1", "batches", (1, 8)),
+            ("--channels=64", "channels", (64,)),
+            ("--resolutions=56,28x14", "resolutions", ((28, 14), (56, 56))),
+        ],
+    )
+    def test_an_axis_takes_the_place_of_the_presets(
+        self, typed: str, axis: str, values: tuple[object, ...]
+    ) -> None:
+        assert read(typed).axes == {axis: values}
+
+    def test_settings(self) -> None:
+        found = read(
+            "--device", "cuda:1", "--threads", "4", "--precision", "0.05", "--max-seconds", ".5"
+        )
+
+        assert found.settings == Settings("cuda:1", 4, 0.05, 0.5)
+
+    def test_all_the_rest(self) -> None:
+        found = read(
+            "--sweep", "full", "--activation-from", "a.b:C", "--activation-from", "d:E",
+            "--baseline", "silu", "--budget", "2m", "--run", "night", "--resume", "--in-process",
+        )  # fmt: skip
+
+        assert found.preset == "full"
+        assert found.own_layers == ("a.b:C", "d:E")
+        assert (found.baseline, found.budget_s) == ("silu", 120.0)
+        assert (found.run, found.resume, found.in_process) == ("night", True, True)
+
+
+class TestNetworks:
+    @pytest.mark.parametrize(
+        "typed",
+        [
+            ("--networks", "none"),
+            ("--channels", "8"),
+            ("--dtypes", "float16"),
+            ("--batches", "8"),
+            ("--modes", "compile"),
+            ("--budget", "10m"),
+            ("--shapes-from", "lenet"),
+            ("--shapes-from", "lenet", "--image-size", "64"),
+        ],
+        ids=" ".join,
+    )
+    def test_where_layers_are_asked_for_there_are_none(self, typed: tuple[str, ...]) -> None:
+        assert read(*typed).networks is None
+
+    @pytest.mark.parametrize(
+        ("typed", "asked"),
+        [
+            ((), NetworkOptions()),
+            (("--activations", "frelu", "--phases", "training"), NetworkOptions()),
+            (("--image-size", "64"), NetworkOptions(image_size=64)),
+            (
+                ("--networks", "lenet,resnet18", "--channels", "8"),
+                NetworkOptions(("lenet", "resnet18")),
+            ),
+            (
+                ("--networks", "resnet50", "--placements", "all,paper", "--image-size", "96"),
+                NetworkOptions(("resnet50",), ("all", "paper"), 96),
+            ),
+            # A network whose own size is smaller gets that.
+            (
+                ("--networks", "lenet", "--image-size", "224"),
+                NetworkOptions(("lenet",), image_size=224),
+            ),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+    )
+    def test_where_they_are_asked_for_or_nothing_is(
+        self, typed: tuple[str, ...], asked: NetworkOptions
+    ) -> None:
+        assert read(*typed).networks == asked
+
+    def test_shapes_are_those_of_networks_at_224_pixels_or_as_asked_for(self) -> None:
+        usual = read("--shapes-from", "lenet,resnet18")
+        small = read("--shapes-from", "resnet18", "--image-size", "64")
+
+        assert (usual.shapes_from, usual.shapes_image_size) == (("lenet", "resnet18"), 224)
+        assert (small.shapes_from, small.shapes_image_size) == (("resnet18",), 64)
+
+
+# What is typed, and what the line must say.
+BAD = [
+    ("--sweep quik", "unknown preset 'quik'; did you mean quick"),
+    ("--activations frelu,dyrelu_x", "unknown activation 'dyrelu_x'; did you mean dyrelu_"),
+    ("--activations a,,b", "--activations takes a comma list without empty parts, got 'a,,b'"),
+    ("--dtypes float23", "unknown dtype 'float23'; did you mean float"),
+    ("--phases trainning", "unknown phase 'trainning'; did you mean training"),
+    ("--modes compiled", "unknown mode 'compiled'; did you mean compile"),
+    (
+        "--memory-formats channel_last",
+        "unknown memory_format 'channel_last'; did you mean channels_last",
+    ),
+    ("--batches 0", "--batches takes positive integers, got '0'"),
+    ("--channels=-8", "--channels takes positive integers, got '-8'"),
+    ("--channels many", "--channels takes positive integers, got 'many'"),
+    ("--resolutions 7x7x7", "--resolutions takes 56 or 56x28, got '7x7x7'"),
+    ("--resolutions 7x0", "--resolutions takes positive integers, got '0'"),
+    ("--activation-from own_layers", "--activation-from takes PKG.MOD:CLASS, got 'own_layers'"),
+    ("--activation-from a:b:c", "--activation-from takes PKG.MOD:CLASS, got 'a:b:c'"),
+    ("--baseline rellu", "unknown activation 'rellu'; did you mean relu"),
+    ("--run a/b", "--run takes a name of letters, digits, '.', '_' and '-', got 'a/b'"),
+    ("--run latest", "--run takes a name of letters, digits, '.', '_' and '-', got 'latest'"),
+    ("--run ..", "--run takes a name of letters, digits, '.', '_' and '-', got '..'"),
+    ("--run=", "--run takes a name of letters, digits, '.', '_' and '-', got ''"),
+    ("--budget 10", "--budget takes a duration such as 90s, 10m or 1.5h, got '10'"),
+    ("--threads 0", "--threads takes positive integers, got '0'"),
+    ("--threads=", "--threads takes positive integers, got ''"),
+    ("--precision 1", "--precision takes a share between 0 and 1, got '1'"),
+    ("--precision 1%", "--precision takes a positive number, got '1%'"),
+    ("--max-seconds 0", "--max-seconds takes a positive number, got '0'"),
+    ("--max-seconds nan", "--max-seconds takes a positive number, got 'nan'"),
+    ("--networks resnet81", "unknown network 'resnet81'; did you mean resnet18"),
+    ("--networks lenet,,", "--networks takes a comma list without empty parts, got 'lenet,,'"),
+    ("--shapes-from lent", "unknown network 'lent'; did you mean lenet?"),
+    (
+        "--networks resnet18 --image-size 8",
+        "resnet18 takes images of 32 × 32 pixels or more, got 8",
+    ),
+    (
+        "--shapes-from resnet18 --image-size 8",
+        "resnet18 takes images of 32 × 32 pixels or more, got 8",
+    ),
+    ("--networks lenet --placements papre", "unknown placement 'papre'; did you mean paper?"),
+    (
+        "--shapes-from lenet --channels 8",
+        "--shapes-from and --channels exclude each other; name one of them",
+    ),
+    (
+        "--shapes-from lenet --resolutions 8",
+        "--shapes-from and --resolutions exclude each other; name one of them",
+    ),
+    (
+        "--channels 8 --image-size 64",
+        "--image-size is of networks, and none is measured; name some",
+    ),
+    (
+        "--networks none --placements all",
+        "--placements is of networks, and none is measured; name some",
+    ),
+    (
+        "--networks lenet --modes compile",
+        "networks take no --modes; leave it out, or add --networks none",
+    ),
+    (
+        "--networks lenet --memory-formats channels_last",
+        "networks take no --memory-formats; leave it out, or add --networks none",
+    ),
+    (
+        "--networks lenet --impls reference",
+        "networks take no --impls; leave it out, or add --networks none",
+    ),
+    (
+        "--networks lenet --budget 10m",
+        "networks take no --budget; leave it out, or add --networks none",
+    ),
+    ("--networks lenet --image-size 0", "--image-size takes positive integers, got '0'"),
+]
+
+
+class TestMistake:
+    @pytest.mark.parametrize(("typed", "says"), BAD, ids=[typed for typed, _ in BAD])
+    def test_it_is_one_line_that_says_what_is_wrong(self, typed: str, says: str) -> None:
+        with pytest.raises(ValueError, match=r"\A.*\Z") as caught:
+            read(*typed.split())
+
+        assert str(caught.value).startswith(says)
+
+    @pytest.mark.parametrize("name", ["night", "2026-03-01T10-00-00", "a.b_c-d", "größer"])
+    def test_names_that_a_run_can_have(self, name: str) -> None:
+        check_run_name(name)
+
+    def test_it_is_told_before_any_process_starts_or_a_library_is_imported(self) -> None:
+        script = (
+            "import json, sys\n"
+            "started = []\n"
+            "def note(event, details):\n"
+            "    if event == 'subprocess.Popen':\n"
+            "        started.append(str(details[1]))\n"
+            "sys.addaudithook(note)\n"
+            "import pytest\n"
+            "code = pytest.main(['benches', '--benchmark-only', '--sweep', 'quik'])\n"
+            "print(json.dumps([code, started, sorted(sys.modules)]))\n"
+        )
+
+        done = subprocess.run(
+            (sys.executable, "-c", script), cwd=ROOT, capture_output=True, text=True, check=True
+        )
+
+        code, started, modules = json.loads(done.stdout)
+        assert "unknown preset 'quik'" in done.stderr
+        assert code == pytest.ExitCode.USAGE_ERROR
+        # pytest-benchmark asks git for the commit.
+        assert not [command for command in started if "dynact" in command]
+        assert not {"torch", "pandas"} & set(modules)

@@ -1,336 +1,538 @@
-"""The sweep from a real command line to its files, through interruptions and kills."""
+"""The sweep as pytest runs it, in this process and with a bench that measures nothing."""
 
-import getpass
 import json
-import math
 import os
-import random
 import re
-import shutil
-import signal
-import socket
-import subprocess
-import time
+import resource
 from collections.abc import Callable, Iterator
-from functools import partial
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from dynact.schema.limits import Ceilings
-from dynact.schema.run_folder import RunFolder, load, load_ceilings, load_environment, load_gates
-from tests.sweeping import NO_GATE, SHORT, House, Outcome, finish
+from dynact.schema.messages import Answer, Request
+from dynact.schema.run_folder import RunFolder, load_environment, load_gates, read_records
+from dynact.schema.settings import Settings
+from dynact.sweep import plugin
+from dynact.sweep.progress import UNTRUSTWORTHY
+from dynact.sweep.worker import WorkerError
+from tests.sweep.bench import ENVIRONMENT, INFO, TIMED, VERDICT, FakeBench
 
-LAYERS = """
-import time
-import torch
-from torch import nn
+pytest_plugins = ["pytester"]
 
-class Double(nn.Module):
-    def forward(self, x):
-        return x * 2
-
-class NotEight(Double):
-    def forward(self, x):
-        if x.shape[1] == 8:
-            raise RuntimeError("eight is too few")
-        return super().forward(x)
-
-class Slow(Double):
-    def forward(self, x):
-        time.sleep(0.06)
-        return super().forward(x)
-"""
-AXES = ("--phases", "inference", "--activations", "prelu,frelu", "--channels", "8,16")
-IDS = {
+# Two activations at two shapes, for inference alone.
+FOUR_CASES = (
+    "--sweep", "smoke", "--activations", "prelu,frelu", "--phases", "inference",
+    "--resolutions", "7",
+)  # fmt: skip
+FOUR_IDS = [
     f"{name}-inference-2x{channels}x7x7-float32-cpu"
-    for name in ("prelu", "frelu", "own_layers:Double")
-    for channels in (8, 16)
-}
+    for channels in (16, 32)
+    for name in ("prelu", "frelu")
+]
+# Or pytest says that it skipped benchmarks of which there are no cases.
+LAYERS_ALONE = ("-k", "bench_activation or bench_gate")
 
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> House:
-    house = House(tmp_path_factory.mktemp("house") / "dynact")
-    (house.folder / "own_layers.py").write_text(LAYERS)
-    return house
-
-
-@pytest.fixture(scope="module")
-def finished(house: House) -> Outcome:
-    """Run a small sweep with a user's own layer beside ours, gate included."""
-    return house.sweep(
-        *SHORT, *AXES, "--activation-from", "own_layers:Double",
-        "--benchmark-group-by", "param:activation", "--run", "first",
-        "-k", "bench_activation or bench_gate",
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def first(house: House, finished: Outcome) -> Path:
-    assert finished.returncode == 0, finished.said
-    return house.reports / "first"
-
-
-@pytest.fixture(scope="module")
-def benchmarks(first: Path) -> dict[str, dict[str, Any]]:
-    """Return the entries of benchmark.json by their names."""
-    entries = json.loads((first / "benchmark.json").read_text())["benchmarks"]
-    return {entry["name"]: entry for entry in entries}
-
-
-def wait_until(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
-    while not happened():
-        assert process.poll() is None, finish(process).said
-        time.sleep(0.01)
-
-
-def rows_in(folder: Path) -> int:
-    path = folder / "rows.jsonl"
-    return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
-def has_more_rows(folder: Path, than: int) -> bool:
-    return rows_in(folder) > than
-
-
-def test_leaves_its_files(house: House, first: Path) -> None:
-    assert {path.name for path in first.iterdir()} - {".lock"} == {
-        "rows.jsonl", "environment.json", "benchmark.json", "gates.jsonl", "ceilings.json",
-    }  # fmt: skip
-    assert (house.reports / "latest").resolve() == first.resolve()
-    # Beside the reports, only what pytest and pytest-benchmark make for themselves.
-    left = {path.name for path in house.folder.iterdir()}
-    assert left <= {
-        "dynact", "benches", "conftest.py", "pyproject.toml", "own_layers.py", "reports",
-        "__pycache__", ".pytest_cache", ".benchmarks",
-    }  # fmt: skip
-
-
-def test_every_case_is_a_row_with_figures(first: Path) -> None:
-    rows = load(first)
-    assert set(rows["case_id"]) == IDS
-    assert len(rows) == len(IDS)
-    assert set(rows["status"]) == {"ok"}
-    assert (rows[["time_ns", "overhead_lo"]] > 0).all(axis=None)
-    assert rows["elapsed_s"].is_monotonic_increasing
-    assert rows["session"].nunique() == 1
-
-
-def test_every_row_has_every_figure(first: Path) -> None:
-    rows = load(first)
-
-    # These shapes are of no network.
-    assert list(rows.columns[rows.isna().any()]) == ["occurrences"]
-
-
-def test_each_row_s_floor_follows_from_the_device_s_ceilings(first: Path) -> None:
-    record = load_ceilings(first)
-    assert record is not None
-    ceilings = Ceilings.of(record)
-
-    for row in load(first).to_dict("records"):
-        shape = (row["batch"], row["channels"], row["height"], row["width"])
-        bandwidth = ceilings.bandwidth_bytes_per_s(4 * math.prod(shape))
-        rate = record["flops_per_s"]["float32"]
-        assert row["bandwidth_bytes_per_s"] == bandwidth
-        assert row["peak_flops_per_s"] == rate
-        floor_s = max(row["traffic_floor_bytes"] / bandwidth, row["flops"] / rate)
-        assert row["floor_time_ns"] == pytest.approx(floor_s * 1e9)
-
-
-def test_the_gate_ran_and_speaks(first: Path, finished: Outcome) -> None:
-    (verdict,) = load_gates(first)
-    assert isinstance(verdict["trustworthy"], bool)
-    loud = "RATIOS NOT TRUSTWORTHY" in finished.output
-    assert loud != verdict["trustworthy"]
-    assert ("gate passed" in finished.output) == verdict["trustworthy"]
-
-
-def test_pytest_benchmark_has_the_same_figures(
-    first: Path, benchmarks: dict[str, dict[str, Any]]
-) -> None:
-    for row in load(first).to_dict("records"):
-        entry = benchmarks[f"bench_activation[{row['case_id']}]"]
-        assert entry["stats"]["median"] * 1e9 == pytest.approx(row["time_ns"], rel=1e-6)
-        assert entry["stats"]["rounds"] == row["pairs"]
-        for name in ("overhead", "overhead_lo", "overhead_hi", "baseline_time_ns", "converged"):
-            assert entry["extra_info"][name] == row[name]
-        assert entry["params"]["channels"] == row["channels"]
-    assert len(benchmarks) == len(IDS) + 1
-
-
-def test_benchmark_json_is_small(first: Path, benchmarks: dict[str, dict[str, Any]]) -> None:
-    for entry in benchmarks.values():
-        assert "data" not in entry["stats"]
-        assert len(json.dumps(entry, indent=4)) <= 4096
-    whole = json.loads((first / "benchmark.json").read_text())
-    about_the_machine = len(json.dumps(whole | {"benchmarks": []}, indent=4))
-    allowed = 4096 * len(benchmarks) + about_the_machine + 100
-    assert (first / "benchmark.json").stat().st_size <= allowed
-
-
-@pytest.mark.parametrize(
-    "name", ["benchmark.json", "environment.json", "rows.jsonl", "gates.jsonl", "ceilings.json"]
-)
-def test_names_no_folder_host_or_user(house: House, first: Path, name: str) -> None:
-    text = (first / name).read_text()
-    assert str(house.folder) not in text
-    assert str(Path.home()) + os.sep not in text
-    for private in (socket.gethostname(), getpass.getuser()):
-        assert f'"{private}"' not in text
-        assert f"/{private}/" not in text
-
-
-def test_groups_by_a_field_of_the_case(finished: Outcome) -> None:
-    for name in ("prelu", "frelu", "own_layers:Double"):
-        group = re.search(rf"benchmark '[^']*{name}[^']*': (\d+) tests", finished.output)
-        assert group, finished.output
-        assert group[1] == "2"
-
-
-def test_the_end_is_a_table_ordered_by_overhead(first: Path, finished: Outcome) -> None:
-    table = finished.output.split("dynact: time as a multiple of the baseline's")[1]
-    shown = [
-        line.split()[0]
-        for line in table.splitlines()
-        if line.split()[:1] and line.split()[0] in IDS
-    ]
-    by_overhead = load(first).sort_values("overhead", ascending=False)
-    assert shown == list(by_overhead["case_id"])
-    assert "rows: reports/first/rows.jsonl" in table
-
-
-def test_in_process_measures_the_same_cases_and_skips_what_is_unsupported(
-    house: House, first: Path
-) -> None:
-    outcome = house.sweep(
-        *SHORT, *AXES, *NO_GATE, "--activation-from", "own_layers:Double", "--in-process",
-        "--impls", "reference,fused", "--run", "inside",
-    )  # fmt: skip
-    assert outcome.returncode == 0, outcome.said
-    rows = load(house.reports / "inside")
-    ours = rows[rows["impl"] == "reference"]
-    assert set(ours["case_id"]) == set(load(first)["case_id"])
-    assert set(ours["status"]) == {"ok"}
-    fused = rows[rows["impl"] == "fused"]
-    assert len(fused) == len(IDS)
-    assert set(fused["status"]) == {"unsupported"}
-    assert f"{len(IDS)} passed, {len(IDS)} skipped" in outcome.output
-    # The gate was deselected.
-    assert "gate not run" in outcome.output
-    assert not (house.reports / "inside" / "gates.jsonl").exists()
-
-
-def test_a_failing_layer_is_a_row_and_the_others_are_measured(house: House) -> None:
-    outcome = house.sweep(
-        *SHORT, "--phases", "inference", "--activations", "prelu", "--channels", "8,16",
-        "--batches", "2,4", "--activation-from", "own_layers:NotEight", "--run", "failing",
-        "-k", "bench_activation and not 4x",
-    )  # fmt: skip
-    assert outcome.returncode == 1, outcome.said
-    rows = load(house.reports / "failing").set_index("case_id")
-    # What was deselected was not measured.
-    assert len(rows) == 4
-    assert set(rows["batch"]) == {2}
-    failed = "own_layers:NotEight-inference-2x8x7x7-float32-cpu"
-    assert dict(rows["status"]) == {
-        case_id: "error" if case_id == failed else "ok" for case_id in rows.index
-    }
-    assert rows.loc[failed, "message"] == "RuntimeError: eight is too few"
-    table = outcome.output.split("dynact: time as a multiple of the baseline's")[1]
-    first_row = next(line for line in table.splitlines() if "-inference-" in line)
-    assert re.fullmatch(rf"{failed} +ERROR: RuntimeError: eight is too few", first_row)
-    assert "Traceback" not in outcome.said
-
-
-def test_ctrl_c_keeps_the_row_in_progress_and_says_how_to_go_on(house: House) -> None:
-    process = house.start(
-        *SHORT, "--phases", "inference", "--activations", "prelu", "--channels", "8,16",
-        "--activation-from", "own_layers:Slow", "--run=stopped.",
-        "-k", "bench_activation and not (some or thing)", start_new_session=True,
-    )  # fmt: skip
-    run = house.reports / "stopped."
-    wait_until(process, lambda: rows_in(run) == 1)
-    # Now the slow layer is being measured, for more than a second.
-    time.sleep(0.3)
-    os.killpg(process.pid, signal.SIGINT)
-    outcome = finish(process)
-    assert outcome.returncode == 2, outcome.said
-    rows = load(run)
-    assert list(rows["activation"]) == ["prelu", "own_layers:Slow"]
-    assert set(rows["status"]) == {"ok"}
-    command = re.search(
-        r"2 cases are missing; go on with: (\S*python\S* -m pytest .*)", outcome.output
-    )
-    assert command, outcome.said
-    again = finish(house.start_command(command[1], shell=True))
-    assert again.returncode == 0, again.said
-    rows = load(run)
-    assert len(rows) == 4
-    assert rows["case_id"].is_unique
-    assert set(rows["status"]) == {"ok"}
-    assert rows["session"].nunique() == 2
-    assert "missing" not in again.output
-
-
-def test_killed_at_random_moments_every_case_is_there_once(house: House) -> None:
-    options = (
-        *SHORT, *NO_GATE, "--activations", "prelu,frelu,silu", "--channels", "4,8,16",
-        "--batches", "1,2", "--phases", "inference", "--run", "killed",
-    )  # fmt: skip
-    count = 3 * 3 * 2
-    run = house.reports / "killed"
-    moments = random.Random(0)
-    for session in range(3):
-        process = house.start(*options, *(["--resume"] if session else []))
-        before = rows_in(run)
-        wait_until(process, partial(has_more_rows, run, before))
-        time.sleep(moments.uniform(0, 0.2))
-        with_worker = psutil.Process(process.pid).children()
-        if session == 1:
-            for worker in with_worker:
-                worker.kill()
-            wait_until(process, partial(has_more_rows, run, before + 1))
-        process.kill()
-        finish(process)
-        _, alive = psutil.wait_procs(with_worker, timeout=30)
-        assert not alive
-        assert before < rows_in(run) < count
-    outcome = house.sweep(*options, "--resume")
-    assert outcome.returncode == 0, outcome.said
-    rows = load(run)
-    assert len(rows) == count
-    assert rows["case_id"].is_unique
-    assert set(rows["status"]) <= {"ok", "crashed"}
-    assert (rows["status"] == "crashed").sum() <= 1
-    assert rows["session"].nunique() == 4
+Run = Callable[..., pytest.RunResult]
 
 
 @pytest.fixture
-def busy(house: House, first: Path) -> Iterator[str]:
-    """Hold a run as another writer does."""
-    folder = house.reports / "busy"
-    shutil.copytree(first, folder)
-    run = RunFolder(folder, resume=True, environment=load_environment(folder))
-    yield folder.name
-    run.close()
+def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(plugin, "REPORTS", tmp_path / "reports")
+    return tmp_path / "reports"
 
 
-def test_refuses_a_run_that_it_must_not_touch(house: House, first: Path, busy: str) -> None:
-    before = {path: path.read_bytes() for path in first.iterdir()}
-    options = (*SHORT, *AXES, *NO_GATE)
-    wanted = {
-        ("--run", "first"): "ERROR: run 'first' exists; add --resume",
-        ("--run", "first", "--resume", "--threads", "2"): "threads was 1 and is 2",
-        ("--run", busy, "--resume"): "ERROR: run 'busy' is in use by another process",
-    }
-    processes = {choice: house.start(*options, *choice) for choice in wanted}
-    for choice, message in wanted.items():
-        outcome = finish(processes[choice])
-        assert outcome.returncode != 0
-        assert message in outcome.errors
-        assert "Traceback" not in outcome.said
-    assert {path: path.read_bytes() for path in first.iterdir()} == before
+@pytest.fixture
+def bench() -> FakeBench:
+    return FakeBench()
+
+
+@pytest.fixture
+def opened(bench: FakeBench, monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """Have the bench in place of a measuring process; with what settings it was opened."""
+    opened: list[Settings] = []
+
+    def start(settings: Settings) -> FakeBench:
+        opened.append(settings)
+        if settings.device not in (None, "cpu"):
+            raise WorkerError(f"device {settings.device!r} is not there; this machine has: cpu")
+        return bench
+
+    monkeypatch.setattr(plugin, "Worker", start)
+    return opened
+
+
+@pytest.fixture
+def sweep(
+    reports: Path,
+    opened: list[Settings],
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Run:
+    assert reports is not None
+    assert opened == []
+    # Of the tests' own session; where it is set, pytest-benchmark measures nothing.
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+
+    def sweep(*options: str, run: str = "first") -> pytest.RunResult:
+        typed = ("--benchmark-only", "-p", "no:cacheprovider", *options)
+        name = ("--run", run) if run else ()
+        return pytester.runpytest_inprocess(plugin.BENCHES, *typed, *name)
+
+    return sweep
+
+
+def ids_in(table: Path) -> list[str]:
+    return [record["case_id"] for record in read_records(table)]
+
+
+def closing_table_of(outcome: pytest.RunResult) -> list[str]:
+    lines = outcome.outlines
+    first = next(i for i, line in enumerate(lines) if "time as a multiple of the" in line)
+    return lines[first + 1 : next(i for i, line in enumerate(lines) if line.startswith("rows: "))]
+
+
+def check_refused(outcome: pytest.RunResult, line: str) -> None:
+    assert outcome.ret == pytest.ExitCode.USAGE_ERROR
+    assert [text for text in outcome.outlines if text.strip()] == []
+    (said,) = [text for text in outcome.errlines if text.strip()]
+    assert said.startswith(f"ERROR: {line}")
+
+
+class TestSweep:
+    def test_each_case_is_measured_once_and_the_gate_comes_first(
+        self, sweep: Run, bench: FakeBench, reports: Path
+    ) -> None:
+        outcome = sweep(*FOUR_CASES)
+
+        assert outcome.ret == 0
+        assert bench.verbs == ["known_pairs", "limits", *["compare", "count"] * 4]
+        assert [request.case.id for request in bench.requests("compare")] == FOUR_IDS
+        assert ids_in(reports / "first" / "rows.jsonl") == FOUR_IDS
+        assert len(load_gates(reports / "first")) == 1
+        assert bench.closed
+
+    def test_networks_come_last_and_after_their_layers(
+        self, sweep: Run, bench: FakeBench, reports: Path
+    ) -> None:
+        outcome = sweep(*FOUR_CASES, "--networks", "lenet")
+
+        assert outcome.ret == 0
+        tables = [request.case.table for request in bench.requests("compare")]
+        assert tables == [
+            *["rows.jsonl"] * 4, *["site_rows.jsonl"] * 4, *["network_rows.jsonl"] * 2,
+        ]  # fmt: skip
+        run = reports / "first"
+        assert ids_in(run / "network_rows.jsonl") == [
+            f"lenet-{name}-inference-2x3x32x32-float32-cpu" for name in ("prelu", "frelu")
+        ]
+        assert set(ids_in(run / "site_rows.jsonl")) == {
+            f"{name}-inference-2x{shape}-float32-cpu"
+            for name in ("prelu", "frelu")
+            for shape in ("6x28x28", "16x10x10")
+        }
+
+    def test_without_them_no_network_is_asked_for_its_sites(
+        self, sweep: Run, bench: FakeBench
+    ) -> None:
+        sweep(*FOUR_CASES, "-k", "bench_activation")
+
+        assert "sites" not in bench.verbs
+        assert "known_pairs" not in bench.verbs
+
+    def test_what_is_not_selected_is_not_measured(
+        self, sweep: Run, bench: FakeBench, reports: Path
+    ) -> None:
+        outcome = sweep(*FOUR_CASES, "--networks", "lenet", "-k", "bench_network or bench_site")
+
+        assert outcome.ret == 0
+        assert "rows.jsonl" not in {request.case.table for request in bench.requests("compare")}
+        assert ids_in(reports / "first" / "rows.jsonl") == []
+
+    def test_shapes_from_networks_take_the_place_of_the_presets(
+        self, sweep: Run, bench: FakeBench, reports: Path
+    ) -> None:
+        sweep(
+            "--sweep", "smoke", "--shapes-from", "lenet,resnet18", "--image-size", "64",
+            "--activations", "prelu", "--phases", "inference", "-k", "bench_activation",
+        )  # fmt: skip
+
+        assert [request.arguments for request in bench.requests("shapes")] == [
+            {"name": "lenet", "image_size": 32}, {"name": "resnet18", "image_size": 64},
+        ]  # fmt: skip
+        rows = read_records(reports / "first" / "rows.jsonl")
+        # Each of the two networks answered with one of each.
+        assert {(row["channels"], row["height"]): row["occurrences"] for row in rows} == {
+            (6, 28): 2, (16, 10): 2,
+        }  # fmt: skip
+
+    def test_settings_go_to_what_measures(self, sweep: Run, opened: list[Settings]) -> None:
+        sweep(*FOUR_CASES, "--threads", "3", "--precision", "0.2", "--max-seconds", "0.5")
+
+        assert opened == [Settings(None, 3, 0.2, 0.5)]
+
+    def test_each_of_ones_own_layers_is_tried_before_anything_is_measured(
+        self, sweep: Run, bench: FakeBench
+    ) -> None:
+        sweep(*FOUR_CASES, "--activation-from", "mine:A", "--activation-from", "mine:B")
+
+        assert bench.verbs[:3] == ["check", "check", "known_pairs"]
+        assert [request.case.activation for request in bench.requests("check")] == [
+            "mine:A", "mine:B",
+        ]  # fmt: skip
+
+    def test_what_does_not_fit_is_left_out_and_said(
+        self, sweep: Run, bench: FakeBench, reports: Path
+    ) -> None:
+        # One of 16 channels fits, one of 32 does not.
+        bench.info = replace(INFO, memory_bytes=2 * 16 * 7 * 7 * 4 * 16)
+
+        outcome = sweep(*FOUR_CASES)
+
+        outcome.stdout.fnmatch_lines(["dynact: 2 cases left out, too large for the device"])
+        assert ids_in(reports / "first" / "rows.jsonl") == FOUR_IDS[:2]
+
+    def test_a_placement_that_a_network_has_not_is_said(self, sweep: Run, bench: FakeBench) -> None:
+        def sites(request: Request) -> Answer:
+            assert request.case
+            if request.case.activation == "prelu":
+                return Answer("refused", "no 'paper' placement of 'prelu'")
+            return FakeBench().ask(request)
+
+        bench.answers["sites"] = sites
+
+        outcome = sweep(*FOUR_CASES, "--networks", "resnet50", "--placements", "paper")
+
+        outcome.stdout.fnmatch_lines(["dynact: resnet50, prelu: no 'paper' placement of 'prelu'"])
+        assert outcome.ret == 0
+
+    def test_collecting_measures_and_writes_nothing(
+        self, sweep: Run, bench: FakeBench, reports: Path
+    ) -> None:
+        outcome = sweep(*FOUR_CASES, "--collect-only")
+
+        outcome.stdout.fnmatch_lines(["dynact: 4 cases in about *"])
+        assert bench.asked == []
+        assert bench.closed
+        assert not reports.exists()
+
+    def test_a_budget_is_kept(self, sweep: Run) -> None:
+        outcome = sweep(
+            "--collect-only", "--activations", "prelu", "--phases", "inference", "--batches", "1",
+            "--resolutions", "7", "--channels", ",".join(map(str, range(1, 201))),
+            "--modes", "compile", "--budget", "2m", "-k", "bench_activation",
+        )  # fmt: skip
+
+        found = re.search(r"^dynact: (\d+) cases in about", outcome.stdout.str(), re.MULTILINE)
+        assert found
+        # A second of timing; compiling takes at best a few seconds and at worst a minute.
+        assert 120 / (1 + 60) - 1 <= int(found[1]) <= 120 / (1 + 5)
+
+
+class TestWhatIsSaid:
+    def test_how_much_there_is_to_do_how_far_it_is_and_what_was_found(self, sweep: Run) -> None:
+        outcome = sweep(*FOUR_CASES)
+
+        lines = outcome.outlines
+        assert "dynact: 4 cases in about 4 s, run first" in lines
+        assert f"[ 25%] 1/4 · 0 s left · {FOUR_IDS[0]}: " in outcome.stdout.str()
+        table = closing_table_of(outcome)
+        assert sum("2.000× [1.900, 2.100]" in line for line in table) == 4
+        assert "rows: reports/first/rows.jsonl" in lines
+        assert any(line.startswith("gate passed: ") for line in table)
+        assert not any("missing" in line for line in lines)
+
+    def test_a_gate_that_failed_is_loud_and_no_failure(self, sweep: Run, bench: FakeBench) -> None:
+        bench.answers["known_pairs"] = Answer(
+            figures=VERDICT | {"trustworthy": False, "message": "ReLU excludes 1"},
+            samples_ns=(1e3,),
+        )
+
+        outcome = sweep(*FOUR_CASES, *LAYERS_ALONE)
+
+        assert outcome.ret == 0
+        outcome.assert_outcomes(passed=4, xfailed=1)
+        assert f"{UNTRUSTWORTHY}: ReLU excludes 1" in outcome.outlines
+
+    def test_the_table_has_failures_first_and_the_networks_but_not_their_layers(
+        self, sweep: Run, bench: FakeBench
+    ) -> None:
+        def compare(request: Request) -> Answer:
+            assert request.case
+            if request.case.id == FOUR_IDS[2]:
+                return Answer("error", "RuntimeError: why")
+            return Answer(figures=dict(TIMED), samples_ns=(2e3,))
+
+        bench.answers["compare"] = compare
+
+        outcome = sweep(*FOUR_CASES, "--networks", "lenet")
+
+        assert outcome.ret == pytest.ExitCode.TESTS_FAILED
+        table = closing_table_of(outcome)
+        shown = [line.split()[0] for line in table if "-inference-" in line]
+        assert set(shown) == {
+            *FOUR_IDS, *(f"lenet-{n}-inference-2x3x32x32-float32-cpu" for n in ("prelu", "frelu")),
+        }  # fmt: skip
+        assert shown[0] == FOUR_IDS[2]
+        assert any(line.endswith("ERROR: RuntimeError: why") for line in table)
+        assert "Traceback" not in outcome.stdout.str()
+
+    def test_what_a_device_cannot_do_is_skipped(self, sweep: Run, bench: FakeBench) -> None:
+        bench.answers["compare"] = Answer("unsupported", "no such kernel")
+
+        outcome = sweep(*FOUR_CASES, *LAYERS_ALONE)
+
+        assert outcome.ret == 0
+        outcome.assert_outcomes(passed=1, skipped=4)
+
+
+class TestResuming:
+    def test_what_is_done_is_not_done_again(
+        self, sweep: Run, bench: FakeBench, reports: Path
+    ) -> None:
+        options = (*FOUR_CASES, "--networks", "lenet", "-k", "not gate")
+        tables = ("rows.jsonl", "site_rows.jsonl", "network_rows.jsonl")
+        sweep(*options)
+        before = [(reports / "first" / name).read_bytes() for name in tables]
+        bench.asked.clear()
+
+        outcome = sweep(*options, "--resume")
+
+        # pytest's own code for a session in which it ran nothing.
+        assert outcome.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+        assert "dynact: 0 cases in about 0 s, run first" in outcome.outlines
+        assert [(reports / "first" / name).read_bytes() for name in tables] == before
+        assert {*bench.verbs} == {"sites"}
+
+    def test_a_layer_that_is_done_is_to_be_done_at_a_site_all_the_same(
+        self, sweep: Run, bench: FakeBench, reports: Path
+    ) -> None:
+        at_a_site = (
+            "--activations", "frelu", "--phases", "inference", "--batches", "2",
+            "--channels", "6", "--resolutions", "28",
+        )  # fmt: skip
+        sweep("--sweep", "smoke", *at_a_site)
+        bench.asked.clear()
+
+        sweep("--sweep", "smoke", *at_a_site, "--networks", "lenet", "--resume")
+
+        first = "frelu-inference-2x6x28x28-float32-cpu"
+        assert ids_in(reports / "first" / "rows.jsonl") == [first]
+        assert first in ids_in(reports / "first" / "site_rows.jsonl")
+
+    def test_only_what_is_missing_is_done_in_the_latest_run(
+        self, sweep: Run, bench: FakeBench, reports: Path
+    ) -> None:
+        sweep(*FOUR_CASES, "-k", "bench_activation and frelu")
+        bench.asked.clear()
+
+        outcome = sweep(*FOUR_CASES, "--resume", run="")
+
+        assert outcome.ret == 0
+        assert [request.case.id for request in bench.requests("compare")] == FOUR_IDS[::2]
+        assert sorted(ids_in(reports / "first" / "rows.jsonl")) == sorted(FOUR_IDS)
+
+    @pytest.mark.parametrize("error", [WorkerError("no process any more"), None])
+    def test_a_sweep_that_ended_early_says_how_to_go_on(
+        self, sweep: Run, bench: FakeBench, error: Exception | None, reports: Path
+    ) -> None:
+        def compare(request: Request) -> Answer:
+            if len(bench.requests("compare")) == 3:
+                if error:
+                    raise error
+                (reports / "first" / "rows.jsonl").unlink()
+                (reports / "first" / "rows.jsonl").mkdir()
+            return FakeBench().ask(request)
+
+        bench.answers["compare"] = compare
+
+        outcome = sweep(*FOUR_CASES, "-k", "bench_activation and not (some or thing)")
+
+        assert outcome.ret == 1
+        text = outcome.stdout.str()
+        assert "Traceback" not in text + outcome.stderr.str()
+        said = "no process any more" if error else "cannot append to rows.jsonl: Is a directory"
+        assert f"Exit: {said}" in text
+        (told,) = [line for line in outcome.outlines if "missing" in line]
+        assert told.startswith("2 cases are missing; go on with: ")
+        assert told.endswith(" --run first --resume")
+        assert "'bench_activation and not (some or thing)'" in told
+        assert bench.closed
+
+
+class TestRefusal:
+    """Told in one line, before anything is measured or written."""
+
+    def test_a_mistake_on_the_command_line(
+        self, sweep: Run, opened: list[Settings], reports: Path
+    ) -> None:
+        check_refused(
+            sweep(*FOUR_CASES, "--sweep", "quik"), "unknown preset 'quik'; did you mean quick"
+        )
+
+        assert opened == []
+        assert not reports.exists()
+
+    @pytest.mark.parametrize("run", ["", "nothing"])
+    def test_a_run_that_is_not_there(
+        self, sweep: Run, opened: list[Settings], reports: Path, run: str
+    ) -> None:
+        outcome = sweep(*FOUR_CASES, "--resume", run=run)
+
+        check_refused(outcome, f"no run '{run or 'latest'}'; there are none yet")
+        assert opened == []
+        assert not reports.exists()
+
+    def test_a_run_that_is_there_already(
+        self, sweep: Run, opened: list[Settings], reports: Path
+    ) -> None:
+        sweep(*FOUR_CASES)
+        before = contents(reports)
+        opened.clear()
+
+        check_refused(sweep(*FOUR_CASES), "run 'first' exists; add --resume")
+
+        assert opened == []
+        assert contents(reports) == before
+
+    def test_a_run_of_another_environment(
+        self, sweep: Run, bench: FakeBench, reports: Path
+    ) -> None:
+        sweep(*FOUR_CASES)
+        before = contents(reports)
+        bench.info = replace(INFO, environment=ENVIRONMENT | {"threads": 2})
+
+        outcome = sweep(*FOUR_CASES, "--resume")
+
+        check_refused(outcome, "cannot resume run 'first', its rows would not be comparable: ")
+        assert "threads was 1 and is 2" in outcome.errlines[0]
+        assert contents(reports) == before
+
+    def test_a_run_that_is_in_use(self, sweep: Run, reports: Path) -> None:
+        sweep(*FOUR_CASES)
+        before = contents(reports)
+        folder = reports / "first"
+        writer = RunFolder(folder, resume=True, environment=load_environment(folder))
+
+        outcome = sweep(*FOUR_CASES, "--resume")
+        writer.close()
+
+        check_refused(outcome, "run 'first' is in use by another process")
+        assert contents(reports) == before
+
+    def test_a_device_that_is_not_there(self, sweep: Run, reports: Path) -> None:
+        outcome = sweep(*FOUR_CASES, "--device", "abacus")
+
+        check_refused(outcome, "device 'abacus' is not there; this machine has: cpu")
+        assert not reports.exists()
+
+    @pytest.mark.parametrize(
+        ("options", "line"),
+        [
+            (("--channels", "99999999999"), "none of 2 cases fits into the 16.0 GiB of cpu"),
+            (("--budget", "1s", "--max-seconds", "1"), "budget for 0 cases is too small"),
+        ],
+    )
+    def test_a_plan_that_cannot_be(
+        self, sweep: Run, bench: FakeBench, reports: Path, options: tuple[str, ...], line: str
+    ) -> None:
+        check_refused(sweep(*FOUR_CASES, *options), line)
+
+        assert bench.closed
+        assert not reports.exists()
+
+    @pytest.mark.parametrize(
+        ("verb", "options"),
+        [
+            ("check", ("--activation-from", "mine:InPlace")),
+            ("shapes", ("--shapes-from", "lenet")),
+            ("sites", ("--networks", "lenet")),
+        ],
+    )
+    def test_what_the_worker_refuses(
+        self, sweep: Run, bench: FakeBench, reports: Path, verb: str, options: tuple[str, ...]
+    ) -> None:
+        bench.answers[verb] = Answer("refused", "not with us; try another")
+
+        outcome = sweep("--sweep", "smoke", "--activations", "frelu", *options)
+
+        check_refused(outcome, "not with us; try another")
+        assert bench.verbs == [verb]
+        assert bench.closed
+        assert not reports.exists()
+
+    def test_reports_that_cannot_be_written(self, sweep: Run, reports: Path) -> None:
+        reports.write_text("mine")
+
+        check_refused(sweep(*FOUR_CASES), "cannot write to reports/first: ")
+
+        assert reports.read_text() == "mine"
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_keeps_what_was_measured(sweep: Run, reports: Path) -> None:
+    options = (*FOUR_CASES, "--channels", "4,8,16,32,64", "-k", "bench_activation")
+    size = 6000
+
+    with file_size_limit(size):
+        outcome = sweep(*options)
+
+    assert outcome.ret == 1
+    text = outcome.stdout.str()
+    assert "Traceback" not in text + outcome.stderr.str()
+    assert "Exit: cannot append to rows.jsonl: " in text
+    stored = (reports / "first" / "rows.jsonl").read_bytes()
+    # As many whole rows as there was space for; a row's length varies by a few digits.
+    assert stored.endswith(b"\n")
+    assert stored.count(b"\n") >= 2
+    assert size - 2 * max(map(len, stored.splitlines())) < len(stored) <= size
+    assert {json.loads(line)["status"] for line in stored.splitlines()} == {"ok"}
+    again = sweep(*options, "--resume")
+    assert again.ret == 0
+    ids = ids_in(reports / "first" / "rows.jsonl")
+    assert len(ids) == len(set(ids)) == 10
+
+
+def test_a_copy_that_cannot_be_written_costs_the_rows_nothing(sweep: Run, reports: Path) -> None:
+    outcome = sweep(*FOUR_CASES, "--benchmark-json", "/dev/full")
+
+    assert outcome.ret == pytest.ExitCode.TESTS_FAILED
+    assert "dynact: cannot write benchmark.json: No space left on device" in outcome.outlines
+    assert "rows: reports/first/rows.jsonl" in outcome.outlines
+    assert ids_in(reports / "first" / "rows.jsonl") == FOUR_IDS
+
+
+@pytest.mark.parametrize("options", [("--help",), ("--markers",), ("--version",)])
+def test_what_measures_nothing_opens_nothing(
+    sweep: Run, opened: list[Settings], options: tuple[str, ...]
+) -> None:
+    sweep(*options)
+
+    assert opened == []
+
+
+def test_the_environment_says_how_the_run_was_made_and_names_no_folder(
+    sweep: Run, reports: Path
+) -> None:
+    sweep(*FOUR_CASES, "--precision", "0.05", "--max-seconds", "2")
+
+    environment: dict[str, Any] = load_environment(reports / "first")
+    assert environment["settings"] == {"precision": 0.05, "max_seconds": 2.0}
+    assert environment["command"][:2] == ["pytest", "benches"]
+    assert {name: environment[name] for name in ENVIRONMENT} == ENVIRONMENT
+    assert os.sep not in "".join(environment["command"])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynact.schema.run_folder import STATUSES, Row
+from dynact.schema.rows import STATUSES, Row
 from dynact.sweep.progress import (
     MOST_LINES,
     UNTRUSTWORTHY,
@@ -16,13 +16,8 @@ from dynact.sweep.progress import (
     gate_lines,
     progress_line,
 )
+from tests.sweep.bench import VERDICT
 from tests.sweeping import ROWS, case_of, ok_row
-
-GATE = {
-    "trustworthy": True, "message": "",
-    "self_ratio": 1.0004, "self_lo": 0.998, "self_hi": 1.002,
-    "more_ratio": 1.017, "more_lo": 1.011, "more_hi": 1.021, "more_elements": 57 / 56,
-}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -73,7 +68,7 @@ def test_an_interval_wider_than_asked_is_marked() -> None:
     assert "(not converged)" not in closing_table([ok_row(case_of())])[0]
 
 
-@given(st.lists(ROWS, max_size=30))
+@given(st.lists(ROWS, max_size=8))
 def test_closing_table_has_failures_first_then_the_highest_overhead(rows: list[Row]) -> None:
     # Each row with a name of its own, to be found again.
     rows = [replace(row, case=case_of(f"a{i}")) for i, row in enumerate(rows)]
@@ -97,7 +92,7 @@ def test_a_long_table_is_cut_at_the_low_end_and_says_so() -> None:
 
 
 def test_gate_passed() -> None:
-    ((line, trustworthy),) = gate_lines([GATE])
+    ((line, trustworthy),) = gate_lines([VERDICT])
     assert trustworthy
     assert line.startswith("gate passed")
     for figure in ("1.000× [0.998, 1.002]", "1.8% more", "1.017× [1.011, 1.021]"):
@@ -105,8 +100,8 @@ def test_gate_passed() -> None:
 
 
 def test_a_failed_gate_is_loud() -> None:
-    failed = {**GATE, "trustworthy": False, "message": "ReLU against itself excludes 1"}
-    (first, second) = gate_lines([GATE, failed])
+    failed = {**VERDICT, "trustworthy": False, "message": "ReLU against itself excludes 1"}
+    (first, second) = gate_lines([VERDICT, failed])
     assert first[1]
     assert second == (f"{UNTRUSTWORTHY}: ReLU against itself excludes 1", False)
     assert UNTRUSTWORTHY.isupper()

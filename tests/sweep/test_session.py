@@ -1,227 +1,269 @@
-"""What a session plans, and its rows from a bench that answers as it is told."""
+"""Rows from a bench that answers as it is told."""
 
-import re
+import os
+import signal
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dynact.schema.cases import MODES, Case
+from dynact.schema.cases import AnyCase, Case
 from dynact.schema.limits import Ceilings
-from dynact.schema.network_cases import NetworkCase
-from dynact.schema.run_folder import NETWORK_ROWS, ROWS, SITE_ROWS, Row, RunFolder, load_ceilings
-from dynact.sweep.session import Plan, Sweep, plan
-from dynact.sweep.worker import Welcome
-from tests.sweeping import NO_GATE, House, case_of, ok_row
+from dynact.schema.messages import Answer, Request
+from dynact.schema.rows import STATUSES, NetworkRow, Row
+from dynact.schema.run_folder import RunFolder, load_ceilings, load_gates, read_records
+from dynact.sweep.session import Sweep, ask_or_raise
+from dynact.sweep.worker import WorkerError
+from tests.sweep.bench import ENVIRONMENT, LIMITS, TIMED, VERDICT, FakeBench
+from tests.sweeping import case_of, network_case_of, site_of
 
-CEILINGS = {
-    "copies": [{"bytes": 16, "bytes_per_s": 1e9}],
-    "flops_per_s": {"float32": 1e9},
-    "case_s": 0.1,
-}
-COUNTS = {"flops": 3_000, "traffic_floor_bytes": 1_000, "message": "", "counting_s": 0.5}
-
-
-class Bench:
-    """Measures nothing."""
-
-    def __init__(self, ceilings: Any = CEILINGS, status: str = "ok") -> None:
-        self.welcome = Welcome("cpu", 2**30, ("relu",), {})
-        self.asked: list[str] = []
-        self.patience: list[float] = []
-        self._ceilings = ceilings
-        self._status = status
-
-    def measure(self, case: Case, patience: float = 1.0) -> tuple[Row, list[float]]:
-        self.asked.append("measure")
-        self.patience.append(patience)
-        return (ok_row(case) if self._status == "ok" else Row(case, self._status)), [1.0]
-
-    def count(self, case: Case) -> dict[str, Any]:
-        self.asked.append(f"count {case.activation}")
-        return COUNTS
-
-    def check(self, case: Case) -> None:
-        raise AssertionError(case)
-
-    def run_gate(self) -> tuple[dict[str, Any], list[float]]:
-        raise AssertionError
-
-    def measure_ceilings(self) -> dict[str, Any]:
-        self.asked.append("ceilings")
-        if isinstance(self._ceilings, Exception):
-            raise self._ceilings
-        return dict(self._ceilings)
-
-    def close(self) -> None:
-        pass
+STARTED = {"started": "2026-03-01T10:00:00"} | ENVIRONMENT
+A_CASE_OF_EACH_TABLE = pytest.mark.parametrize(
+    "case", [case_of(), site_of(), network_case_of()], ids=["layer", "site", "network"]
+)
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[RunFolder]:
-    run = RunFolder(tmp_path / "reports" / "run", resume=False, environment={"started": "now"})
+    run = RunFolder(tmp_path / "reports" / "run", resume=False, environment=STARTED)
     yield run
     run.close()
 
 
-def sweep_with(bench: Bench, run: RunFolder) -> Sweep:
-    return Sweep(bench, run, datetime.now())
+def sweep_with(bench: FakeBench, run: RunFolder, **how: Any) -> Sweep:
+    return Sweep(bench, run, datetime.now(), **how)
 
 
-def test_a_row_brings_timing_counts_and_ceilings_together(run: RunFolder) -> None:
-    bench = Bench()
-
-    row, _ = sweep_with(bench, run).measure(case_of("prelu"))
-
-    assert bench.asked == ["ceilings", "measure", "count prelu"]
-    assert row.overhead == 2.0
-    assert (row.flops, row.counting_s) == (3_000, 0.5)
-    assert (row.bandwidth_bytes_per_s, row.peak_flops_per_s) == (1e9, 1e9)
-    assert row.floor_time_ns == pytest.approx(3_000)
+def measured(sweep: Sweep, case: Case) -> Row:
+    row, _ = sweep.measure(case)
+    assert isinstance(row, Row)
+    return row
 
 
-def test_ceilings_are_measured_once_for_all_sessions(run: RunFolder) -> None:
-    first, second = Bench(), Bench()
-    for bench in (first, second):
-        sweep = sweep_with(bench, run)
-        sweep.measure(case_of("prelu"))
-        sweep.measure(case_of("silu"))
+class TestRow:
+    def test_it_brings_timing_counts_and_ceilings_together(self, run: RunFolder) -> None:
+        bench = FakeBench()
 
-    assert first.asked.count("ceilings") == 1
-    assert second.asked.count("ceilings") == 0
-    record = load_ceilings(run.folder)
-    assert record is not None
-    assert Ceilings.of(record).flops_per_s == {"float32": 1e9}
+        row = measured(sweep_with(bench, run), case_of("prelu"))
+
+        assert bench.verbs == ["limits", "compare", "count"]
+        assert [request.case for request in bench.asked[1:]] == [case_of("prelu")] * 2
+        assert (row.status, row.message, row.overhead) == ("ok", "", 2.0)
+        assert (row.flops, row.counting_s) == (3_000, 0.5)
+        assert (row.bandwidth_bytes_per_s, row.peak_flops_per_s) == (1e9, 1e9)
+        # 3,000 FLOPs at 1 GFLOP/s take longer than 1,000 B at 1 GB/s.
+        assert row.floor_time_ns == pytest.approx(3_000)
+
+    @A_CASE_OF_EACH_TABLE
+    def test_it_is_on_disk_in_the_table_of_its_case(self, run: RunFolder, case: AnyCase) -> None:
+        sweep = sweep_with(FakeBench(), run)
+
+        row, samples_ns = sweep.measure(case)
+
+        assert list(read_records(run.folder / case.table)) == [row.record()]
+        assert samples_ns == (2e3, 2e3)
+        assert sweep.latest is row
+        assert {table: rows for table, rows in sweep.rows.items() if rows} == {case.table: [row]}
+        assert sweep.measured == 1
+
+    def test_a_network_has_no_floor(self, run: RunFolder) -> None:
+        row, _ = sweep_with(FakeBench(), run).measure(network_case_of())
+
+        assert isinstance(row, NetworkRow)
+        assert row.flops == 3_000
+        assert "floor_time_ns" not in row.record()
+
+    def test_it_says_how_often_networks_have_its_shape(self, run: RunFolder) -> None:
+        sweep = sweep_with(FakeBench(), run, occurrences={case_of("prelu"): 7})
+
+        rows = [measured(sweep, case_of(name)) for name in ("prelu", "silu")]
+
+        assert [row.occurrences for row in rows] == [7, None]
+
+    def test_it_says_when_it_was_measured(self, run: RunFolder) -> None:
+        started = datetime.now() - timedelta(hours=2)
+
+        row, _ = Sweep(FakeBench(), run, started).measure(case_of())
+
+        assert row.session == started.isoformat(timespec="seconds")
+        assert row.elapsed_s is not None
+        assert row.elapsed_s >= 2 * 3600
 
 
-def test_a_case_that_failed_is_not_counted(run: RunFolder) -> None:
-    bench = Bench(status="oom")
+class TestFailure:
+    @pytest.mark.parametrize("status", STATUSES[1:])
+    def test_a_case_that_failed_is_not_counted(self, run: RunFolder, status: str) -> None:
+        bench = FakeBench({"compare": Answer(status, "why", {"case_s": 0.5})})
 
-    row, _ = sweep_with(bench, run).measure(case_of())
+        row = measured(sweep_with(bench, run), case_of())
 
-    assert bench.asked == ["ceilings", "measure"]
-    assert row.flops is None
-    assert row.floor_time_ns is None
+        assert bench.verbs == ["limits", "compare"]
+        assert (row.status, row.message, row.case_s) == (status, "why", 0.5)
+        assert (row.flops, row.floor_time_ns) == (None, None)
 
+    def test_what_a_bench_refuses_is_an_error_of_that_case_alone(self, run: RunFolder) -> None:
+        def refuse_silu(request: Request) -> Answer:
+            assert request.case
+            refused = request.case.activation == "silu"
+            return Answer("refused", "not with us") if refused else Answer(figures=dict(TIMED))
 
-def test_without_ceilings_there_are_rows_without_floors(run: RunFolder) -> None:
-    bench = Bench(ceilings=ValueError("ceilings: the process was ended by SIGKILL"))
-    sweep = sweep_with(bench, run)
+        sweep = sweep_with(FakeBench({"compare": refuse_silu}), run)
 
-    rows = [sweep.measure(case_of(name))[0] for name in ("prelu", "silu")]
+        rows = [measured(sweep, case_of(name)) for name in ("silu", "prelu")]
 
-    assert bench.asked.count("ceilings") == 1
-    for row in rows:
-        assert (row.status, row.flops) == ("ok", 3_000)
+        assert [(row.status, row.message) for row in rows] == [("error", "not with us"), ("ok", "")]
+
+    @pytest.mark.parametrize("status", ["crashed", "timeout", "refused"])
+    def test_what_was_timed_survives_its_counting(self, run: RunFolder, status: str) -> None:
+        bench = FakeBench({"count": Answer(status, "exit code 3")})
+
+        row = measured(sweep_with(bench, run), case_of())
+
+        assert (row.status, row.message) == ("ok", "not counted: exit code 3")
+        assert (row.overhead, row.flops, row.floor_time_ns) == (2.0, None, None)
+
+    def test_what_could_not_be_counted_is_said_and_the_rest_is_kept(self, run: RunFolder) -> None:
+        bench = FakeBench({"count": Answer("ok", "traffic not counted: why", {"flops": 5})})
+
+        row = measured(sweep_with(bench, run), case_of())
+
+        assert (row.status, row.message, row.flops) == ("ok", "traffic not counted: why", 5)
+        # Without traffic there is no telling which is longer.
         assert row.floor_time_ns is None
-    record = load_ceilings(run.folder)
-    assert record is not None
-    assert record["message"] == "ceilings: the process was ended by SIGKILL"
 
 
-def test_a_term_of_a_sum_gets_less_time_than_what_is_read_by_itself(run: RunFolder) -> None:
-    bench = Bench()
-    sweep = sweep_with(bench, run)
+class TestTime:
+    def test_a_term_of_a_sum_gets_less_than_what_is_read_by_itself(self, run: RunFolder) -> None:
+        bench = FakeBench()
+        sweep = sweep_with(bench, run)
 
-    for file in (ROWS, SITE_ROWS, NETWORK_ROWS):
-        sweep.measure(case_of(), file)
+        for case in (case_of(), site_of(), network_case_of()):
+            sweep.measure(case)
 
-    rows, sites, networks = bench.patience
-    assert rows == networks == 1
-    assert 0 < sites < 0.5
-
-
-WELCOME = Welcome("cpu", 2**40, ("relu", "prelu"), {})
-A_NETWORK = NetworkCase("resnet18", "prelu", "all", "training", "float32", 2, 224, "cpu")
-# The bounds of what a case takes beside its timing, in seconds. Compiling two layers, forward and
-# backward, takes the best of machines a few, and a slow one a minute.
-COMPILING_S = (5, 60)
-MAKING_LAYERS_S = (0.01, 0.5)
-MAKING_NETWORKS_S = (1, 20)
+        layer, site, network = (
+            request.arguments["time_share"] for request in bench.requests("compare")
+        )
+        assert layer == network == 1
+        assert 0 < site < 0.5
 
 
-def planned(max_seconds: float, budget_s: float | None, *modes: str) -> Plan:
-    """Plan one activation at a thousand sizes in these modes."""
-    axes = {
-        "activations": ("prelu",),
-        "phases": ("inference",),
-        "modes": modes,
-        "batches": (1,),
-        "channels": tuple(range(1, 1001)),
-        "resolutions": ((7, 7),),
-    }
-    return plan("smoke", axes, WELCOME, baseline="relu", max_seconds=max_seconds, budget_s=budget_s)
+class TestCeilings:
+    def test_they_are_measured_once_for_all_sessions(self, run: RunFolder) -> None:
+        first, second = FakeBench(), FakeBench()
+        for bench in (first, second):
+            sweep = sweep_with(bench, run)
+            sweep.measure(case_of("prelu"))
+            sweep.measure(case_of("silu"))
+
+        assert first.verbs.count("limits") == 1
+        assert second.verbs.count("limits") == 0
+        record = load_ceilings(run.folder)
+        assert record is not None
+        assert Ceilings.of(record).flops_per_s == LIMITS["flops_per_s"]
+
+    @pytest.mark.parametrize("status", ["crashed", "refused"])
+    def test_without_them_there_are_rows_without_floors(self, run: RunFolder, status: str) -> None:
+        bench = FakeBench({"limits": Answer(status, "the process was ended by SIGKILL")})
+        sweep = sweep_with(bench, run)
+
+        rows = [measured(sweep, case_of(name)) for name in ("prelu", "silu")]
+
+        assert bench.verbs.count("limits") == 1
+        for row in rows:
+            assert (row.status, row.flops) == ("ok", 3_000)
+            assert row.floor_time_ns is None
+        record = load_ceilings(run.folder)
+        assert record is not None
+        assert record["message"] == "the process was ended by SIGKILL"
 
 
-class TestPlannedSeconds:
-    @pytest.mark.parametrize("max_seconds", [0.02, 1, 10])
+class TestKnownPairs:
+    def test_the_verdict_is_on_disk_with_its_session(self, run: RunFolder) -> None:
+        sweep = sweep_with(FakeBench(), run)
+
+        verdict, samples_ns = sweep.compare_known_pairs()
+        row, _ = sweep.measure(case_of())
+
+        assert verdict == {"session": row.session} | VERDICT
+        assert load_gates(run.folder) == sweep.gates == [verdict]
+        assert samples_ns == (1e3, 1e3)
+
+    def test_a_bench_that_cannot_even_try_ends_the_sweep(self, run: RunFolder) -> None:
+        sweep = sweep_with(FakeBench({"known_pairs": Answer("crashed", "SIGKILL")}), run)
+
+        with pytest.raises(WorkerError, match=r"^known pairs: SIGKILL$"):
+            sweep.compare_known_pairs()
+
+        assert load_gates(run.folder) == []
+
+
+class TestCtrlC:
+    @pytest.mark.parametrize("verb", ["limits", "compare", "count"])
+    def test_the_row_in_progress_is_stored_first(self, run: RunFolder, verb: str) -> None:
+        def interrupt(request: Request) -> Answer:
+            os.kill(os.getpid(), signal.SIGINT)
+            return FakeBench().ask(request)
+
+        sweep = sweep_with(FakeBench({verb: interrupt}), run)
+
+        with pytest.raises(KeyboardInterrupt):
+            sweep.measure(case_of())
+
+        (record,) = read_records(run.folder / Case.table)
+        assert (record["status"], record["flops"]) == ("ok", 3_000)
+
+    def test_the_verdict_in_progress_is_stored_first(self, run: RunFolder) -> None:
+        def interrupt(request: Request) -> Answer:
+            os.kill(os.getpid(), signal.SIGINT)
+            return FakeBench().ask(request)
+
+        with pytest.raises(KeyboardInterrupt):
+            sweep_with(FakeBench({"known_pairs": interrupt}), run).compare_known_pairs()
+
+        assert len(load_gates(run.folder)) == 1
+
+    def test_a_second_one_ends_it_at_once(self, run: RunFolder) -> None:
+        def interrupt_twice(_request: Request) -> Answer:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            raise AssertionError("went on")
+
+        with pytest.raises(KeyboardInterrupt):
+            sweep_with(FakeBench({"compare": interrupt_twice}), run).measure(case_of())
+
+        assert list(read_records(run.folder / Case.table)) == []
+
+
+class TestAskOrRaise:
+    def test_an_answer_is_passed_on(self) -> None:
+        bench = FakeBench({"sites": Answer(figures={"sites": []})})
+
+        assert ask_or_raise(bench, Request("sites")) == Answer(figures={"sites": []})
+
     @pytest.mark.parametrize(
-        ("case", "bounds_s"),
+        ("answer", "line"),
         [
-            (case_of(), MAKING_LAYERS_S),
-            (case_of(phase="training"), MAKING_LAYERS_S),
-            (case_of(mode="compile"), COMPILING_S),
-            (case_of(mode="compile", phase="training"), COMPILING_S),
-            (A_NETWORK, MAKING_NETWORKS_S),
+            (Answer("refused", "no such network"), "no such network"),
+            (Answer("crashed", "exit code 7"), "known pairs: exit code 7"),
+            (Answer("timeout", "no answer within 1 s"), "known pairs: no answer within 1 s"),
         ],
-        ids=lambda value: getattr(value, "id", ""),
     )
-    def test_a_case_takes_its_timing_and_what_comes_before(
-        self, case: Case | NetworkCase, bounds_s: tuple[float, float], max_seconds: float
+    def test_what_could_not_be_done_is_one_line_for_the_user(
+        self, answer: Answer, line: str
     ) -> None:
-        seconds = planned(max_seconds, None, "eager").seconds([case])
+        with pytest.raises(WorkerError) as caught:
+            ask_or_raise(FakeBench({"known_pairs": answer}), Request("known_pairs"))
 
-        least, most = bounds_s
-        assert max_seconds + least <= seconds <= max_seconds + most
-
-    def test_cases_take_their_sum(self) -> None:
-        cases: list[Case | NetworkCase] = [case_of(), case_of(mode="compile"), A_NETWORK]
-        sweep = planned(1, None, "eager")
-
-        assert sweep.seconds(cases * 3) == pytest.approx(
-            3 * sum(sweep.seconds([case]) for case in cases)
-        )
-        assert sweep.seconds([]) == 0
+        assert str(caught.value) == line
 
 
-class TestBudget:
-    @pytest.mark.parametrize("max_seconds", [0.02, 1, 10])
-    @pytest.mark.parametrize("modes", [("eager",), ("compile",), MODES], ids=" and ".join)
-    def test_it_is_kept_and_used(self, modes: tuple[str, ...], max_seconds: float) -> None:
-        thinned = planned(max_seconds, 600, *modes)
+def test_closing_lets_go_of_the_device_and_the_run(run: RunFolder) -> None:
+    bench = FakeBench()
 
-        took = thinned.seconds(thinned.cases)
-        assert took <= 600
-        if len(thinned.cases) < 1000 * len(modes):
-            one_size_more = [case_of(mode=mode) for mode in modes]
-            assert took + thinned.seconds(one_size_more) > 600
-        assert {case.mode for case in thinned.cases} == set(modes)
+    sweep_with(bench, run).close()
 
-    def test_compiling_leaves_room_for_far_fewer_cases(self) -> None:
-        eager, compiled, both = (
-            len(planned(1, 600, *modes).cases) for modes in (("eager",), ("compile",), MODES)
-        )
-
-        # A second of timing each, and what is beside it.
-        for found, (least_s, most_s) in ((eager, MAKING_LAYERS_S), (compiled, COMPILING_S)):
-            assert 600 / (1 + most_s) - 1 <= found <= 600 / (1 + least_s)
-        assert compiled <= both <= 2 * compiled
-
-    def test_without_one_nothing_is_left_out(self) -> None:
-        assert len(planned(1, None, *MODES).cases) == 2000
-
-    def test_the_command_line_keeps_it(self, tmp_path: Path) -> None:
-        house = House(tmp_path / "dynact")
-        options = (
-            "--collect-only", "--activations", "prelu", "--phases", "inference", "--batches", "1",
-            "--resolutions", "7", "--channels", ",".join(map(str, range(1, 201))),
-            "--modes", "compile", "--budget", "2m", *NO_GATE,
-        )  # fmt: skip
-
-        outcome = house.sweep(*options)
-
-        found = re.search(r"^dynact: (\d+) cases in about", outcome.output, re.MULTILINE)
-        assert found, outcome.said
-        assert 120 / (1 + COMPILING_S[1]) - 1 <= int(found[1]) <= 120 / (1 + COMPILING_S[0])
+    assert bench.closed
+    again = RunFolder(run.folder, resume=True, environment=STARTED)
+    again.close()

@@ -1,4 +1,4 @@
-"""The process that measures: whatever a layer does to it costs one row."""
+"""The process that measures: whatever a layer does to it costs one answer."""
 
 import math
 import os
@@ -7,16 +7,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
 
-from dynact.schema.network_cases import NetworkCase
-from dynact.schema.run_folder import Measured, NetworkRow, Row
+from dynact.schema.cases import AnyCase, Case
+from dynact.schema.messages import Answer, Request
+from dynact.schema.rows import new_row
+from dynact.schema.settings import Settings
 from dynact.sweep import worker as worker_module
-from dynact.sweep.worker import Settings, Worker, WorkerError
-from tests.sweeping import ROOT, case_of
+from dynact.sweep.worker import Worker, WorkerError
+from dynact.worker.serve import InProcess
+from tests.sweep.bench import INFO
+from tests.sweeping import ROOT, case_of, network_case_of, site_of
 
 LAYERS = """
 import os, signal, sys, time
@@ -111,8 +116,12 @@ def bench(layers: Path) -> Iterator[Worker]:
     worker.close()
 
 
-def own(name: str, **changes: int) -> Row:
-    return Row(case_of(f"own_layers:{name}", **changes), "?")
+def own(name: str) -> Case:
+    return case_of(f"own_layers:{name}")
+
+
+def compared(case: AnyCase) -> Request:
+    return Request("compare", case, {"time_share": 1.0})
 
 
 def children() -> set[int]:
@@ -122,214 +131,300 @@ def children() -> set[int]:
     return {p.pid for p in running if "dynact.worker.serve" in p.cmdline()}
 
 
-def check_ok(row: Measured, samples_ns: list[float]) -> None:
-    assert row.status == "ok", row.message
-    assert all(math.isfinite(sample) and sample > 0 for sample in samples_ns)
+def check_ok(bench: Worker, case: AnyCase | None = None) -> None:
+    """Check that a case, by default a usual one, is measured well."""
+    case = case or case_of()
+    answer = bench.ask(compared(case))
+    assert answer.status == "ok", answer.message
+    assert all(math.isfinite(sample) and sample > 0 for sample in answer.samples_ns)
     # Figures and samples of one and the same case came over the pipe.
-    assert row.pairs == len(samples_ns) >= 1
-    assert row.time_ns == pytest.approx(statistics.median(samples_ns))
+    row = new_row(case, answer.status, answer.message, **answer.figures)
+    assert row.pairs == len(answer.samples_ns) >= 1
+    assert row.time_ns == pytest.approx(statistics.median(answer.samples_ns))
     for end in (row.overhead, row.overhead_lo, row.overhead_hi):
         assert end is not None
         assert end > 0
 
 
-def test_measures_on_one_process(bench: Worker) -> None:
-    before = children()
-    assert len(before) == 1
-    for name in ("relu", "frelu", "own_layers:Quiet", "own_layers:Needs"):
-        case = case_of(name)
-        row, samples_ns = bench.measure(case)
-        assert row.case == case
-        check_ok(row, samples_ns)
-    assert children() == before
+class TestOneProcess:
+    def test_it_does_whatever_goes_well_or_is_refused(self, bench: Worker) -> None:
+        before = children()
+        small = network_case_of(network="resnet18", image_size=16)
 
+        check_ok(bench, case_of("relu"))
+        for name in ("Quiet", "Needs", "Prints"):
+            # What a layer prints is no answer.
+            check_ok(bench, own(name))
+        check_ok(bench, site_of("frelu", baseline="silu"))
+        unsupported = bench.ask(compared(case_of(impl="fused")))
+        refused = bench.ask(Request("sites", small))
+        missing = bench.ask(Request("check", own("Missing")))
+        check_ok(bench)
 
-def test_says_what_there_is(bench: Worker) -> None:
-    assert bench.welcome.device == "cpu"
-    assert bench.welcome.memory_bytes == psutil.virtual_memory().total
-    assert {"relu", "frelu", "dyrelu_c"} <= set(bench.welcome.activations)
-    assert bench.welcome.environment["threads"] == 1
+        assert unsupported.status == "unsupported"
+        assert refused.status == missing.status == "refused"
+        assert refused.message.startswith("resnet18 takes images of 32 × 32 pixels or more")
+        assert missing.message.endswith("has no attribute 'Missing'")
+        assert len(before) == 1
+        assert children() == before
 
+    def test_it_says_what_there_is(self, bench: Worker) -> None:
+        assert (bench.info.device, bench.info.is_accelerator) == ("cpu", False)
+        assert bench.info.memory_bytes == psutil.virtual_memory().total
+        assert bench.info.environment["threads"] == 1
 
-def test_has_a_memory_keeping_allocator(bench: Worker) -> None:
-    bench.measure(case_of())
-    (pid,) = children()
-    # As mallopt(3) and the manual's "Memory Allocation Tunables" have them: no block by mmap,
-    # none given back to the system, huge pages where there are any.
-    expected = {
-        "MALLOC_MMAP_MAX_": "0",
-        "MALLOC_TRIM_THRESHOLD_": "-1",
-        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-    }
-    assert psutil.Process(pid).environ().items() >= expected.items()
-    assert bench.welcome.environment["allocator"].items() >= expected.items()
-    # The parent's own is not touched.
-    assert not expected.keys() & os.environ.keys()
+    def test_it_has_a_memory_keeping_allocator(self, bench: Worker) -> None:
+        check_ok(bench)
+        (pid,) = children()
+        # As mallopt(3) and the manual's "Memory Allocation Tunables" have them: no block by mmap,
+        # none given back to the system, huge pages where there are any.
+        expected = {
+            "MALLOC_MMAP_MAX_": "0",
+            "MALLOC_TRIM_THRESHOLD_": "-1",
+            "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+        }
 
+        assert psutil.Process(pid).environ().items() >= expected.items()
+        assert bench.info.environment["allocator"].items() >= expected.items()
+        # The parent's own is not touched.
+        assert not expected.keys() & os.environ.keys()
 
-def test_what_a_layer_prints_is_no_answer(bench: Worker) -> None:
-    check_ok(*bench.measure(own("Prints").case))
-    check_ok(*bench.measure(case_of()))
-
-
-@pytest.mark.parametrize(
-    ("name", "status", "message"),
-    [
-        ("Kills", "crashed", "SIGKILL"),
-        ("Exits", "crashed", "exit code 7: last words"),
-        ("Greedy", "oom", "allocate"),
-        pytest.param(
-            "MoreThanIsFree", "oom", "allocate",
-            marks=pytest.mark.skipif(
-                sys.platform != "linux", reason="only Linux can bound a process's memory"
-            ),
-        ),
-        ("Raises", "error", "RuntimeError: first line"),
-    ],
-)  # fmt: skip
-def test_a_failure_is_a_row_and_the_next_case_has_a_fresh_process(
-    bench: Worker, name: str, status: str, message: str
-) -> None:
-    check_ok(*bench.measure(case_of()))
-    before = children()
-    case = own(name).case
-    row, samples_ns = bench.measure(case)
-    assert (row.case, row.status, samples_ns) == (case, status, [])
-    assert message in row.message
-    assert "\n" not in row.message
-    assert row.overhead is None
-    assert not children()
-    check_ok(*bench.measure(case_of()))
-    assert len(children()) == 1
-    assert not children() & before
-
-
-def test_a_case_without_meaning_costs_no_process(bench: Worker) -> None:
-    check_ok(*bench.measure(case_of()))
-    before = children()
-    row, _ = bench.measure(case_of(impl="fused"))
-    assert row.status == "unsupported"
-    assert children() == before
-
-
-def test_a_layer_that_hangs_is_given_up(bench: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(worker_module, "CASE_LIMIT_S", 0.5)
-        row, samples_ns = bench.measure(own("Hangs").case)
-    assert (row.status, samples_ns) == ("timeout", [])
-    assert "not measured within 1 s" in row.message
-    assert not children()
-    check_ok(*bench.measure(case_of()))
-
-
-def test_check_says_in_one_line_what_is_wrong(
-    bench: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bench.check(own("Quiet").case)
-    with pytest.raises(WorkerError, match=r"AttributeError: .* has no attribute 'Missing'$"):
-        bench.check(own("Missing").case)
-    check_ok(*bench.measure(case_of()))
-    monkeypatch.setattr(worker_module, "CASE_LIMIT_S", 0.5)
-    with pytest.raises(WorkerError, match=r"^check: no answer within 1 s$"):
-        bench.check(own("Hangs").case)
-    assert not children()
-
-
-def test_what_was_timed_survives_its_counting(
-    bench: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker_module, "CASE_LIMIT_S", 2.0)
-    for name, why in (
-        ("DiesWhenTraced", "not counted: the process ended with exit code 3"),
-        ("HangsWhenTraced", "not counted: no answer within 2 s"),
-    ):
-        check_ok(*bench.measure(own(name).case))
-        figures = bench.count(own(name).case)
-        assert set(figures) == {"message"}
-        assert figures["message"].startswith(why)
-        assert not children()
-    check_ok(*bench.measure(case_of()))
-    assert bench.count(case_of())["flops"] > 0
-
-
-def test_a_process_that_is_gone_is_replaced_for_the_ceilings(bench: Worker) -> None:
-    bench.measure(own("Kills").case)
-    assert not children()
-
-    assert bench.measure_ceilings()["copies"]
-
-
-def test_a_network_is_measured_and_counted(bench: Worker) -> None:
-    case = NetworkCase("lenet", "frelu", "all", "inference", "float32", 2, 32, "cpu")
-
-    assert bench.networks()["lenet"] == 32
-    assert bench.shapes_in("lenet", 32) == {(6, 28, 28): 1, (16, 10, 10): 1}
-    assert [site["channels"] for site in bench.sites(case)] == [6, 16]
-    row, samples_ns = bench.measure(case)
-    assert isinstance(row, NetworkRow)
-    check_ok(row, samples_ns)
-    assert bench.count(case)["parameters"] == 62_270
-
-
-def test_a_network_s_layer_that_ends_the_process_is_a_row(bench: Worker) -> None:
-    # At one image it is quiet: that is how it is placed.
-    case = NetworkCase(
-        "lenet", "own_layers:KillsBatches", "all", "inference", "float32", 2, 32, "cpu"
+    @pytest.mark.parametrize(
+        "case",
+        [case_of("frelu", phase="training"), site_of("dyrelu_b"), network_case_of("frelu")],
+        ids=["layer", "site", "network"],
     )
+    def test_it_counts_what_the_parent_itself_would(self, bench: Worker, case: AnyCase) -> None:
+        request = Request("count", case)
 
-    row, _ = bench.measure(case)
+        there, here = (asker.ask(request) for asker in (bench, InProcess(QUICK)))
 
-    assert (type(row), row.status) == (NetworkRow, "crashed")
-    check_ok(*bench.measure(case_of()))
+        assert there.status == here.status == "ok"
+        assert there.figures.pop("counting_s") > 0
+        assert here.figures.pop("counting_s") > 0
+        assert there == here
 
+    def test_a_network_is_measured(self, bench: Worker) -> None:
+        shapes = bench.ask(Request("shapes", arguments={"name": "lenet", "image_size": 32}))
+        sites = bench.ask(Request("sites", network_case_of("frelu")))
 
-def test_images_that_are_too_small_for_a_network(bench: Worker) -> None:
-    case = NetworkCase("resnet18", "frelu", "all", "inference", "float32", 2, 16, "cpu")
-
-    with pytest.raises(WorkerError, match=r"^resnet18 takes images of 32 × 32 pixels or more"):
-        bench.sites(case)
-
-
-def test_a_device_that_is_not_there() -> None:
-    with pytest.raises(WorkerError, match=r"^device 'abacus' is not there; this machine has: cpu"):
-        Worker(Settings(device="abacus"))
-
-
-def test_the_time_for_a_case_grows_with_the_time_to_measure() -> None:
-    short, long = (Settings(max_seconds=seconds).case_limit_s for seconds in (1, 100))
-    assert short > 1
-    assert long - short > 99
+        assert sorted(shapes.figures["shapes"]) == [[6, 28, 28, 1], [16, 10, 10, 1]]
+        assert [site["channels"] for site in sites.figures["sites"]] == [6, 16]
+        check_ok(bench, network_case_of("frelu"))
 
 
-def test_the_parent_never_imports_torch() -> None:
+class TestBrokenProcess:
+    @pytest.mark.parametrize(
+        ("name", "status", "message"),
+        [
+            ("Kills", "crashed", "SIGKILL"),
+            ("Exits", "crashed", "exit code 7: last words"),
+            ("Greedy", "oom", "allocate"),
+            pytest.param(
+                "MoreThanIsFree", "oom", "allocate",
+                marks=pytest.mark.skipif(
+                    sys.platform != "linux", reason="only Linux can bound a process's memory"
+                ),
+            ),
+            ("Raises", "error", "RuntimeError: first line"),
+        ],
+    )  # fmt: skip
+    def test_a_failure_is_a_status_and_the_next_case_has_a_fresh_process(
+        self, bench: Worker, name: str, status: str, message: str
+    ) -> None:
+        check_ok(bench)
+        before = children()
+
+        answer = bench.ask(compared(own(name)))
+
+        assert (answer.status, answer.samples_ns) == (status, ())
+        assert message in answer.message
+        assert "\n" not in answer.message
+        assert "overhead" not in answer.figures
+        assert not children()
+        check_ok(bench)
+        assert len(children()) == 1
+        assert not children() & before
+
+    def test_a_network_s_layer_that_ends_it_is_one_too(self, bench: Worker) -> None:
+        # At one image it is quiet: that is how it is placed.
+        answer = bench.ask(compared(network_case_of("own_layers:KillsBatches")))
+
+        assert answer.status == "crashed"
+        # Whatever is asked for next.
+        assert bench.ask(Request("limits")).figures["copies"]
+
+    def test_a_layer_that_hangs_is_given_up(
+        self, bench: Worker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        check_ok(bench)
+        monkeypatch.setattr(worker_module, "CASE_LIMIT_S", 0.5)
+
+        answers = [bench.ask(compared(own("Hangs")))]
+        left = children()
+        monkeypatch.undo()
+        check_ok(bench)
+        monkeypatch.setattr(worker_module, "CASE_LIMIT_S", 0.5)
+        answers.append(bench.ask(Request("check", own("Hangs"))))
+
+        assert answers == [Answer("timeout", "no answer within 1 s")] * 2
+        assert not left
+        assert not children()
+
+    @pytest.mark.parametrize(
+        ("name", "answer"),
+        [
+            ("DiesWhenTraced", Answer("crashed", "the process ended with exit code 3")),
+            ("HangsWhenTraced", Answer("timeout", "no answer within 2 s")),
+        ],
+    )
+    def test_counting_ends_it_after_what_was_timed_was_told(
+        self, bench: Worker, monkeypatch: pytest.MonkeyPatch, name: str, answer: Answer
+    ) -> None:
+        check_ok(bench, own(name))
+        if answer.status == "timeout":
+            monkeypatch.setattr(worker_module, "CASE_LIMIT_S", 1.4)
+
+        assert bench.ask(Request("count", own(name))) == answer
+        assert not children()
+
+
+class TestEnd:
+    def test_a_worker_whose_parent_is_killed_ends_by_itself(self, layers: Path) -> None:
+        script = (
+            "import sys\n"
+            f"sys.path[:0] = [{str(layers)!r}, {str(ROOT)!r}]\n"
+            "from dynact.schema.messages import Request\n"
+            "from dynact.sweep.worker import Settings, Worker\n"
+            "worker = Worker(Settings(device='cpu', max_seconds=0.02))\n"
+            "print('ready', flush=True)\n"
+            f"worker.ask(Request.from_json({compared(own('Hangs')).to_json()!r}))\n"
+        )
+        with subprocess.Popen((sys.executable, "-c", script), stdout=subprocess.PIPE) as parent:
+            assert parent.stdout
+            assert parent.stdout.readline() == b"ready\n"
+            (worker,) = psutil.Process(parent.pid).children()
+            # Let it reach the middle of the case.
+            time.sleep(0.5)
+            assert worker.is_running()
+            parent.kill()
+        _, alive = psutil.wait_procs([worker], timeout=30)
+        assert not alive
+
+
+@dataclass
+class FakeProcess:
+    """Stands for the measuring process: answers from a list, and notes how it is treated."""
+
+    answers: list[Answer] = field(default_factory=list)
+    greeting: Answer = field(default_factory=lambda: Answer(figures=asdict(INFO)))
+    limits_s: list[float] = field(default_factory=list)
+    ended: bool = False
+
+    def ask(self, _request: Request, limit_s: float) -> Answer:
+        self.limits_s.append(limit_s)
+        return self.answers.pop(0) if self.answers else Answer()
+
+    def answer(self, _limit_s: float) -> Answer:
+        return self.greeting
+
+    def end(self) -> None:
+        self.ended = True
+
+
+class TestReplacement:
+    """With processes that do as they are told, which costs no start of one."""
+
+    @staticmethod
+    def worker_of(
+        monkeypatch: pytest.MonkeyPatch, *processes: FakeProcess, max_seconds: float = 1.0
+    ) -> Worker:
+        to_start = iter(processes)
+        monkeypatch.setattr(worker_module, "_Process", lambda _settings: next(to_start))
+        return Worker(Settings(max_seconds=max_seconds))
+
+    @pytest.mark.parametrize(
+        ("status", "fatal"),
+        [
+            ("ok", False), ("refused", False), ("unsupported", False),
+            ("oom", True), ("timeout", True), ("crashed", True), ("error", True),
+        ],
+    )  # fmt: skip
+    def test_a_process_lives_on_unless_it_may_be_damaged(
+        self, monkeypatch: pytest.MonkeyPatch, status: str, fatal: bool
+    ) -> None:
+        first, second = FakeProcess([Answer(status)]), FakeProcess()
+        worker = self.worker_of(monkeypatch, first, second)
+
+        assert worker.ask(Request("limits")).status == status
+        worker.ask(Request("limits"))
+
+        assert first.ended == fatal
+        assert (len(first.limits_s), len(second.limits_s)) == ((1, 1) if fatal else (2, 0))
+
+    def test_one_failed_start_may_have_been_bad_luck(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        dead = FakeProcess(greeting=Answer("crashed", "SIGKILL"))
+        worker = self.worker_of(monkeypatch, FakeProcess(ended=True), dead, FakeProcess())
+
+        assert worker.ask(Request("limits")).status == "ok"
+        assert dead.ended
+
+    def test_after_two_there_is_no_going_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        dead = [FakeProcess(greeting=Answer("crashed", "SIGKILL")) for _ in range(2)]
+        worker = self.worker_of(monkeypatch, FakeProcess(ended=True), *dead)
+
+        with pytest.raises(WorkerError, match=r"^the measuring process did not start: SIGKILL$"):
+            worker.ask(Request("limits"))
+
+    def test_one_that_refuses_to_start_says_why(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        refusing = FakeProcess(greeting=Answer("refused", "device 'abacus' is not there"))
+
+        with pytest.raises(WorkerError, match=r"^device 'abacus' is not there$"):
+            self.worker_of(monkeypatch, refusing)
+
+    def test_what_it_says_of_itself_is_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert self.worker_of(monkeypatch, FakeProcess()).info == INFO
+
+    def test_closing_ends_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        process = FakeProcess()
+
+        self.worker_of(monkeypatch, process).close()
+
+        assert process.ended
+
+    def test_the_time_for_an_answer_grows_with_the_time_to_measure(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def limits_s(max_seconds: float) -> list[float]:
+            process = FakeProcess()
+            worker = self.worker_of(monkeypatch, process, max_seconds=max_seconds)
+            for request in (
+                Request("limits"), compared(case_of()), compared(site_of()),
+                compared(network_case_of()),
+            ):  # fmt: skip
+                worker.ask(request)
+            return process.limits_s
+
+        short, long = limits_s(1), limits_s(100)
+
+        assert all(before > 1 for before in short)
+        assert all(after - before > 99 for before, after in zip(short, long, strict=True))
+        # A training step of a network may take seconds.
+        *others, of_a_network = short
+        assert of_a_network > 5 * max(others)
+
+
+MEASURING = {"torch", "torchvision", "numpy", "pandas", "matplotlib", "scipy", "sklearn"}
+
+
+def test_the_parent_imports_nothing_that_measures_counts_or_draws() -> None:
     script = (
         "import sys, dynact.sweep.plugin\n"
-        "print([name for name in sys.modules if name.split('.')[0] == 'torch'])\n"
-        "import dynact.worker.serve\n"
-        "print('torch' in sys.modules)\n"
+        "print(*sorted({name.split('.')[0] for name in sys.modules}))\n"
     )
     command = (sys.executable, "-c", script)
+
     output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert output.splitlines() == ["[]", "True"]
 
-
-def test_a_worker_whose_parent_is_killed_ends_by_itself(layers: Path) -> None:
-    script = (
-        "import sys\n"
-        f"sys.path[:0] = [{str(layers)!r}, {str(ROOT)!r}]\n"
-        "from dynact.schema.cases import Case\n"
-        "from dynact.sweep.worker import Settings, Worker\n"
-        "worker = Worker(Settings(device='cpu', max_seconds=0.02))\n"
-        "print('ready', flush=True)\n"
-        f"worker.measure({own('Hangs').case!r})\n"
-    )
-    with subprocess.Popen((sys.executable, "-c", script), stdout=subprocess.PIPE) as parent:
-        assert parent.stdout
-        assert parent.stdout.readline() == b"ready\n"
-        (worker,) = psutil.Process(parent.pid).children()
-        # Let it reach the middle of the case.
-        time.sleep(0.5)
-        assert worker.is_running()
-        parent.kill()
-    _, alive = psutil.wait_procs([worker], timeout=30)
-    assert not alive
+    assert "dynact" in output.split()
+    assert not MEASURING & set(output.split())

@@ -1,14 +1,17 @@
 """The seam to a device: the real CPU, and an accelerator that only notes what it is asked."""
 
+import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 import torch
+from torch.profiler import ProfilerActivity
 
 from dynact.timing import EventClock, WallClock
-from dynact.worker.device import Accelerator, Cpu, cpu_model, open_device
+from dynact.worker.device import Accelerator, Cpu, cpu_model, is_host, nvidia_driver, open_device
 
 
 @pytest.fixture
@@ -156,3 +159,86 @@ def test_the_processor_has_a_name_in_one_line() -> None:
 
     assert name.strip() == name != ""
     assert "\n" not in name
+
+
+@pytest.mark.parametrize(
+    ("line", "driver"),
+    [
+        (
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 2023",
+            "535.104.05",
+        ),
+        (
+            "NVIDIA UNIX Open Kernel Module for x86_64  570.86  Release Build  (ada@box)",
+            "570.86",
+        ),
+        ("something else", None),
+    ],
+)
+def test_the_driver_is_its_number_alone(tmp_path: Path, line: str, driver: str | None) -> None:
+    version = tmp_path / "version"
+    version.write_text(f"{line}\nGCC version:  gcc version 12.2.0\n")
+    assert nvidia_driver(version) == driver
+
+
+def test_no_driver_where_there_is_none(tmp_path: Path) -> None:
+    assert nvidia_driver(tmp_path / "version") is None
+
+
+class TestWhatADeviceDecides:
+    def test_an_accelerator_s_pairs_and_products_are_far_beyond_a_cpu_s(
+        self, notes: list[Any]
+    ) -> None:
+        cpu, accelerator = Cpu(), Accelerator(torch.device("xpu"))
+
+        assert math.prod(accelerator.known_pair_shape) > 100 * math.prod(cpu.known_pair_shape)
+        assert accelerator.matrix_rows > cpu.matrix_rows
+        assert notes
+
+    def test_only_a_cpu_s_threads_are_chosen(self, notes: list[Any]) -> None:
+        assert Cpu().default_threads == 1
+        assert Accelerator(torch.device("xpu")).default_threads is None
+        assert notes
+
+    @pytest.mark.parametrize(
+        ("name", "activity"),
+        [("cuda", "CUDA"), ("xpu:1", "XPU"), ("privateuseone", "PrivateUse1")],
+    )
+    def test_the_host_is_profiled_and_beside_it_the_device(
+        self, notes: list[Any], name: str, activity: str
+    ) -> None:
+        own = getattr(ProfilerActivity, activity)
+
+        assert Cpu().profiler_activities() == [ProfilerActivity.CPU]
+        assert Accelerator(torch.device(name)).profiler_activities() == [ProfilerActivity.CPU, own]
+        assert notes
+
+    def test_only_the_cpu_is_the_host(self) -> None:
+        assert [is_host(kind) for kind in ("cpu", "cuda", "xpu", "mps")] == [True] + 3 * [False]
+        assert not Cpu.is_accelerator
+        assert Accelerator.is_accelerator
+
+    def test_an_accelerator_tells_clock_runtime_and_driver(
+        self, notes: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        device = Accelerator(torch.device("xpu"))
+        properties = SimpleNamespace(clock_rate=1_980_000, driver_version="1.6")
+        monkeypatch.setattr(
+            torch,
+            "get_device_module",
+            lambda _: SimpleNamespace(get_device_properties=lambda _: properties),
+        )
+
+        said = device.describe()
+
+        assert (said["max_khz"], said["driver"]) == (1_980_000, "1.6")
+        assert Cpu().describe() == {}
+        assert notes
+
+    def test_only_cuda_keeps_a_history_of_its_allocations(self, notes: list[Any]) -> None:
+        calls: list[str] = []
+
+        for device in (Cpu(), Accelerator(torch.device("xpu"))):
+            assert device.allocations_of(lambda: calls.append("call")) is None
+        assert calls == []
+        assert notes

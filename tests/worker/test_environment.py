@@ -13,7 +13,7 @@ import torch
 from dynact.schema.redact import without_paths
 from dynact.schema.run_folder import RunFolder, load_environment
 from dynact.worker.device import open_device
-from dynact.worker.environment import describe_environment, nvidia_driver
+from dynact.worker.environment import describe_environment
 
 
 @pytest.fixture
@@ -69,30 +69,6 @@ def test_says_what_a_measurement_depends_on(stored: dict[str, Any]) -> None:
     assert stored["allocator"]["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
     assert stored["allocator"]["LD_PRELOAD"] == "libjemalloc.so"
     assert "MALLOC_MMAP_MAX_" not in stored["allocator"]
-
-
-@pytest.mark.parametrize(
-    ("line", "driver"),
-    [
-        (
-            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 2023",
-            "535.104.05",
-        ),
-        (
-            "NVIDIA UNIX Open Kernel Module for x86_64  570.86  Release Build  (ada@box)",
-            "570.86",
-        ),
-        ("something else", None),
-    ],
-)
-def test_the_driver_is_its_number_alone(tmp_path: Path, line: str, driver: str | None) -> None:
-    version = tmp_path / "version"
-    version.write_text(f"{line}\nGCC version:  gcc version 12.2.0\n")
-    assert nvidia_driver(version) == driver
-
-
-def test_no_driver_where_there_is_none(tmp_path: Path) -> None:
-    assert nvidia_driver(tmp_path / "version") is None
 
 
 def test_is_the_same_twice() -> None:

@@ -52,7 +52,7 @@ def verdict_on(
     monkeypatch: pytest.MonkeyPatch, with_itself: Comparison = GOOD, with_more: Comparison = MORE
 ) -> dict[str, Any]:
     monkeypatch.setattr(gate, "compare", Judge(with_itself, with_more))
-    return gate.run_gate(Cpu())[0]
+    return gate.compare_known_pairs(Cpu()).figures
 
 
 def test_good_comparisons_make_it_trustworthy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,13 +145,22 @@ def test_every_fault_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_figures_and_samples_are_those_of_the_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "compare", Judge(GOOD, MORE))
 
-    verdict, samples_ns = gate.run_gate(Cpu())
+    answer = gate.compare_known_pairs(Cpu())
 
-    assert (verdict["self_ratio"], verdict["self_lo"], verdict["self_hi"]) == (1.001, 0.999, 1.003)
-    assert (verdict["more_ratio"], verdict["more_lo"], verdict["more_hi"]) == (1.018, 1.012, 1.024)
+    verdict, samples_ns = answer.figures, answer.samples_ns
+    assert (verdict["self_overhead"], verdict["self_overhead_lo"], verdict["self_overhead_hi"]) == (
+        1.001,
+        0.999,
+        1.003,
+    )
+    assert (verdict["more_overhead"], verdict["more_overhead_lo"], verdict["more_overhead_hi"]) == (
+        1.018,
+        1.012,
+        1.024,
+    )
     # One column more on 56.
     assert verdict["more_elements"] == pytest.approx(57 / 56)
-    assert samples_ns == [5e4, 5.1e4, 4.9e4]
+    assert samples_ns == (5e4, 5.1e4, 4.9e4)
     assert 0 <= verdict["timing_s"] <= verdict["case_s"]
 
 
@@ -163,15 +172,17 @@ def test_a_device_too_small_for_it_is_not_trustworthy_but_no_obstacle(
 
     monkeypatch.setattr(gate, "compare", no_room)
 
-    verdict, samples_ns = gate.run_gate(Cpu())
+    answer = gate.compare_known_pairs(Cpu())
+
+    verdict, samples_ns = answer.figures, answer.samples_ns
 
     assert verdict["trustworthy"] is False
     assert "could not run: CUDA out of memory" in verdict["message"]
-    assert verdict["self_ratio"] is None
+    assert verdict["self_overhead"] is None
     ((line, trustworthy),) = gate_lines([verdict])
     assert not trustworthy
     assert "could not run" in line
-    assert samples_ns == []
+    assert samples_ns == ()
 
 
 def test_asks_for_more_than_a_usual_case(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +190,7 @@ def test_asks_for_more_than_a_usual_case(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(gate, "compare", judge)
     device = Cpu()
 
-    gate.run_gate(device)
+    gate.compare_known_pairs(device)
 
     assert len(judge.asked) == 2
     for settings in judge.asked:
@@ -191,7 +202,7 @@ def test_asks_for_more_than_a_usual_case(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def verdict_in_virtual_time(
     torch_device: str, relu_ns: Callable[[int], float]
-) -> tuple[dict[str, Any], list[float]]:
+) -> tuple[dict[str, Any], tuple[float, ...]]:
     """Run the gate where ReLU takes so long for a number of elements."""
     device = VirtualDevice(torch_device)
 
@@ -200,11 +211,12 @@ def verdict_in_virtual_time(
         return relu_ns(y.numel()) if name == "relu" else 0.0
 
     with Kernels(device.accelerator, kernel_ns):
-        return gate.run_gate(device)
+        answer = gate.compare_known_pairs(device)
+    return answer.figures, answer.samples_ns
 
 
+# In the caches of a CPU; on any other device, far beyond them.
 ELEMENTS = {"cpu": 32 * 56 * 56, "meta": 64 * 256 * 56 * 56}
-"""In the caches of a CPU; on any other device, far beyond them."""
 
 
 @pytest.mark.parametrize("torch_device", ["cpu", "meta"])
@@ -214,9 +226,9 @@ def test_a_device_that_takes_its_time_by_the_element_is_trustworthy(torch_device
     assert verdict["message"] == ""
     assert verdict["trustworthy"] is True
     # One column more on 56 takes by as much longer as it has more elements, and not less.
-    for figure in ("more_elements", "more_ratio", "more_lo", "more_hi"):
+    for figure in ("more_elements", "more_overhead", "more_overhead_lo", "more_overhead_hi"):
         assert verdict[figure] == pytest.approx(57 / 56, rel=1e-4)
-    for figure in ("self_ratio", "self_lo", "self_hi"):
+    for figure in ("self_overhead", "self_overhead_lo", "self_overhead_hi"):
         assert verdict[figure] == pytest.approx(1, rel=1e-4)
     assert samples_ns == pytest.approx([ELEMENTS[torch_device]] * len(samples_ns), rel=1e-4)
     assert verdict["timing_s"] > sum(samples_ns) / 1e9
@@ -224,16 +236,16 @@ def test_a_device_that_takes_its_time_by_the_element_is_trustworthy(torch_device
 
 @pytest.mark.parametrize("torch_device", ["cpu", "meta"])
 @pytest.mark.parametrize(
-    ("relu_ns", "more_ratio"),
+    ("relu_ns", "more_overhead"),
     [(lambda _elements: 1e5, 1), (lambda elements: 1e12 / elements, 56 / 57)],
     ids=["always the same", "less for more"],
 )
 def test_a_device_on_which_more_elements_do_not_take_longer_is_not(
-    torch_device: str, relu_ns: Callable[[int], float], more_ratio: float
+    torch_device: str, relu_ns: Callable[[int], float], more_overhead: float
 ) -> None:
     verdict, _ = verdict_in_virtual_time(torch_device, relu_ns)
 
     assert verdict["trustworthy"] is False
     assert verdict["message"].startswith("ReLU on more elements is not seen to take longer: ")
-    assert verdict["more_ratio"] == pytest.approx(more_ratio, rel=1e-4)
-    assert verdict["self_ratio"] == pytest.approx(1, rel=1e-4)
+    assert verdict["more_overhead"] == pytest.approx(more_overhead, rel=1e-4)
+    assert verdict["self_overhead"] == pytest.approx(1, rel=1e-4)

@@ -12,7 +12,7 @@ from dynact.schema.limits import Ceilings
 from dynact.timing import Clock
 from dynact.worker import limits as ceilings
 from dynact.worker.device import Cpu
-from dynact.worker.limits import COPY_BYTES, measure_ceilings
+from dynact.worker.limits import COPY_BYTES, measure_limits
 from tests.fake_device import FakeAccelerator, VirtualEventClock
 
 FLOPS_PER_S = {torch.float32: 1e12, torch.float64: 5e11, torch.bfloat16: 4e12, torch.float16: 3e12}
@@ -67,7 +67,7 @@ def copy_rate(size: int) -> float:
 def found(most_bytes: float = float("inf"), dtypes: tuple[Any, ...] = tuple(FLOPS_PER_S)) -> Any:
     device = VirtualTime()
     with Kernels(device, most_bytes, dtypes):
-        return measure_ceilings(device)
+        return measure_limits(device)
 
 
 def test_it_reads_the_device_s_own_rates() -> None:
@@ -110,7 +110,7 @@ def test_the_fastest_block_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     # Two milliseconds out of three something else makes the device three times slower.
     device.accelerator._slowness = lambda now_ns: 1.0 if now_ns // 1e6 % 3 == 2 else 3.0
     with Kernels(device, float("inf"), tuple(FLOPS_PER_S)):
-        record = measure_ceilings(device)
+        record = measure_limits(device)
 
     for copy in record["copies"]:
         assert copy["bytes_per_s"] == pytest.approx(copy_rate(copy["bytes"]), rel=0.02)

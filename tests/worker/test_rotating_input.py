@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from dynact.worker import rotating_input as placement
-from dynact.worker.rotating_input import MovingInput
+from dynact.worker.rotating_input import RotatingInput
 
 
 def test_every_place_holds_the_same_values_in_the_same_layout() -> None:
     x = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last).requires_grad_()
-    moving = MovingInput(x)
+    moving = RotatingInput(x)
     places = set()
     for turn in range(2 * placement.MOST_PLACES):
-        moving.move(turn)
+        moving.rotate(turn)
         places.add(moving.current.data_ptr())
         assert torch.equal(moving.current, x)
         assert moving.current.stride() == x.stride()
@@ -22,10 +22,10 @@ def test_every_place_holds_the_same_values_in_the_same_layout() -> None:
 
 
 def test_each_place_meets_both_orders_of_the_sides() -> None:
-    moving = MovingInput(torch.randn(8))
+    moving = RotatingInput(torch.randn(8))
     met = set()
     for turn in range(2 * placement.MOST_PLACES):
-        moving.move(turn)
+        moving.rotate(turn)
         met.add((moving.current.data_ptr(), turn % 2))
     assert len(met) == 2 * placement.MOST_PLACES
 
@@ -37,18 +37,18 @@ def test_copies_stay_within_the_limit(
     monkeypatch: pytest.MonkeyPatch, limit: int, places: int
 ) -> None:
     monkeypatch.setattr(placement, "MOST_BYTES", limit)
-    moving = MovingInput(torch.randn(8))
+    moving = RotatingInput(torch.randn(8))
     seen = set()
     for turn in range(20):
-        moving.move(turn)
+        moving.rotate(turn)
         seen.add(moving.current.data_ptr())
     assert len(seen) == places
 
 
 def test_outputs_of_its_size_move_too() -> None:
-    moving = MovingInput(torch.randn(256, 1024))
+    moving = RotatingInput(torch.randn(256, 1024))
     places = set()
     for turn in range(placement.MOST_PLACES):
-        moving.move(turn)
+        moving.rotate(turn)
         places.add(torch.relu(moving.current).data_ptr())
     assert len(places) > 1

@@ -18,7 +18,8 @@ def geometric_means(rows: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     rows
-        One slice; with several phases the answer has a line for each phase and activation.
+        Rows of one settings group; with several phases the answer has a line for each phase and
+        activation.
 
     Returns
     -------

@@ -13,7 +13,7 @@ LONGEST_MESSAGE = 300
 # What a row of a measured case holds wherever counting worked.
 _COUNTS = (
     *("parameters", "flops", "flops_fvcore_default", "traffic_floor_bytes", "traffic_eager_bytes"),
-    *("kernels", "saved_for_backward_bytes", "peak_bytes", "baseline_flops"),
+    *("operator_calls", "saved_for_backward_bytes", "peak_bytes", "baseline_flops"),
     *("baseline_traffic_eager_bytes", "baseline_saved_for_backward_bytes", "baseline_peak_bytes"),
 )
 _DEPENDENT = "its work depends on the input's values: counted as for this input"
@@ -65,7 +65,8 @@ def gaps(rows: pd.DataFrame) -> pd.DataFrame:
             depends, ok["message"].fillna(""), absences, strict=True
         )
     ]
-    said = ok.assign(operators=ok["uncounted_ops"].fillna("").astype(str), message=messages)
+    operators = ok["uncounted_ops"].map(", ".join, na_action="ignore").fillna("")
+    said = ok.assign(operators=operators, message=messages)
     said = said[(said["operators"] != "") | (said["message"] != "")]
     lines = _grouped(rows, said, ["operators", "message"])
     return lines[["activation", "phase", "operators", "cases", "message"]]

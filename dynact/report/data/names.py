@@ -6,48 +6,25 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-NO_FIGURE = "–"
+from dynact import activations
 
-_DISPLAY = {
-    "relu": "ReLU",
-    "leaky_relu": "Leaky ReLU",
-    "prelu": "PReLU",
-    "relu6": "ReLU6",
-    "sigmoid": "Sigmoid",
-    "silu": "SiLU",
-    "gelu": "GELU",
-    "mish": "Mish",
-    "hardswish": "Hardswish",
-    "frelu": "FReLU",
-    "frelu_light": "FReLU light",
-    "dyrelu_a": "DY-ReLU-A",
-    "dyrelu_b": "DY-ReLU-B",
-    "dyrelu_c": "DY-ReLU-C",
-    "se": "SE",
-    "maxout": "Maxout",
-    "acon_c": "ACON-C",
-    "meta_acon_c": "Meta-ACON-C",
-    "identity": "Identity",
-    "dwconv_bn_relu": "DWConv-BN-ReLU",
-    "funnel_maxpool": "Funnel max-pool",
-    "funnel_avgpool": "Funnel avg-pool",
-}
+NO_FIGURE = "–"
 
 
 def display_name(activation: str) -> str:
     """Return the paper's spelling of an activation, or the class name of ``pkg.mod:Class``."""
-    return _DISPLAY.get(activation, activation.rpartition(":")[2])
+    if activation in activations.names():
+        return activations.activation(activation).title
+    return activation.rpartition(":")[2]
 
 
-def display_names(activations: Iterable[str]) -> dict[str, str]:
+def display_names(chosen: Iterable[str]) -> dict[str, str]:
     """Return activation → display name, the full path where two would read the same.
 
     The order is the registry's, a user's own layers after it by name.
     """
-    known = list(_DISPLAY)
-    ordered = sorted(
-        set(activations), key=lambda a: (known.index(a) if a in _DISPLAY else len(known), a)
-    )
+    place = {name: i for i, name in enumerate(activations.names())}
+    ordered = sorted(set(chosen), key=lambda a: (place.get(a, len(place)), a))
     uses = Counter(map(display_name, ordered))
     return {a: display_name(a) if uses[display_name(a)] == 1 else a for a in ordered}
 

@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 
+from dynact.networks import architectures
 from dynact.report.data.names import NO_FIGURE, display_names, resolution
 from dynact.timing import is_steady
 from dynact.timing.paired import STEADY_WITHIN
@@ -12,20 +13,6 @@ PAPER_NOTE = (
     "(paper), (official): only where the activation's paper, or the code published with it, puts "
     "it; otherwise at every activation."
 )
-
-_NETWORKS = {
-    "lenet": "LeNet",
-    "mobilenet_v2": "MobileNetV2",
-    "mobilenet_v3_small": "MobileNetV3 small",
-    "mobilenet_v3_large": "MobileNetV3 large",
-    "resnet18": "ResNet-18",
-    "resnet34": "ResNet-34",
-    "resnet50": "ResNet-50",
-    "resnet101": "ResNet-101",
-    "shufflenet_v2_x0_5": "ShuffleNetV2 0.5×",
-    "shufflenet_v2_x1_0": "ShuffleNetV2 1×",
-    "shufflenet_v2_x1_5": "ShuffleNetV2 1.5×",
-}
 
 _UNITS = (("s", 1e9), ("ms", 1e6), ("µs", 1e3), ("ns", 1.0))
 _WIDE = "~"
@@ -36,7 +23,9 @@ _SETTINGS = ("batch", "dtype", "image_size", "device")
 
 def network_name(network: str) -> str:
     """Return the paper's spelling of a network, or the name itself."""
-    return _NETWORKS.get(network, network)
+    return (
+        architectures.architecture(network).title if network in architectures.names() else network
+    )
 
 
 def labelled(networks: pd.DataFrame) -> pd.DataFrame:
@@ -45,7 +34,7 @@ def labelled(networks: pd.DataFrame) -> pd.DataFrame:
     ``subject`` is the network, with what differs between its rows (``ResNet-18, batch 32``);
     ``variant`` is the activation, with the placement where it is not everywhere. Subject, variant
     and phase tell any two lines apart; of repeated ones the last stays. ``mark`` goes behind a
-    slow-down that is not to be taken at its word, and is explained by `mark_note`.
+    overhead that is not to be taken at its word, and is explained by `mark_note`.
     """
     varying = {
         field: networks.groupby("network")[field].transform("nunique") > 1 for field in _SETTINGS
@@ -92,7 +81,7 @@ def paper_note(variants: "pd.Series[str]") -> str:
 
 
 def mark_note(marks: "pd.Series[str]") -> str:
-    """Return what the marks behind slow-downs mean, empty where there are none."""
+    """Return what the marks behind overheads mean, empty where there are none."""
     change = f"{100 * (STEADY_WITHIN - 1):.0f} %"
     meanings = {
         _WIDE: "the interval was still wide when the time ran out",

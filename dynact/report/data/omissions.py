@@ -44,8 +44,7 @@ def omission(rows: pd.DataFrame, drawn: pd.DataFrame, lacking: str) -> str:
 
 def uncounted_operators(rows: pd.DataFrame) -> dict[str, str]:
     """Return by activation the operators that its FLOPs lack, where they lack any."""
-    lists = rows.set_index("activation")["uncounted_ops"].dropna().astype(str)
-    operators = lists[lists != ""].str.split(", ").explode()
+    operators = rows.set_index("activation")["uncounted_ops"].explode().dropna()
     return {str(a): ", ".join(names.unique()) for a, names in operators.groupby(level=0)}
 
 
@@ -57,6 +56,6 @@ def understatement(rows: pd.DataFrame) -> str:
 
 
 def formulation(rows: pd.DataFrame) -> str:
-    """Return a line on what was counted of a slice that was compiled, empty for an eager one."""
+    """Return a line on what was counted of a group that was compiled, empty for an eager one."""
     eager = rows["mode"].iloc[0] == "eager"
     return "" if eager else "Counted on the plain formulation, not the compiled one."

@@ -1,12 +1,14 @@
 """What single layers foretell of a whole network, and what the network really took."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dynact.report.data.omissions import complete
 
+# What the rest can be made of, in words for a reader.
 REST = (
     "The rest is what the network took beyond (+) or below (−) the sum of its sites, each measured "
     "alone. It can be more: an activation that worked in place in the network no longer does, "
@@ -15,10 +17,10 @@ REST = (
     "already, work of neighbours overlaps, a layer finds in a cache what its neighbour has just "
     "written. Its size is measured, which of these made it is not."
 )
-"""What the rest can be made of, in words for a reader."""
 
 _MEASURED = ("time_ns", "baseline_time_ns", "overhead", "overhead_lo", "overhead_hi")
 _RATIOS = {"": "overhead", "_lo": "overhead_lo", "_hi": "overhead_hi"}
+_SITE = ["name", "original", "channels", "height", "width"]
 _SITE_KEY = (
     *("activation", "phase", "dtype", "batch", "device"),
     *("baseline", "channels", "height", "width"),
@@ -74,32 +76,21 @@ def predict(networks: pd.DataFrame, sites: pd.DataFrame) -> Prediction:
     )
 
 
-def parse_sites(listing: str) -> pd.DataFrame:
-    """Return the sites of a ``name=original:CxHxW …`` listing, one line each, in its order.
+def sites_frame(cell: Any) -> pd.DataFrame:
+    """Return the sites in a row's ``sites``, one line each, in its order; none where it has none.
 
-    A fully connected site (``name=original:C``) has height and width 1, as its layer is measured.
+    Columns: ``name``, ``baseline`` (what is replaced), ``channels``, ``height``, ``width``. A fully
+    connected site has height and width 1, as its layer is measured.
     """
-    lines: list[dict[str, object]] = []
-    for entry in listing.split():
-        name, _, rest = entry.rpartition("=")
-        baseline, _, shape = rest.rpartition(":")
-        channels, height, width = [*map(int, shape.split("x")), 1, 1][:3]
-        lines.append(
-            {
-                "name": name,
-                "baseline": baseline,
-                "channels": channels,
-                "height": height,
-                "width": width,
-            }
-        )
-    return pd.DataFrame(lines, columns=["name", "baseline", "channels", "height", "width"])
+    sites = pd.DataFrame(cell if isinstance(cell, list) else [], columns=_SITE)
+    sizes = {side: sites[side].fillna(1).astype(int) for side in ("height", "width")}
+    return sites.assign(**sizes).rename(columns={"original": "baseline"})
 
 
 def _parts(networks: pd.DataFrame, sites: pd.DataFrame) -> pd.DataFrame:
-    listings = [parse_sites("").assign(site=0, case_id="")]
-    for case_id, text in zip(networks["case_id"], networks["sites"].fillna(""), strict=True):
-        listing = parse_sites(text)
+    listings = [sites_frame(None).assign(site=0, case_id="")]
+    for case_id, cell in zip(networks["case_id"], networks["sites"], strict=True):
+        listing = sites_frame(cell)
         listings.append(listing.assign(site=np.arange(1, len(listing) + 1), case_id=case_id))
     shared = ["case_id", "activation", "phase", "dtype", "batch", "device"]
     places = pd.concat([listing for listing in listings if len(listing)] or listings[:1])

@@ -1,4 +1,4 @@
-"""Each traced step and its kernels, in the words that the page and TensorBoard share."""
+"""Each profiled step and its kernels, in the words that the page and TensorBoard share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,26 +7,25 @@ from typing import Any
 import pandas as pd
 
 from dynact.report.data.names import NO_FIGURE, cell_ratio, with_prefix
-from dynact.report.data.profile import Traces, is_compiled, on_accelerator, setting_of
+from dynact.report.data.profile import Profile
 from dynact.timing import format_ns
 
+# How far a step's time under the profiler may be from that without it, as a share.
 SHARES_ONLY_BEYOND = 0.15
-"""How far a step's time under the profiler may be from that without it, as a share."""
+# In shorter steps on a CPU the profiler's few µs an operator always weigh: no warning for each.
 SHORTEST_COMPARED_NS = 1e6
-"""In shorter steps on a CPU the profiler's few µs an operator always weigh: not worth a warning
-each."""
 _ON_SOME_DEVICES = ("operator", "occupancy", "registers")
 _NOTHING = "nothing ran"
 _COMPILED = (
     "Compiled: a compiled region does the work of several operators and on a CPU is shown as one, "
-    "so there are not as many here as the row’s kernels, which are counted on the eager "
+    "so there are not as many here as the row’s operator calls, which are counted on the eager "
     "formulation."
 )
 
 
 @dataclass(frozen=True)
-class TracedStep:
-    """One traced case; all but its identity is text to be shown."""
+class ProfiledStep:
+    """One profiled case; all but its identity is text to be shown."""
 
     case_id: str
     activation: str
@@ -45,17 +44,17 @@ class TracedStep:
     """What more there is to look at: what it is, and its path in the run folder."""
 
 
-def traced_steps(traces: Traces) -> list[TracedStep]:
-    """Return the traced steps in the order of their tables."""
-    by_case = dict(iter(traces.kernels.groupby("case_id")))
-    none = traces.kernels.head(0)
+def profiled_steps(profile: Profile) -> list[ProfiledStep]:
+    """Return the profiled steps in the order of their tables."""
+    by_case = dict(iter(profile.kernels.groupby("case_id")))
+    none = profile.kernels.head(0)
     return [
-        _traced_step(step, by_case.get(step["case_id"], none))
-        for step in traces.steps.to_dict("records")
+        _profiled_step(step, by_case.get(step["case_id"], none))
+        for step in profile.steps.to_dict("records")
     ]
 
 
-def _traced_step(step: dict[Any, Any], kernels: pd.DataFrame) -> TracedStep:
+def _profiled_step(step: dict[Any, Any], kernels: pd.DataFrame) -> ProfiledStep:
     longest = kernels.sort_values("time_ns", ascending=False, kind="stable")
     lines = [_cells(kernel) for kernel in longest.to_dict("records")]
     headings = [
@@ -68,16 +67,15 @@ def _traced_step(step: dict[Any, Any], kernels: pd.DataFrame) -> TracedStep:
         "memory page": step["memory_page"],
         "memory snapshot": step["memory_snapshot"],
     }
-    setting = setting_of(step["case_id"], step["activation"], step["phase"])
-    accelerated = on_accelerator(setting)
-    time, doubt = (_device_time, _device_doubt) if accelerated else (_host_time, _host_doubt)
-    return TracedStep(
+    on_accelerator = step["on_accelerator"]
+    time, doubt = (_device_time, _device_doubt) if on_accelerator else (_host_time, _host_doubt)
+    return ProfiledStep(
         case_id=step["case_id"],
         activation=step["activation"],
         phase=step["phase"],
-        on_accelerator=accelerated,
+        on_accelerator=on_accelerator,
         time=time(step["step_ns"], step["untraced_ns"]) if step["step_ns"] else _NOTHING,
-        note=_COMPILED * is_compiled(setting),
+        note=_COMPILED * (step["mode"] == "compile"),
         doubt=doubt(step["step_ns"], step["untraced_ns"]) if step["step_ns"] else "",
         headings=headings,
         kernels=[[line[heading] for heading in headings] for line in lines],

@@ -1,15 +1,18 @@
-"""Splitting a run's rows into slices whose figures may share one picture."""
+"""A run's rows in groups of equal settings, each with what its figures and tables share."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
+from dynact.report.data.aggregate import cost_ratios, geometric_means, times_over_floor
+from dynact.report.data.names import display_name, display_names
 from dynact.schema.cases import BYTES_PER_ELEMENT
 
-SLICE_FIELDS = ("impl", "mode", "dtype", "memory_format", "batch", "baseline", "device")
+SETTINGS_FIELDS = ("impl", "mode", "dtype", "memory_format", "batch", "baseline", "device")
 SHAPE_FIELDS = ("channels", "height", "width")
 
 _USUAL = {
@@ -22,31 +25,100 @@ _USUAL = {
 
 
 @dataclass(frozen=True, eq=False)
-class Slice:
-    """Rows that agree in every field of ``SLICE_FIELDS``."""
+class SettingsGroup:
+    """Rows that agree in every field of ``SETTINGS_FIELDS``: they may share one picture."""
 
     rows: pd.DataFrame
-    suffix: str
-    """What sets it apart from the main slice (``n32_bfloat16``); empty for the main one."""
+    suffix: str = ""
+    """What sets it apart from the main group (``n32_bfloat16``); empty for the main one."""
 
-    shapes: int
-    """Distinct (channels, height, width) among its rows."""
+    phase: str = ""
+    """The only phase of its rows, where it was split by phase; else empty."""
+
+    @cached_property
+    def ok(self) -> pd.DataFrame:
+        """The rows that were measured."""
+        return self.rows[self.rows["status"] == "ok"]
+
+    @cached_property
+    def shapes(self) -> int:
+        """Distinct (channels, height, width) among the rows."""
+        return count_shapes(self.rows)
+
+    @cached_property
+    def baseline(self) -> str:
+        """The baseline's display name."""
+        return display_name(self.rows["baseline"].iloc[0])
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Display names by activation, as `display_names` orders them."""
+        return display_names(self.rows["activation"])
+
+    @cached_property
+    def means(self) -> pd.DataFrame:
+        """What each activation costs over all shapes, as `geometric_means` returns it."""
+        return geometric_means(self.rows)
+
+    @cached_property
+    def ranked(self) -> list[str]:
+        """The activations, cheapest in the first phase first."""
+        return list(map(str, self.means.index.unique("activation")))
+
+    @cached_property
+    def cost_ratios(self) -> pd.DataFrame:
+        """What each activation counts over the baseline's, as `cost_ratios` returns it."""
+        return cost_ratios(self.rows)
+
+    @cached_property
+    def times_over_floor(self) -> "pd.Series[float]":
+        """Time / least time, as `times_over_floor` returns it."""
+        return times_over_floor(self.rows)
+
+    @cached_property
+    def phases(self) -> list[str]:
+        """Phases in alphabetical order."""
+        return sorted(map(str, self.rows["phase"].unique()))
+
+    @cached_property
+    def by_phase(self) -> "dict[str, SettingsGroup]":
+        """The group split by phase, in the order of ``phases``."""
+        return {
+            phase: SettingsGroup(self.rows[self.rows["phase"] == phase], self.suffix, phase)
+            for phase in self.phases
+        }
+
+    @cached_property
+    def description(self) -> str:
+        """Words such as ``inference, batch 8, float32``, unusual settings added."""
+        first = self.rows.iloc[0]
+        usual = [first[f] for f in ("impl", "mode", "memory_format") if first[f] != _USUAL[f]]
+        words = [self.phase, f"batch {first['batch']}", first["dtype"], *usual]
+        return ", ".join(str(word) for word in words if word)
+
+    def means_of(self, phase: str) -> pd.DataFrame:
+        """Return the lines of ``means`` that are of one phase, by activation."""
+        return self.means.loc[[phase]].droplevel("phase")
+
+    def of_phase(self, phase: str) -> "SettingsGroup":
+        """Return the part of the group that is of one phase."""
+        return self.by_phase[phase]
 
 
-def slices(rows: pd.DataFrame) -> list[Slice]:
-    """Split rows into slices, the one with most distinct shapes (the main one) first.
+def settings_groups(rows: pd.DataFrame) -> list[SettingsGroup]:
+    """Split rows into groups, the one with most distinct shapes (the main one) first.
 
     Among equals the one with most rows, then the most usual fields, comes first: the answer does
     not depend on the order in which rows were stored.
     """
     groups = [
-        (dict(zip(SLICE_FIELDS, key, strict=True)), group, count_shapes(group))
-        for key, group in rows.groupby(list(SLICE_FIELDS))
+        (dict(zip(SETTINGS_FIELDS, key, strict=True)), group, count_shapes(group))
+        for key, group in rows.groupby(list(SETTINGS_FIELDS))
     ]
     groups.sort(
         key=lambda g: (-g[2], -len(g[1]), sum(g[0][f] != usual for f, usual in _USUAL.items()))
     )
-    return [Slice(group, _suffix(key, groups[0][0]), shapes) for key, group, shapes in groups]
+    return [SettingsGroup(group, _suffix(key, groups[0][0])) for key, group, _ in groups]
 
 
 def count_shapes(rows: pd.DataFrame) -> int:
@@ -71,18 +143,8 @@ def at_largest_input(rows: pd.DataFrame, among: pd.DataFrame) -> pd.DataFrame:
     return rows[(rows[list(SHAPE_FIELDS)] == shape[list(SHAPE_FIELDS)]).all(axis="columns")]
 
 
-def describe(rows: pd.DataFrame, *context: str) -> str:
-    """Return ``inference, batch 8, float32`` for rows of one slice, unusual fields added.
-
-    ``context`` is what the caller puts in front, such as the phase.
-    """
-    first = rows.iloc[0]
-    usual = [first[f] for f in ("impl", "mode", "memory_format") if first[f] != _USUAL[f]]
-    return ", ".join(map(str, [*context, f"batch {first['batch']}", first["dtype"], *usual]))
-
-
 def device_and_threads(rows: pd.DataFrame, environment: dict[str, Any]) -> str:
-    """Return on what rows of one slice were measured."""
+    """Return on what rows of one group were measured."""
     device, threads = environment["device"], environment["threads"]
     where = rows["device"].iloc[0]
     name = device["name"] if where == device["type"] else where

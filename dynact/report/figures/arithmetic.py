@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from dynact.report.data.names import display_names, resolution, shortened
+from dynact.report.data.names import resolution, shortened
 from dynact.report.data.omissions import (
     absence,
     complete,
@@ -17,8 +17,9 @@ from dynact.report.data.omissions import (
     uncounted_operators,
     understatement,
 )
-from dynact.report.data.settings_groups import at_largest_input, describe, input_elements
+from dynact.report.data.settings_groups import SettingsGroup, at_largest_input, input_elements
 from dynact.report.figures.bars import THICKNESS, stacked_bars
+from dynact.report.figures.declaration import LayerFigure
 from dynact.report.figures.style import (
     INK,
     SERIES_COLOURS,
@@ -55,13 +56,13 @@ _EXPLANATION = (
 
 
 @styled
-def arithmetic(rows: pd.DataFrame, caption: str = "") -> Figure:
+def arithmetic(group: SettingsGroup, caption: str = "") -> Figure:
     """Draw the arithmetic of one forward pass, at the shape with the largest input.
 
     Parameters
     ----------
-    rows
-        Rows of one slice, any phases.
+    group
+        Rows of any phases.
     caption
         Small print at the bottom: device, date.
 
@@ -72,14 +73,13 @@ def arithmetic(rows: pd.DataFrame, caption: str = "") -> Figure:
         with a mark at what fvcore reports by default. Bars that dwarf the others run off the
         axis; their numbers stand beside them.
     """
-    title = f"Where the arithmetic of each activation goes ({describe(rows)})"
-    counted = complete(rows, ["flops"])
+    title = f"Where the arithmetic of each activation goes ({group.description})"
+    counted = complete(group.rows, ["flops"])
     counted = counted[counted["flops_by_operator"].notna()]
     if counted.empty:
-        return nothing_to_draw(title, rows, caption, "a count of FLOPs")
+        return nothing_to_draw(title, group.rows, caption, "a count of FLOPs")
 
-    activations = display_names(rows["activation"])
-    rows = at_largest_input(rows, counted)
+    rows = at_largest_input(group.rows, counted)
     counted = counted.loc[counted.index.intersection(rows.index)]
     # Both phases count the same forward pass.
     counted = counted.drop_duplicates("activation").set_index("activation")
@@ -87,13 +87,13 @@ def arithmetic(rows: pd.DataFrame, caption: str = "") -> Figure:
     parts, minor = _parts(counted, elements)
     totals = (counted["flops"] / elements).sort_values(kind="stable")
     fvcore = counted["flops_fvcore_default"].astype(float) / elements
-    order = [*map(str, totals.index), *(a for a in activations if a not in totals)]
-    names = {a: shortened(n, _LONGEST_NAME) for a, n in activations.items()}
+    order = [*map(str, totals.index), *(a for a in group.names if a not in totals)]
+    names = {a: shortened(n, _LONGEST_NAME) for a, n in group.names.items()}
 
     first = rows.iloc[0]
     title = (
         f"Where the arithmetic of each activation goes ({first['channels']} channels, "
-        f"{resolution(first['height'], first['width'])}, {describe(rows)})"
+        f"{resolution(first['height'], first['width'])}, {group.description})"
     )
     texts = _texts(rows, totals, fvcore, order)
     left = names_width(names.values())
@@ -140,7 +140,7 @@ def arithmetic(rows: pd.DataFrame, caption: str = "") -> Figure:
 def _parts(rows: pd.DataFrame, elements: "pd.Series[int]") -> tuple[pd.DataFrame, list[str]]:
     """Return FLOPs per element by activation and operator, and the minor ones taken together."""
     parts = pd.DataFrame(
-        {a: _by_operator(text) for a, text in rows["flops_by_operator"].items()}
+        {a: _by_kind(counts) for a, counts in rows["flops_by_operator"].items()}
     ).T.fillna(0.0)
     # Element-wise layers have an operator each: one colour does for all of them.
     alone = (parts > 0).sum(axis="columns") == 1
@@ -161,13 +161,12 @@ def _parts(rows: pd.DataFrame, elements: "pd.Series[int]") -> tuple[pd.DataFrame
     return parts[[_OWN, *major, _OTHER]].div(elements, axis="index"), minor
 
 
-def _by_operator(text: str) -> dict[str, float]:
-    """Return what ``"conv:3612672 batch_norm:401408"`` says, kindred operators added up."""
+def _by_kind(counts: dict[str, int]) -> dict[str, float]:
+    """Return counts by operator with those of kindred operators added up."""
     parts: dict[str, float] = {}
-    for part in text.split():
-        operator, _, flops = part.rpartition(":")
+    for operator, flops in counts.items():
         kind = _ALIASES.get(operator, operator)
-        parts[kind] = parts.get(kind, 0.0) + float(flops)
+        parts[kind] = parts.get(kind, 0.0) + flops
     return parts
 
 
@@ -231,3 +230,15 @@ def _flops(per_element: float) -> str:
     if per_element >= 9.95:
         return f"{per_element:,.0f}"
     return f"{per_element:.1f}" if per_element >= 0.05 else f"{per_element:.1g}"
+
+
+FIGURE = LayerFigure(
+    name="arithmetic",
+    heading="Where the arithmetic goes",
+    reading=(
+        "A bar is all FLOPs for one input element by operator; the black mark is what fvcore "
+        "reports by default."
+    ),
+    shows="Stacked bars of the FLOPs of each activation, by operator",
+    draw=arithmetic,
+)

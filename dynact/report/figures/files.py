@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+# A keyword of the PNG specification for text in the file.
 PNG_KEY = "Source"
-"""A keyword of the PNG specification for text in the file."""
 _DOTS_PER_INCH = 120
 
 

@@ -10,15 +10,14 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
 from dynact.report.data.names import (
-    display_name,
-    display_names,
     resolution,
     shortened,
     with_prefix,
 )
 from dynact.report.data.omissions import absence, complete, formulation
-from dynact.report.data.settings_groups import at_largest_input, describe, input_bytes
+from dynact.report.data.settings_groups import SettingsGroup, at_largest_input, input_bytes
 from dynact.report.figures.bars import stacked_bars
+from dynact.report.figures.declaration import LayerFigure
 from dynact.report.figures.style import (
     INK,
     Page,
@@ -54,13 +53,13 @@ _NEEDED = (
 
 
 @styled
-def memory(rows: pd.DataFrame, caption: str = "") -> Figure:
+def memory(group: SettingsGroup, caption: str = "") -> Figure:
     """Draw what each activation allocates at the shape with the largest input.
 
     Parameters
     ----------
-    rows
-        Rows of one slice, any phases.
+    group
+        Rows of any phases.
     caption
         Small print at the bottom: device, date.
 
@@ -71,26 +70,27 @@ def memory(rows: pd.DataFrame, caption: str = "") -> Figure:
         parameters, output, what is kept for backward beyond input and output, and the rest of
         the peak. The line that needs least on top.
     """
-    title = f"Memory each activation needs beside its input ({describe(rows)})"
-    counted = complete(rows, _NEEDED)
+    title = f"Memory each activation needs beside its input ({group.description})"
+    counted = complete(group.rows, _NEEDED)
     if counted.empty:
-        return nothing_to_draw(title, rows, caption, "a peak and what is kept for backward")
+        return nothing_to_draw(title, group.rows, caption, "a peak and what is kept for backward")
 
-    activations = display_names(rows["activation"])
-    rows = at_largest_input(rows, counted)
+    rows = at_largest_input(group.rows, counted)
     counted = counted.loc[counted.index.intersection(rows.index)]
     parts = _parts(counted)
     totals = parts.sum(axis="columns").unstack("phase")
     phases = sorted(rows["phase"].unique())
     order = list(totals.sort_values(list(totals.columns[::-1]), kind="stable").index)
-    order += [a for a in activations if a not in order]
-    names = {a: shortened(n, _LONGEST_NAME) for a, n in activations.items()}
-    baseline = shortened(display_name(rows["baseline"].iloc[0]), 20)
+    order += [a for a in group.names if a not in order]
+    names = {a: shortened(n, _LONGEST_NAME) for a, n in group.names.items()}
+    baseline = shortened(group.baseline, 20)
 
     first = rows.iloc[0]
     size = with_prefix(float(input_bytes(rows).iloc[0]), "B")
     shape = f"{first['channels']} channels, {resolution(first['height'], first['width'])}"
-    title = f"Memory each activation needs beside its input of {size} ({shape}, {describe(rows)})"
+    title = (
+        f"Memory each activation needs beside its input of {size} ({shape}, {group.description})"
+    )
     of_phases = {phase: rows[rows["phase"] == phase] for phase in phases}
     texts = {p: _texts(part, parts, order, baseline) for p, part in of_phases.items()}
     peaks = {phase: _baseline_peak(part) for phase, part in of_phases.items()}
@@ -99,7 +99,7 @@ def memory(rows: pd.DataFrame, caption: str = "") -> Figure:
     plot = _PLOT if len(phases) > 1 else 1.5 * _PLOT
     page = Page(
         title,
-        [_explanation(baseline, peaks), formulation(rows), caption],
+        [_explanation(baseline, peaks), formulation(group.rows), caption],
         width=max(left + len(phases) * plot + sum(gutters), 8.0),
         body=_LEGEND + _PANEL_TITLE + _LINE * len(order) + _AXIS_LABELS,
     )
@@ -218,3 +218,15 @@ def _explanation(baseline: str, peaks: dict[str, float]) -> str:
         "training, the output's gradient; parameters are added to it. Temporary: workspace and, "
         f"in training, gradients.{dashed}" + (training if "training" in peaks else "")
     )
+
+
+FIGURE = LayerFigure(
+    name="memory",
+    heading="Memory at the largest input",
+    reading=(
+        "A bar is the most that is allocated at once; what is kept for backward bears on how many "
+        "samples fit."
+    ),
+    shows="Stacked bars of the memory each activation needs, by what it is for",
+    draw=memory,
+)

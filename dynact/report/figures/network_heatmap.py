@@ -1,4 +1,4 @@
-"""Every activation in every network: slow-down and memory as multiples of the original."""
+"""Every activation in every network: overhead and memory as multiples of the original."""
 
 import math
 from dataclasses import dataclass
@@ -14,12 +14,11 @@ from matplotlib.patches import Rectangle
 
 from dynact.report.data.names import cell_ratio, shortened
 from dynact.report.data.network_frames import (
-    labelled,
     mark_note,
     memory_ratios,
     paper_note,
-    setting,
 )
+from dynact.report.figures.declaration import NetworkFigure
 from dynact.report.figures.style import (
     BEYOND,
     COLOURS,
@@ -32,6 +31,7 @@ from dynact.report.figures.style import (
     readable_on,
     styled,
 )
+from dynact.report.run import Run
 
 # Lengths in inches.
 _CELL = (0.66, 0.32)
@@ -59,30 +59,28 @@ class _Panel:
 
 
 @styled
-def network_heatmap(networks: pd.DataFrame, sites: pd.DataFrame, caption: str = "") -> Figure:  # noqa: ARG001
+def network_heatmap(run: Run, caption: str = "") -> Figure:
     """Draw what each activation costs in each network, as multiples of the original network.
 
     Parameters
     ----------
-    networks
-        Network rows, any status.
-    sites
-        Not used: all figures of networks are drawn alike.
+    run
+        One with networks.
     caption
         Small print at the bottom: device, date.
 
     Returns
     -------
     Figure
-        A panel for the slow-down in each phase and one for the memory in training; networks are
+        A panel for the overhead in each phase and one for the memory in training; networks are
         columns, activations (and placements) lines, cheapest first. A case that failed is hatched
         and named, one that was not measured is blank grey.
     """
-    title = f"What each activation costs in whole networks ({setting(networks)})"
-    rows = labelled(networks)
+    title = f"What each activation costs in whole networks ({run.network_setting})"
+    rows = run.labelled_networks
     panels = _panels(rows)
     if not any(panel.ratios.notna().any(axis=None) for panel in panels):
-        return nothing_to_draw(title, networks, caption, "a time or a need of memory")
+        return nothing_to_draw(title, run.networks, caption, "a time or a need of memory")
 
     order = _order(panels)
     subjects = list(rows["subject"].unique())
@@ -130,7 +128,7 @@ def _panels(rows: pd.DataFrame) -> list[_Panel]:
     overhead = pd.to_numeric(rows["overhead"]).where(ok)
     slow = rows.assign(ratio=overhead, text=overhead.map(_cell) + rows["mark"])
     panels = [
-        _panel(f"slow-down, {phase}", slow[slow["phase"] == phase], rows)
+        _panel(f"overhead, {phase}", slow[slow["phase"] == phase], rows)
         for phase in sorted(rows["phase"].unique())
     ]
     training = rows["phase"] == "training"
@@ -217,3 +215,15 @@ def _explanation(panels: list[_Panel]) -> str:
         "Grey: not measured.": len(texts) < len(every),
     }
     return " ".join(mark for mark, occurs in marks.items() if occurs)
+
+
+FIGURE = NetworkFigure(
+    name="network_heatmap",
+    heading="Whole networks: overhead and memory",
+    reading=(
+        "A cell is a network with the activation in it, against the same network with its own: "
+        "the darker the red, the dearer."
+    ),
+    shows="A heat map of networks and activations: time in inference and training, and memory",
+    draw=network_heatmap,
+)

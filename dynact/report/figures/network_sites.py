@@ -18,13 +18,12 @@ from matplotlib.patches import Rectangle
 from dynact.report.data.names import cell_ratio, resolution, shortened
 from dynact.report.data.network_frames import (
     extra_with_range,
-    labelled,
     mark_note,
     paper_note,
-    setting,
 )
 from dynact.report.data.omissions import absence
-from dynact.report.data.prediction import REST, parse_sites, predict
+from dynact.report.data.prediction import REST, sites_frame
+from dynact.report.figures.declaration import NetworkFigure
 from dynact.report.figures.style import (
     COLOURS,
     INK,
@@ -37,6 +36,7 @@ from dynact.report.figures.style import (
     ratio_axis,
     styled,
 )
+from dynact.report.run import Run
 from dynact.timing import format_ns
 
 _Floats: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.float64]]"
@@ -70,7 +70,7 @@ _EXPLANATION = (
     "others save); a stage ends where its resolution occurs last. The diamond at the right "
     "end is what the whole network took longer, with its 95 % interval; the violet bar from the "
     "last block to it is the rest. Every strip has its own scale, so that its pattern shows; its "
-    "colour is the network's slow-down. Numbers: slow-down and extra time of a call on the whole "
+    "colour is the network's overhead. Numbers: overhead and extra time of a call on the whole "
     "batch; the sum over the sites, each measured alone; what remains. In brackets is the range of "
     "these two, wider than a 95 % interval: as if all sites erred to the same side."
 )
@@ -86,13 +86,13 @@ class _Depth:
 
 
 @styled
-def network_sites(networks: pd.DataFrame, sites: pd.DataFrame, caption: str = "") -> Figure:
+def network_sites(run: Run, caption: str = "") -> Figure:
     """Draw what each site of each network adds to its time, and the whole network beside the sum.
 
     Parameters
     ----------
-    networks, sites
-        Network rows and the layer rows of their sites, any status.
+    run
+        One with networks.
     caption
         Small print at the bottom: device, date.
 
@@ -102,12 +102,12 @@ def network_sites(networks: pd.DataFrame, sites: pd.DataFrame, caption: str = ""
         A block for each network with an ok row, a panel for each phase, a strip for each
         activation and placement, cheapest in the first phase on top.
     """
-    title = f"Where in the network each activation costs its time ({setting(networks)})"
-    prediction = predict(networks, sites)
+    title = f"Where in the network each activation costs its time ({run.network_setting})"
+    prediction = run.prediction
     if prediction.totals.empty:
-        return nothing_to_draw(title, networks, caption, "a time")
+        return nothing_to_draw(title, run.networks, caption, "a time")
 
-    rows = labelled(networks)
+    rows = run.labelled_networks
     totals = prediction.totals.assign(**rows[["subject", "variant", "mark"]]).dropna(
         subset="subject"
     )
@@ -171,16 +171,15 @@ def _order(rows: pd.DataFrame, phase: str) -> list[str]:
 
 def _depth(totals: pd.DataFrame) -> _Depth:
     """Bring the sites of all rows of a network into one order of depth."""
-    listings = [_places(sites) for sites in totals["sites"].fillna("").unique()]
+    listings = [_places(sites_frame(cell)) for cell in totals["sites"]]
     places = max(listings, key=len)
     for listing in listings:
         places = places.union(listing.difference(places, sort=False), sort=False)
     return _Depth(places, _stages(places))
 
 
-def _places(listing: str) -> pd.MultiIndex:
-    """Return what tells the sites of a listing apart: one module may be called several times."""
-    sites = parse_sites(listing)
+def _places(sites: pd.DataFrame) -> pd.MultiIndex:
+    """Return what tells the sites of a network apart: one module may be called several times."""
     return pd.MultiIndex.from_frame(sites.assign(occurrence=_occurrences(sites)))
 
 
@@ -425,3 +424,15 @@ def _draw_bar(page: Page, left: float, height: float, norm: LogNorm, totals: pd.
     axes.set_ylim(low, high)
     ratio_axis(axes.yaxis, low, high)
     axes.set_ylabel("time / original network's", size=8.5)
+
+
+FIGURE = NetworkFigure(
+    name="network_sites",
+    heading="Where in the network the time goes",
+    reading=(
+        "A strip is a network from its first activation to its last: the line climbs where the "
+        "layers measured alone say time is lost; the diamond is what the whole network lost."
+    ),
+    shows="A strip of cumulated extra time along the depth for each network and activation",
+    draw=network_sites,
+)

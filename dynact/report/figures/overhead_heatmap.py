@@ -12,9 +12,9 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from dynact.report.data.aggregate import geometric_means
-from dynact.report.data.names import cell_ratio, display_name, display_names, resolution, shortened
-from dynact.report.data.settings_groups import describe
+from dynact.report.data.names import cell_ratio, resolution, shortened
+from dynact.report.data.settings_groups import SettingsGroup
+from dynact.report.figures.declaration import LayerFigure
 from dynact.report.figures.outlined import OutlinedText
 from dynact.report.figures.style import (
     BEYOND,
@@ -47,13 +47,13 @@ _PLATE = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
 
 
 @styled
-def overhead_heatmap(rows: pd.DataFrame, caption: str = "") -> Figure:
+def overhead_heatmap(group: SettingsGroup, caption: str = "") -> Figure:
     """Draw the overhead of every activation at every shape.
 
     Parameters
     ----------
-    rows
-        Rows of one slice and one phase.
+    group
+        Rows of one phase.
     caption
         Small print at the bottom: device, date.
 
@@ -63,14 +63,12 @@ def overhead_heatmap(rows: pd.DataFrame, caption: str = "") -> Figure:
         Panels in order of overhead, cheapest first. A case that failed is hatched and named, one
         that was not measured is blank grey, one that did not converge ends in ``~``.
     """
-    baseline = display_name(rows["baseline"].iloc[0])
-    what = describe(rows, rows["phase"].iloc[0])
-    title = f"What each activation costs, as a multiple of {baseline} ({what})"
-    ok = rows[rows["status"] == "ok"]
+    rows, ok = group.rows, group.ok
+    title = f"What each activation costs, as a multiple of {group.baseline} ({group.description})"
     if ok.empty:
         return nothing_to_draw(title, rows, caption)
 
-    order = geometric_means(rows).index.get_level_values("activation")
+    order = group.ranked
     grid = _grid(rows, panels=len(order))
     columns = _columns(len(order), grid.width, grid.height)
     lines = -(-len(order) // columns)
@@ -86,7 +84,6 @@ def overhead_heatmap(rows: pd.DataFrame, caption: str = "") -> Figure:
     reach = colour_reach(ok["overhead"].astype(float))
     norm = LogNorm(1 / reach, reach)
     cells = _cells(rows, grid, norm)
-    names = display_names(order)
     for i, activation in enumerate(order):
         line, column = divmod(i, columns)
         axes = page.axes(
@@ -95,7 +92,7 @@ def overhead_heatmap(rows: pd.DataFrame, caption: str = "") -> Figure:
             grid.width,
             grid.height,
         )
-        name = shortened(names[activation], int(grid.width * 72 / (10 * 0.68)))
+        name = shortened(group.names[activation], int(grid.width * 72 / (10 * 0.68)))
         axes.set_title(name, size=10, weight="bold", pad=4, y=1.0)
         _draw_cells(axes, cells[cells["activation"] == activation], grid, norm)
         _label(axes, grid, left=column == 0, bottom=i + columns >= len(order))
@@ -103,7 +100,7 @@ def overhead_heatmap(rows: pd.DataFrame, caption: str = "") -> Figure:
     bar_height = min(panels_height - _PANEL_TITLE, _TALLEST_BAR)
     bar_top = _PANEL_TITLE + (panels_height - _PANEL_TITLE - bar_height) / 2
     bar = page.axes(_LEFT + panels_width + 0.25, bar_top, 0.2, bar_height)
-    _draw_bar(bar, norm, reach, ok["overhead"].astype(float), baseline)
+    _draw_bar(bar, norm, reach, ok["overhead"].astype(float), group.baseline)
     return page.figure
 
 
@@ -256,3 +253,16 @@ def _legend(rows: pd.DataFrame, grid: _Grid, panels: int) -> str:
         "Grey: not measured.": len(measured) < panels * len(grid.channels) * len(grid.resolutions),
     }
     return " ".join(mark for mark, occurs in marks.items() if occurs)
+
+
+FIGURE = LayerFigure(
+    name="overhead_heatmap",
+    heading="Overhead at every shape",
+    reading=(
+        "A cell is one shape: the darker the red, the dearer; look along a row for channels, "
+        "along a column for resolution."
+    ),
+    shows="A heat map of the overhead over channels and resolution for each activation",
+    draw=overhead_heatmap,
+    by_phase=True,
+)

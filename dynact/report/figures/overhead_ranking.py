@@ -5,10 +5,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dynact.report.data.aggregate import geometric_means
-from dynact.report.data.names import display_name, display_names, ratio_with_interval, shortened
+from dynact.report.data.names import ratio_with_interval, shortened
 from dynact.report.data.omissions import absence
-from dynact.report.data.settings_groups import describe
+from dynact.report.data.settings_groups import SettingsGroup
+from dynact.report.figures.declaration import LayerFigure
 from dynact.report.figures.style import (
     INK,
     PHASE_COLOURS,
@@ -30,13 +30,13 @@ _LONGEST_NAME = 28
 
 
 @styled
-def overhead_ranking(rows: pd.DataFrame, caption: str = "") -> Figure:
+def overhead_ranking(group: SettingsGroup, caption: str = "") -> Figure:
     """Draw each activation's mean overhead with its interval, phases side by side.
 
     Parameters
     ----------
-    rows
-        Rows of one slice, any phases.
+    group
+        Rows of any phases.
     caption
         Small print at the bottom: device, date.
 
@@ -46,19 +46,16 @@ def overhead_ranking(rows: pd.DataFrame, caption: str = "") -> Figure:
         A line for each activation, cheapest in the first phase on top: the geometric mean over
         the shapes with its 95 % interval and number, every shape's own overhead, their range.
     """
-    baseline = display_name(rows["baseline"].iloc[0])
     title = (
-        f"What each activation costs over all shapes, as a multiple of {baseline} "
-        f"({describe(rows)})"
+        f"What each activation costs over all shapes, as a multiple of {group.baseline} "
+        f"({group.description})"
     )
-    if not (rows["status"] == "ok").any():
-        return nothing_to_draw(title, rows, caption)
+    if group.ok.empty:
+        return nothing_to_draw(title, group.rows, caption)
 
-    means = geometric_means(rows)
-    phases = list(means.index.unique("phase"))
-    order = list(dict.fromkeys(means.index.get_level_values("activation")))
-    names = {a: shortened(n, _LONGEST_NAME) for a, n in display_names(order).items()}
-    numbers = {phase: _numbers(rows[rows["phase"] == phase], order) for phase in phases}
+    means, order, phases = group.means, group.ranked, group.phases
+    names = {a: shortened(n, _LONGEST_NAME) for a, n in group.names.items()}
+    numbers = {p: _numbers(group.of_phase(p).rows, group.means_of(p), order) for p in phases}
     left = names_width(names.values())
     plot = _PLOT if len(phases) > 1 else 1.5 * _PLOT
     gutter = max(map(texts_width, numbers.values()))
@@ -71,8 +68,8 @@ def overhead_ranking(rows: pd.DataFrame, caption: str = "") -> Figure:
         [
             "How to read: diamond and number are the geometric mean over the shapes with its 95 % "
             "interval within this run (another run can lie outside it), dots are single shapes, "
-            f"the thin line is their range; 2× takes twice as long as {baseline}, left of 1× is "
-            "faster.",
+            f"the thin line is their range; 2× takes twice as long as {group.baseline}, left of "
+            "1× is faster.",
             partly,
             caption,
         ],
@@ -85,21 +82,21 @@ def overhead_ranking(rows: pd.DataFrame, caption: str = "") -> Figure:
         axes.set_title(phase, size=10, weight="bold", pad=4, y=1.0)
         axes.set(xscale="log", xlim=(low, high), ylim=(len(order) - 0.5, -0.5))
         ratio_axis(axes.xaxis, low, high)
-        axes.set_xlabel(f"time / {shortened(baseline, 20)}'s time (log scale)")
+        axes.set_xlabel(f"time / {shortened(group.baseline, 20)}'s time (log scale)")
         axes.tick_params(axis="y", length=0)
         axes.set_yticks(range(len(order)), [names[a] for a in order] if i == 0 else [])
-        table = means.loc[phase].reindex(order)
-        _draw_phase(axes, rows[rows["phase"] == phase], table, PHASE_COLOURS[phase])
+        table = group.means_of(phase).reindex(order)
+        _draw_phase(axes, group.of_phase(phase).ok, table, PHASE_COLOURS[phase])
         write_beside(axes, numbers[phase])
     return page.figure
 
 
-def _numbers(rows: pd.DataFrame, order: list[str]) -> list[str]:
+def _numbers(rows: pd.DataFrame, means: pd.DataFrame, order: list[str]) -> list[str]:
     """Return what stands beside each line: the mean with its interval, or why there is none."""
-    means = geometric_means(rows).droplevel("phase").to_dict("index")
+    by_activation = means.to_dict("index")
     texts = []
     for activation in order:
-        mean = means.get(activation)
+        mean = by_activation.get(activation)
         if mean is None or mean["ok"] == 0:
             texts.append(absence(rows, activation))
             continue
@@ -110,7 +107,7 @@ def _numbers(rows: pd.DataFrame, order: list[str]) -> list[str]:
     return texts
 
 
-def _draw_phase(axes: Axes, rows: pd.DataFrame, means: pd.DataFrame, colour: str) -> None:
+def _draw_phase(axes: Axes, ok: pd.DataFrame, means: pd.DataFrame, colour: str) -> None:
     lines = np.arange(len(means))
     axes.axvline(1.0, color=INK, linewidth=0.9, zorder=1)
     axes.grid(axis="x", color="#e4e4e4", linewidth=0.6)
@@ -118,7 +115,6 @@ def _draw_phase(axes: Axes, rows: pd.DataFrame, means: pd.DataFrame, colour: str
     for line in lines[::2]:
         axes.axhspan(line - 0.5, line + 0.5, color="#f4f4f4", zorder=0)
 
-    ok = rows[rows["status"] == "ok"]
     axes.hlines(lines, means["smallest"], means["largest"], color=colour, linewidth=0.9, alpha=0.6)
     axes.plot(
         ok["overhead"].astype(float),
@@ -143,3 +139,15 @@ def _draw_phase(axes: Axes, rows: pd.DataFrame, means: pd.DataFrame, colour: str
         markeredgewidth=0.7,
         label="geometric mean",
     )
+
+
+FIGURE = LayerFigure(
+    name="overhead_ranking",
+    heading="Overhead over all shapes",
+    reading=(
+        "A diamond is an activation’s mean over the shapes, a dot one shape; 2× takes twice as "
+        "long as the baseline."
+    ),
+    shows="Overhead of each activation on a log scale, a panel for each phase",
+    draw=overhead_ranking,
+)

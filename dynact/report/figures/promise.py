@@ -10,13 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from dynact.report.data.aggregate import cost_ratios, geometric_means, times_over_arithmetic
+from dynact.report.data.aggregate import times_over_arithmetic
 from dynact.report.data.names import (
     NO_FIGURE,
     cell_ratio,
     count_range,
-    display_name,
-    display_names,
     shortened,
 )
 from dynact.report.data.omissions import (
@@ -26,7 +24,8 @@ from dynact.report.data.omissions import (
     uncounted_operators,
     understatement,
 )
-from dynact.report.data.settings_groups import describe
+from dynact.report.data.settings_groups import SettingsGroup
+from dynact.report.figures.declaration import LayerFigure
 from dynact.report.figures.style import (
     INK,
     PHASE_COLOURS,
@@ -85,17 +84,17 @@ _KINDS = {
     ),
 }
 _COUNTS = ("flops_fvcore_default", "flops", "traffic_eager_bytes")
-_NEEDED = (*_COUNTS, "kernels", "baseline_flops", "baseline_traffic_eager_bytes")
+_NEEDED = (*_COUNTS, "operator_calls", "baseline_flops", "baseline_traffic_eager_bytes")
 
 
 @styled
-def promise(rows: pd.DataFrame, caption: str = "") -> Figure:
+def promise(group: SettingsGroup, caption: str = "") -> Figure:
     """Draw what FLOPs and bytes promise beside the measured time, as multiples of the baseline.
 
     Parameters
     ----------
-    rows
-        Rows of one slice, any phases.
+    group
+        Rows of any phases.
     caption
         Small print at the bottom: device, date.
 
@@ -106,12 +105,10 @@ def promise(rows: pd.DataFrame, caption: str = "") -> Figure:
         shapes, single shapes' times as a thin range, a band from the arithmetic to the time,
         numbers beside. The title states the widest such gap.
     """
-    baseline = shortened(display_name(rows["baseline"].iloc[0]), 20)
-    phases = sorted(rows["phase"].unique())
-    means = geometric_means(rows)
-    counts = cost_ratios(rows)
+    rows, phases, means, counts = group.rows, group.phases, group.means, group.cost_ratios
+    baseline = shortened(group.baseline, 20)
     neutral = (
-        f"What counting promises and what the clock says, against {baseline} ({describe(rows)})"
+        f"What counting promises and what the clock says, against {baseline} ({group.description})"
     )
     # True too where there is no ok row.
     if counts[list(_COUNTS)].isna().all(axis=None):
@@ -120,16 +117,16 @@ def promise(rows: pd.DataFrame, caption: str = "") -> Figure:
     counted = counts[list(_COUNTS)].notna().any(axis="columns")
     # Counts stand against the clock of one phase: the first that has any.
     first = str(counts.index[counted].unique("phase")[0])
-    ok = rows[(rows["status"] == "ok") & (rows["phase"] == first)]
-    order = list(dict.fromkeys([*means.loc[first].index, *means.index.unique("activation")]))
+    ok = group.of_phase(first).ok
+    order = list(dict.fromkeys([*group.means_of(first).index, *group.ranked]))
     gaps = times_over_arithmetic(rows).reindex([(first, a) for a in order]).droplevel("phase")
     table = pd.DataFrame(counts.loc[first], index=order, columns=list(_COUNTS))
     for phase in phases:
-        table[phase] = means.loc[phase]["overhead"]
+        table[phase] = group.means_of(phase)["overhead"]
     # Beyond arithmetic that is not all counted, no gap is known.
     lacking = uncounted_operators(ok)
     table["gap"] = gaps["ratio"].mask(gaps.index.isin(list(lacking)))
-    names = {a: shortened(n, _LONGEST_NAME) for a, n in display_names(order).items()}
+    names = {a: shortened(n, _LONGEST_NAME) for a, n in group.names.items()}
     offsets = {k: _BELOW_BAND if k in phases and k != first else _IN_BAND for k in _KINDS}
     kinds = {k: kind for k, kind in _KINDS.items() if k in table}
 
@@ -145,7 +142,7 @@ def promise(rows: pd.DataFrame, caption: str = "") -> Figure:
         caption,
     ]
     page = Page(
-        _title(rows, table, gaps["shapes"], first) or neutral,
+        _title(group, table, gaps["shapes"], first) or neutral,
         notes,
         width=left + _PLOT + beside + 0.25,
         body=top + height + _AXIS_LABELS,
@@ -158,7 +155,9 @@ def promise(rows: pd.DataFrame, caption: str = "") -> Figure:
     axes.set_yticks(range(len(order)), [names[a] for a in order])
     _draw_gaps(axes, table, edge)
     for phase in phases:
-        _draw_range(axes, means.loc[phase].reindex(order), offsets[phase], _KINDS[phase].colour)
+        _draw_range(
+            axes, group.means_of(phase).reindex(order), offsets[phase], _KINDS[phase].colour
+        )
     places = _places(axes, table[list(kinds)], edge)
     marks = [_draw_kind(axes, places[name], offsets[name], kind) for name, kind in kinds.items()]
     _write_columns(axes, _texts(table, kinds, ok, list(lacking)), first)
@@ -166,20 +165,22 @@ def promise(rows: pd.DataFrame, caption: str = "") -> Figure:
     return page.figure
 
 
-def _title(rows: pd.DataFrame, table: pd.DataFrame, shapes: "pd.Series[float]", first: str) -> str:
+def _title(
+    group: SettingsGroup, table: pd.DataFrame, shapes: "pd.Series[float]", first: str
+) -> str:
     """Return the widest gap between arithmetic and time as a sentence, if it is a finding."""
     gaps = table["gap"].dropna()
     if gaps.empty or gaps.max() < _FINDING:
         return ""
     activation = str(gaps.idxmax())
     flops, gap = table["flops"][activation], gaps.max()
-    name = shortened(display_names(table.index)[activation], _LONGEST_NAME)
-    baseline = shortened(display_name(rows["baseline"].iloc[0]), 20)
+    name = shortened(group.names[activation], _LONGEST_NAME)
+    baseline = shortened(group.baseline, 20)
     forward = "" if first == "inference" else "forward "
     mean = f"mean of {shapes[activation]:.0f} shapes" if shapes[activation] > 1 else "one shape"
     return (
         f"{name}: {cell_ratio(flops)} the {forward}arithmetic of {baseline}, "
-        f"{cell_ratio(gap * flops)} the time ({describe(rows, mean, first)})"
+        f"{cell_ratio(gap * flops)} the time ({mean}, {group.of_phase(first).description})"
     )
 
 
@@ -190,7 +191,7 @@ def _explanation(first: str, baseline: str) -> str:
         f"a strip at its left end. The band reaches from all arithmetic to the time in {first}; "
         "the last column is their ratio, over the shapes that have both. FLOPs are of one forward "
         "pass, a multiply-add counted as two; fvcore counts it as one and leaves most element-wise "
-        "operators out. Bytes and kernels: what the plain formulation reads and writes in "
+        "operators out. Bytes and operator calls: what the plain formulation reads and writes in "
         f"{first}, operator by operator, and how many of them it starts, from the least to the "
         "most over the shapes."
     )
@@ -305,8 +306,8 @@ def _texts(
     texts["flops"] = [
         "≥ " * (a in lacking) + text for a, text in zip(table.index, texts["flops"], strict=True)
     ]
-    kernels = [count_range(ok["kernels"][ok["activation"] == a]) for a in table.index]
-    return {name: texts[name] for name in _COUNTS} | {"kernels": kernels} | texts
+    calls = [count_range(ok["operator_calls"][ok["activation"] == a]) for a in table.index]
+    return {name: texts[name] for name in _COUNTS} | {"operator_calls": calls} | texts
 
 
 def _number(ratio: float) -> str:
@@ -318,7 +319,7 @@ def _number(ratio: float) -> str:
 def _write_columns(axes: Axes, texts: dict[str, list[str]], first: str) -> None:
     """Write the numbers beside the plot, in the colours of their marks."""
     heads = {name: (kind.head, kind.colour) for name, kind in _KINDS.items()}
-    heads |= {"kernels": (f"kernels\n{first}", INK), "gap": (f"{first} /\nFLOPs", INK)}
+    heads |= {"operator_calls": ("operator\ncalls", INK), "gap": (f"{first} /\nFLOPs", INK)}
     for i, (name, column) in enumerate(texts.items()):
         at = 1 + (0.62 + i) * _COLUMN / _PLOT
         head, colour = heads[name]
@@ -343,3 +344,15 @@ def _draw_legend(corner: Axes, marks: list[Line2D]) -> None:
         handletextpad=0.4,
         columnspacing=1.4,
     )
+
+
+FIGURE = LayerFigure(
+    name="promise",
+    heading="What counting promises, and what the clock says",
+    reading=(
+        "The band reaches from the arithmetic to the measured time: where it is long, FLOPs do "
+        "not tell the cost."
+    ),
+    shows="FLOPs, bytes moved and time of each activation as multiples of the baseline’s",
+    draw=promise,
+)

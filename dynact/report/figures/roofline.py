@@ -11,9 +11,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FuncFormatter, NullLocator
 
 from dynact.report.data.aggregate import times_over_floor
-from dynact.report.data.names import cell_ratio, display_names, shortened, with_prefix
+from dynact.report.data.names import cell_ratio, shortened, with_prefix
 from dynact.report.data.omissions import complete, omission, understatement
-from dynact.report.data.settings_groups import describe, input_bytes
+from dynact.report.data.settings_groups import SettingsGroup, input_bytes
+from dynact.report.figures.declaration import LayerFigure
 from dynact.report.figures.style import INK, Page, nothing_to_draw, series_looks, styled
 
 # Lengths in inches.
@@ -31,13 +32,13 @@ _MARKER_AREAS = (20.0, 75.0)  # of the smallest and the largest input, in points
 
 
 @styled
-def roofline(rows: pd.DataFrame, caption: str = "") -> Figure:
+def roofline(group: SettingsGroup, caption: str = "") -> Figure:
     """Draw every case as a point under the device's measured ceilings.
 
     Parameters
     ----------
-    rows
-        Rows of one slice and one phase.
+    group
+        Rows of one phase.
     caption
         Small print at the bottom: device, date.
 
@@ -47,8 +48,8 @@ def roofline(rows: pd.DataFrame, caption: str = "") -> Figure:
         Log-log: FLOP/s against FLOP per byte that must be moved. The legend has each
         activation's median of time / least time, farthest from its roof on top.
     """
-    phase = rows["phase"].iloc[0]
-    title = f"How far each activation is from this device's limits ({describe(rows, phase)})"
+    rows, names = group.rows, group.names
+    title = f"How far each activation is from this device's limits ({group.description})"
     counted = complete(rows, _NEEDED)
     # Without arithmetic (identity) there is no place on log axes.
     drawn = counted[(counted["flops"] > 0) & (counted["traffic_floor_bytes"] > 0)]
@@ -63,7 +64,6 @@ def roofline(rows: pd.DataFrame, caption: str = "") -> Figure:
         area=np.interp(np.log(sizes), np.log([sizes.min(), sizes.max()]), _MARKER_AREAS),
     )
     distances = times_over_floor(drawn).droplevel("phase").sort_values(ascending=False)
-    names = display_names(rows["activation"])
     labels = {
         str(a): f"{shortened(names[str(a)], _LONGEST_NAME)}: "
         + ("floor unknown" if np.isnan(distance) else cell_ratio(distance))
@@ -72,7 +72,7 @@ def roofline(rows: pd.DataFrame, caption: str = "") -> Figure:
     height = max(_PLOT[1], _LEGEND_LINE * (len(labels) + 5))
     page = Page(
         title,
-        [_explanation(phase), understatement(rows), omission(rows, drawn, _LACKING), caption],
+        [_explanation(group.phase), understatement(rows), omission(rows, drawn, _LACKING), caption],
         width=_LEFT + _PLOT[0] + 0.65 + max(1.7, 0.075 * max(map(len, labels.values()))),
         body=_TOP + height + _AXIS_LABELS,
     )
@@ -80,7 +80,7 @@ def roofline(rows: pd.DataFrame, caption: str = "") -> Figure:
     bandwidths, peak = _bandwidths(drawn), drawn["peak_flops_per_s"].astype(float).median()
     _scale(axes, drawn, bandwidths, peak)
     _draw_roofs(axes, bandwidths, peak, (_PLOT[0], height))
-    looks = series_looks(rows["activation"])
+    looks = series_looks(names)
     handles = [
         _draw_points(axes, drawn[drawn["activation"] == a], looks[a], label)
         for a, label in labels.items()
@@ -205,3 +205,19 @@ def _draw_points(axes: Axes, rows: pd.DataFrame, look: dict[str, Any], label: st
         zorder=3,
     )
     return Line2D([], [], color=look["color"], marker=look["marker"], linestyle="none", label=label)
+
+
+FIGURE = LayerFigure(
+    name="roofline",
+    heading="Distance from the device’s limits",
+    reading=(
+        "A point is a case: the farther below its roof, the more time goes into something other "
+        "than the bytes and FLOPs that are needed."
+    ),
+    shows=(
+        "Arithmetic rate against arithmetic intensity of each case, under the device’s measured "
+        "roofs"
+    ),
+    draw=roofline,
+    by_phase=True,
+)

@@ -14,8 +14,6 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from dynact.report.data.names import display_names
-
 INK = "#1a1a1a"
 QUIET = "#5a5a5a"
 UNMEASURED = "#d4d4d4"
@@ -65,13 +63,13 @@ _DASHES: tuple[Any, ...] = (
 )
 _MARKERS = ("o", "s", "^", "D", "v", "P", "*", "<", "X", ">", "p")
 
+# Which ends of a colour bar get an arrow, by (below it, above it).
 BEYOND: dict[tuple[bool, bool], Literal["neither", "min", "max", "both"]] = {
     (False, False): "neither",
     (True, False): "min",
     (False, True): "max",
     (True, True): "both",
 }
-"""Which ends of a colour bar get an arrow, by (below it, above it)."""
 
 _LEAST_COLOURED = 4.0
 _MOST_COLOURED = 200.0
@@ -162,14 +160,20 @@ def write_beside(axes: Axes, texts: Iterable[str]) -> None:
 
 
 def series_looks(activations: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return what tells each activation's line or points apart, the same in every figure."""
+    """Return what tells each activation's line or points apart, the same in every figure.
+
+    Parameters
+    ----------
+    activations
+        In the order of `display_names`.
+    """
     return {
         activation: {
             "color": SERIES_COLOURS[i % len(SERIES_COLOURS)],
             "linestyle": _DASHES[i % len(_DASHES)],
             "marker": _MARKERS[i % len(_MARKERS)],
         }
-        for i, activation in enumerate(display_names(activations))
+        for i, activation in enumerate(activations)
     }
 
 

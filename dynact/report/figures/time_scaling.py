@@ -15,9 +15,9 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
-from dynact.report.data.aggregate import geometric_means
-from dynact.report.data.names import display_name, display_names, resolution, shortened
-from dynact.report.data.settings_groups import describe
+from dynact.report.data.names import resolution, shortened
+from dynact.report.data.settings_groups import SettingsGroup
+from dynact.report.figures.declaration import LayerFigure
 from dynact.report.figures.style import INK, Page, nothing_to_draw, series_looks, styled
 
 # Lengths in inches.
@@ -33,13 +33,13 @@ _CALL = {"inference": "time of one forward pass", "training": "time of forward +
 
 
 @styled
-def time_scaling(rows: pd.DataFrame, caption: str = "") -> Figure:
+def time_scaling(group: SettingsGroup, caption: str = "") -> Figure:
     """Draw the time of each activation, and of the baseline, against H·W.
 
     Parameters
     ----------
-    rows
-        Rows of one slice and one phase.
+    group
+        Rows of one phase.
     caption
         Small print at the bottom: device, date.
 
@@ -49,17 +49,16 @@ def time_scaling(rows: pd.DataFrame, caption: str = "") -> Figure:
         A panel for each channel count with a line (median) and a band (20th to 80th percentile)
         for each activation, in milliseconds. A case that failed leaves a gap.
     """
-    phase = rows["phase"].iloc[0]
-    title = f"How the time grows with resolution ({describe(rows, phase)})"
-    if not (rows["status"] == "ok").any():
+    rows = group.rows
+    title = f"How the time grows with resolution ({group.description})"
+    if group.ok.empty:
         return nothing_to_draw(title, rows, caption)
 
-    order = geometric_means(rows).index.get_level_values("activation")
-    labels = {a: shortened(n, _LONGEST_NAME) for a, n in display_names(order).items()}
-    looks = {a: look | {"label": labels[a]} for a, look in series_looks(order).items()}
+    labels = {a: shortened(n, _LONGEST_NAME) for a, n in group.names.items()}
+    looks = {a: look | {"label": labels[a]} for a, look in series_looks(group.names).items()}
     # The legend lists the lines as they lie in the picture, dearest on top.
-    looks = {activation: looks[activation] for activation in reversed(order)}
-    baseline = shortened(display_name(rows["baseline"].iloc[0]), _LONGEST_NAME) + " (baseline)"
+    looks = {activation: looks[activation] for activation in reversed(group.ranked)}
+    baseline = shortened(group.baseline, _LONGEST_NAME) + " (baseline)"
     longest = max(map(len, [baseline, *labels.values()]))
 
     channels = np.sort(rows["channels"].unique())
@@ -110,7 +109,7 @@ def time_scaling(rows: pd.DataFrame, caption: str = "") -> Figure:
         axes.tick_params(left=column == 0)
         axes.tick_params(labelleft=column == 0, labelbottom=i + columns >= len(channels))
         if column == 0:
-            axes.set_ylabel(f"{_CALL[phase]} (ms)")
+            axes.set_ylabel(f"{_CALL[group.phase]} (ms)")
         if i + columns >= len(channels):
             axes.set_xlabel("positions H·W")
 
@@ -164,3 +163,19 @@ def _scale(axes: Axes, rows: pd.DataFrame) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(which="major", color="#e4e4e4", linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+FIGURE = LayerFigure(
+    name="time_scaling",
+    heading="Time against resolution",
+    reading=(
+        "Parallel lines keep their ratio at every size; lines that are flat at the left are paid "
+        "per call, not per pixel."
+    ),
+    shows=(
+        "Time against the number of positions, a panel for each channel count, a line for each "
+        "activation and the baseline"
+    ),
+    draw=time_scaling,
+    by_phase=True,
+)

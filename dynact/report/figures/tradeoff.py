@@ -11,6 +11,7 @@ from dynact.networks.published import PAPERS_IMAGE_SIZE, PUBLISHED, SOURCES, Pub
 from dynact.report.data.names import cell_ratio, display_name, resolution
 from dynact.report.data.network_frames import labelled, mark_note, network_name, setting
 from dynact.report.data.omissions import complete
+from dynact.report.figures.declaration import NetworkFigure
 from dynact.report.figures.style import (
     INK,
     SERIES_COLOURS,
@@ -19,6 +20,7 @@ from dynact.report.figures.style import (
     ratio_axis,
     styled,
 )
+from dynact.report.run import Run
 
 # Lengths in inches.
 _PLOT = 2.9
@@ -40,7 +42,7 @@ _COLOURS = dict(zip(SOURCES, SERIES_COLOURS, strict=False))
 _NUMBERS = {source: i for i, source in enumerate(SOURCES, 1)}
 _EXPLANATION = (
     "How to read: a line runs from the original network (1×, the paper's own baseline) to the "
-    "slow-down measured here, with its 95 % interval, and the accuracy the paper reports; up is "
+    "overhead measured here, with its 95 % interval, and the accuracy the paper reports; up is "
     "better, right is dearer. Accuracy is top-1 on ImageNet, 100 − the error at the source, of "
     "the papers' own training; nothing was trained here. SiLU is what the papers call Swish."
 )
@@ -53,7 +55,7 @@ _RESNET = (
 
 @dataclass(frozen=True)
 class _Point:
-    """A published accuracy that has a measured slow-down."""
+    """A published accuracy that has a measured overhead."""
 
     published: Published
     overhead: float
@@ -63,15 +65,13 @@ class _Point:
 
 
 @styled
-def tradeoff(networks: pd.DataFrame, sites: pd.DataFrame, caption: str = "") -> Figure:  # noqa: ARG001
-    """Draw published accuracy against measured slow-down.
+def tradeoff(run: Run, caption: str = "") -> Figure:
+    """Draw published accuracy against measured overhead.
 
     Parameters
     ----------
-    networks
-        Network rows, any status.
-    sites
-        Not used: all figures of networks are drawn alike.
+    run
+        One with networks.
     caption
         Small print at the bottom: device, date.
 
@@ -82,6 +82,7 @@ def tradeoff(networks: pd.DataFrame, sites: pd.DataFrame, caption: str = "") -> 
         for each published activation, whose placement is the paper's. The notes list what has
         only one of both.
     """
+    networks = run.networks
     title = "What papers say is gained, and what it costs here"
     rows = labelled(complete(networks, ("overhead", "overhead_lo", "overhead_hi")))
     points = {
@@ -243,7 +244,7 @@ def _notes(networks: pd.DataFrame, rows: pd.DataFrame, points: list[_Point]) -> 
             remarks.setdefault(display_name(p.activation), {}).update(dict.fromkeys(p.notes))
     resnets = any(p.network.startswith("resnet") for p in drawn)
     return [
-        f"Accuracies are of images of {_PAPERS_IMAGES}, slow-downs of {' and '.join(other)}: where "
+        f"Accuracies are of images of {_PAPERS_IMAGES}, overheads of {' and '.join(other)}: where "
         "they were measured is below each panel, and a ratio there need not be that of "
         f"{_PAPERS_IMAGES}."
         if other
@@ -290,3 +291,15 @@ def _unpublished(networks: pd.DataFrame) -> str:
     known = {p.network for p in PUBLISHED}
     names = [network_name(n) for n in networks["network"].unique() if n not in known]
     return f"Measured, without a published figure here: {', '.join(names)}." if names else ""
+
+
+FIGURE = NetworkFigure(
+    name="tradeoff",
+    heading="What papers say is gained, and what it costs here",
+    reading=(
+        "Up is better, right is dearer: from the original network to the published accuracy at "
+        "the overhead measured here."
+    ),
+    shows="Published accuracy against measured overhead, a line for each activation",
+    draw=tradeoff,
+)

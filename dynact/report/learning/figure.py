@@ -21,9 +21,10 @@ from dynact.report.data.names import (
 from dynact.report.figures.files import write_figure
 from dynact.report.figures.style import INK, QUIET, Page, nothing_to_draw, series_looks, styled
 from dynact.report.learning.findings import BASELINE, findings, mean_interval
+from dynact.report.learning.points import load_points
 from dynact.report.tables.markdown import escaped, table
+from dynact.schema.learning import POINTS
 from dynact.schema.run_folder import load_environment
-from dynact.worker.learning.store import POINTS, load
 
 HEADER = (
     "activation",
@@ -32,7 +33,7 @@ HEADER = (
     "accuracy",
     "against ReLU, seed by seed",
     "training an epoch",
-    "time / ReLU's",
+    "overhead, × ReLU's time",
 )
 DATA_NAMES = {"digits": "scikit-learn's digits", "cifar10": "CIFAR-10"}
 
@@ -55,7 +56,7 @@ def write_learning(folder: Path) -> list[Path]:
         The table as CSV and Markdown, the figure as PNG and SVG. The same points give the same
         bytes.
     """
-    points, environment = load(folder), load_environment(folder)
+    points, environment = load_points(folder), load_environment(folder)
     found = findings(points)
     csv, markdown = folder / "table.csv", folder / "table.md"
     found.to_csv(csv, lineterminator="\n")
@@ -73,7 +74,7 @@ def learning_curve(points: pd.DataFrame, environment: dict[str, Any]) -> Figure:
     Parameters
     ----------
     points
-        Of ended trainings, as `dynact.worker.learning.store.load` returns them; at least one.
+        Of ended trainings, as `points.load_points` returns them; at least one.
     environment
         Of the run; ``settings``, ``device``, ``threads``, ``versions`` and ``started`` are told.
 
@@ -198,7 +199,7 @@ def _caption(environment: dict[str, Any]) -> str:
 
 def _looks(activations: pd.Index) -> dict[str, dict[str, Any]]:
     """Return how to draw each activation: ReLU in ink, like the baseline of every figure."""
-    looks = series_looks(activation for activation in activations if activation != BASELINE)
+    looks = series_looks(name for name in display_names(activations) if name != BASELINE)
     if BASELINE in activations:
         looks[BASELINE] = {"color": INK, "linestyle": "-", "marker": "."}
     return looks
@@ -242,10 +243,10 @@ def _labels(found: pd.DataFrame) -> dict[str, tuple[str, str]]:
         heading = f"{shortened(names[activation], _LONGEST_NAME)}  {_accuracy(line)}"
         if activation == BASELINE:
             claim = f"{_seconds(line)} an epoch"
-        elif np.isnan(line["time_ratio"]):
+        elif np.isnan(line["overhead"]):
             claim = line["verdict"]
         else:
-            claim = f"{line['verdict']}; {ratio_digits(line['time_ratio'])}× ReLU's time"
+            claim = f"{line['verdict']}; {ratio_digits(line['overhead'])}× ReLU's time"
         labels[activation] = heading, claim
     return labels
 
@@ -319,7 +320,7 @@ def _seconds(line: dict[str, Any]) -> str:
 
 
 def _ratio(line: dict[str, Any]) -> str:
-    ratio, low, high = (line[f"time_ratio{end}"] for end in ("", "_lo", "_hi"))
+    ratio, low, high = (line[f"overhead{end}"] for end in ("", "_lo", "_hi"))
     if np.isnan(ratio):
         return NO_FIGURE
     return f"{ratio_digits(ratio)}×" if np.isnan(low) else ratio_with_interval(ratio, low, high)

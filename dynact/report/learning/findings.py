@@ -10,14 +10,14 @@ from scipy import stats
 
 BASELINE = "relu"
 CONFIDENCE = 0.95
+# Below it, values differ by the rounding of floats alone: an image of CIFAR-10's test is 1e-4.
 LEAST_SPREAD = 1e-9
-"""Below it, values differ by the rounding of floats alone: an image of CIFAR-10's test is 1e-4."""
 NETWORK = ("parameters", "replaced", "sites")
 COLUMNS = (
     *NETWORK,
     *("seeds", "diverged", "accuracy", "accuracy_lo", "accuracy_hi"),
     *("difference", "difference_lo", "difference_hi", "verdict"),
-    *("epoch_s", "epoch_s_lo", "epoch_s_hi", "time_ratio", "time_ratio_lo", "time_ratio_hi"),
+    *("epoch_s", "epoch_s_lo", "epoch_s_hi", "overhead", "overhead_lo", "overhead_hi"),
 )
 
 
@@ -48,14 +48,14 @@ def findings(points: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     points
-        Of ended trainings, as `dynact.worker.learning.store.load` returns them; at least one.
+        Of ended trainings, as `points.load_points` returns them; at least one.
 
     Returns
     -------
     DataFrame
         `COLUMNS`, indexed by activation in the order of the points: `NETWORK` as in a point;
         ``seeds`` whose training finished and ``diverged`` whose did not; ``accuracy`` (0 to 1)
-        and ``epoch_s``, means over the finished; ``difference`` in accuracy and ``time_ratio``
+        and ``epoch_s``, means over the finished; ``difference`` in accuracy and ``overhead``
         (geometric mean) to ReLU, over the seeds that both finished. Each has the ends ``_lo``
         and ``_hi`` of its interval, NaN where there is none. ``verdict`` says what the interval
         of the difference supports, taken by itself: of 20 activations equal to ReLU, one is
@@ -86,7 +86,7 @@ def findings(points: pd.DataFrame) -> pd.DataFrame:
         return {
             **line,
             **_ends("difference", difference),
-            **_ends("time_ratio", np.exp(log_ratio)),
+            **_ends("overhead", np.exp(log_ratio)),
             "verdict": _verdict(difference, len(shared), lost, int(diverged.get(BASELINE, 0))),
         }
 

@@ -1,4 +1,4 @@
-"""The page's answer: one sentence, and a line for each activation of the main slice."""
+"""The page's answer: one sentence, and a line for each activation of the main group."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,17 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dynact.report.data.aggregate import cost_ratios, geometric_means, times_over_floor
 from dynact.report.data.names import (
     cell_ratio,
     count_range,
-    display_name,
-    display_names,
     ratio_digits,
     ratio_or_none,
 )
 from dynact.report.data.omissions import absence, uncounted_operators
-from dynact.report.data.settings_groups import Slice
+from dynact.report.data.settings_groups import SettingsGroup
 
 
 @dataclass(frozen=True)
@@ -52,48 +49,42 @@ class Answer:
     lines: list[Line]
 
 
-def answer(main: Slice) -> Answer:
-    """Return the finding and the ranked table of the main slice."""
-    rows = main.rows
-    means = geometric_means(rows)
-    phases = [str(phase) for phase in means.index.unique("phase")]
-    order = [str(activation) for activation in means.index.unique("activation")]
-    measured = means[means["ok"] > 0].to_dict("index")
-    names = display_names(order)
-    baseline = display_name(rows["baseline"].iloc[0])
-    reach = np.log(means["overhead"].max())
-    costs = _costs(rows, phases, order, baseline)
+def answer(main: SettingsGroup) -> Answer:
+    """Return the finding and the ranked table of the main group."""
+    measured = main.means[main.means["ok"] > 0].to_dict("index")
+    reach = np.log(main.means["overhead"].max())
+    costs = _costs(main)
     return Answer(
-        finding=_finding(means, phases, names, baseline),
-        phases=phases,
+        finding=_finding(main),
+        phases=main.phases,
         costs=list(costs),
         lines=[
             Line(
-                names[activation],
+                main.names[activation],
                 [
                     _overhead(measured[phase, activation], reach)
                     if (phase, activation) in measured
-                    else Overhead(absence(rows[rows["phase"] == phase], activation))
-                    for phase in phases
+                    else Overhead(absence(main.of_phase(phase).rows, activation))
+                    for phase in main.phases
                 ],
                 [column[i] for column in costs.values()],
             )
-            for i, activation in enumerate(order)
+            for i, activation in enumerate(main.ranked)
         ],
     )
 
 
-def _finding(means: pd.DataFrame, phases: list[str], names: dict[str, str], baseline: str) -> str:
+def _finding(main: SettingsGroup) -> str:
     parts = []
-    for phase in phases:
-        ratios = means["overhead"].xs(phase, level="phase").dropna()
+    for phase in main.phases:
+        ratios = main.means["overhead"].xs(phase, level="phase").dropna()
         if len(ratios):
-            ends = [f"{cell_ratio(ratio)} ({names[str(a)]})" for a, ratio in ratios.items()]
+            ends = [f"{cell_ratio(ratio)} ({main.names[str(a)]})" for a, ratio in ratios.items()]
             spread = ends[0] if len(ends) == 1 else f"from {ends[0]} to {ends[-1]}"
             parts.append(f"{phase} takes {spread} the time")
     if not parts:
         return "Nothing could be measured: every case failed."
-    return f"Compared with {baseline}, {', '.join(parts)}."
+    return f"Compared with {main.baseline}, {', '.join(parts)}."
 
 
 def _overhead(mean: dict[Any, Any], reach: float) -> Overhead:
@@ -106,30 +97,26 @@ def _overhead(mean: dict[Any, Any], reach: float) -> Overhead:
     )
 
 
-def _costs(
-    rows: pd.DataFrame, phases: list[str], order: list[str], baseline: str
-) -> dict[str, list[str]]:
+def _costs(main: SettingsGroup) -> dict[str, list[str]]:
     """Return the columns that no clock is needed for, but for the last ones, by their heading."""
-    ok = rows[rows["status"] == "ok"]
+    ok, order, counted, floors = main.ok, main.ranked, main.cost_ratios, main.times_over_floor
     lacking = uncounted_operators(ok)
     memory, label = (
-        ("saved_for_backward_bytes", f"kept for backward, ×\u00a0{baseline}")
-        if "training" in phases
-        else ("peak_bytes", f"peak memory, ×\u00a0{baseline}")
+        ("saved_for_backward_bytes", f"kept for backward, ×\u00a0{main.baseline}")
+        if "training" in main.phases
+        else ("peak_bytes", f"peak memory, ×\u00a0{main.baseline}")
     )
-    counted = cost_ratios(rows)
     ratios = counted.groupby(level="activation").first().reindex(order)
     # The last phase is training where there is any.
-    kept = counted[counted.index.get_level_values("phase") == phases[-1]].droplevel("phase")
-    floors = times_over_floor(rows)
+    kept = counted[counted.index.get_level_values("phase") == main.phases[-1]].droplevel("phase")
     columns = {
         label: [ratio_or_none(ratio) for ratio in kept[memory].reindex(order)],
         "parameters": [count_range(ok["parameters"][ok["activation"] == a]) for a in order],
-        f"FLOPs, ×\u00a0{baseline}": [
+        f"FLOPs, ×\u00a0{main.baseline}": [
             "≥ " * (a in lacking) + ratio_or_none(ratio) for a, ratio in ratios["flops"].items()
         ],
     }
-    for phase in phases:
+    for phase in main.phases:
         columns[f"time ÷ floor, {phase}"] = [
             ratio_or_none(floors.get((phase, activation), np.nan)) for activation in order
         ]

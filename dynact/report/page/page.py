@@ -1,81 +1,62 @@
 """A run as one self-contained page: the answer, the figures, every row, what went wrong."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jinja2
-import pandas as pd
 
 from dynact.report.data.caveats import doubts, failures, gaps, gate_failed
-from dynact.report.data.names import display_name, display_names
-from dynact.report.data.profile import Traces
-from dynact.report.data.profiled_steps import traced_steps
-from dynact.report.data.settings_groups import describe, device_and_threads, slices
+from dynact.report.data.profiled_steps import profiled_steps
+from dynact.report.data.settings_groups import device_and_threads
 from dynact.report.page.answer import answer
-from dynact.report.page.figures import PageFigure
+from dynact.report.page.figures import page_figures
 from dynact.report.page.rows import all_rows
+from dynact.report.run import Run
 from dynact.report.tables.networks import network_notes, network_sections
 
 _KERNELS_SHOWN = 12
 
 
-def write_page(
-    run_folder: Path,
-    rows: pd.DataFrame,
-    environment: dict[str, Any],
-    gates: list[dict[str, Any]],
-    figures: Sequence[PageFigure] = (),
-    traces: Traces | None = None,
-    networks: tuple[pd.DataFrame, pd.DataFrame] | None = None,
-) -> Path:
-    """Write index.html, which needs no other file and no network.
+def write_page(run: Run) -> Path:
+    """Write the index.html of a run, which needs no other file and no network.
 
     Parameters
     ----------
-    run_folder
-        Gets the page.
-    rows, environment, gates
-        As ``results`` loads them; at least one row.
-    figures, traces
-        What else goes into it, as `page_figures` and `traces.load_traces` return it.
-    networks
-        Network rows, and the rows of their sites.
+    run
+        One with at least one row. Its folder gets the page, which shows the figures that are there.
 
     Returns
     -------
     Path
         The page. Names and messages in it are text, whatever they hold.
     """
-    main, *others = slices(rows)
-    steps = traced_steps(traces) if traces is not None else []
+    rows, profile = run.rows, run.profile
     page = _template().render(
-        answer=answer(main),
-        baseline=display_name(main.rows["baseline"].iloc[0]),
-        setting=describe(main.rows),
-        shapes=main.shapes,
-        other_settings=len(others),
-        device=device_and_threads(main.rows, environment),
-        date=pd.Timestamp(environment["started"]).strftime("%Y-%m-%d"),
-        gates=gates,
-        gate_failed=gate_failed(gates),
-        figures=figures,
+        answer=answer(run.main),
+        baseline=run.main.baseline,
+        setting=run.main.description,
+        shapes=run.main.shapes,
+        other_settings=len(run.groups) - 1,
+        device=device_and_threads(run.main.rows, run.environment),
+        date=run.date,
+        gates=run.gates,
+        gate_failed=gate_failed(run.gates),
+        figures=page_figures(run),
         rows=all_rows(rows),
-        networks=network_sections(*networks) if networks and len(networks[0]) else [],
-        network_notes=network_notes(networks[0]) if networks and len(networks[0]) else [],
-        steps=steps,
-        names=display_names([*rows["activation"], *(step.activation for step in steps)]),
+        networks=network_sections(run) if len(run.networks) else [],
+        network_notes=network_notes(run) if len(run.networks) else [],
+        steps=profiled_steps(profile) if profile is not None else [],
+        names=run.names,
         kernels_shown=_KERNELS_SHOWN,
         doubts=doubts(rows),
         failures=failures(rows).to_dict("records"),
-        untraced=traces.failed.to_dict("records") if traces is not None else [],
+        not_profiled=profile.failed.to_dict("records") if profile is not None else [],
         gaps=gaps(rows).to_dict("records"),
         counted=bool(rows["flops"].notna().any()),
-        environment=environment,
+        environment=run.environment,
         clock=str(rows["clock"].dropna().iloc[0]) if rows["clock"].notna().any() else "",
         cache=str(rows["cache"].dropna().iloc[0]) if rows["cache"].notna().any() else "",
     )
-    path = run_folder / "index.html"
+    path = run.folder / "index.html"
     # A lone surrogate, as in a strange file name, has no UTF-8.
     path.write_text(page, encoding="utf-8", errors="backslashreplace")
     return path

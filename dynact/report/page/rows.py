@@ -7,23 +7,20 @@ import pandas as pd
 
 from dynact.report.data.caveats import LONGEST_MESSAGE
 from dynact.report.data.names import display_names
-from dynact.report.data.settings_groups import SHAPE_FIELDS, SLICE_FIELDS
+from dynact.report.data.settings_groups import SETTINGS_FIELDS, SHAPE_FIELDS
+from dynact.schema.cases import Case
+from dynact.schema.columns import Column
+from dynact.schema.rows import columns_of
 
-_SETTINGS = [name for name in SLICE_FIELDS if name != "batch"]
-_FIGURES = {
-    # column: (heading, unit)
-    "overhead": ("overhead", "×"),
-    "overhead_lo": ("95 % from", "×"),
-    "overhead_hi": ("to", "×"),
-    "time_ns": ("time", "ns"),
-    "baseline_time_ns": ("baseline’s time", "ns"),
-    "over_floor": ("time ÷ floor", "×"),
-    "parameters": ("parameters", "count"),
-    "flops": ("FLOPs", "count"),
-    "kernels": ("kernels", "count"),
-    "saved_for_backward_bytes": ("kept for backward", "B"),
-    "peak_bytes": ("peak memory", "B"),
-}
+_SETTINGS = [name for name in SETTINGS_FIELDS if name != "batch"]
+_OVER_FLOOR = Column(
+    "over_floor", "time ÷ floor", "×", "The time over the least time that this device needs."
+)
+_COLUMNS = {column.name: column for column in (*columns_of(Case.table), _OVER_FLOOR)}
+_FIGURES = (
+    *("overhead", "overhead_lo", "overhead_hi", "time_ns", "baseline_time_ns", "over_floor"),
+    *("parameters", "flops", "operator_calls", "saved_for_backward_bytes", "peak_bytes"),
+)
 # Six are more than any interval is narrow; all sixteen would double the page.
 _DIGITS = 6
 
@@ -34,8 +31,8 @@ class AllRows:
 
     count: int
     columns: list[dict[str, Any]]
-    """``name``, ``label``, ``unit`` and ``cells``: numbers (None where missing) or, with the unit
-    ``text``, places in ``words``."""
+    """``name``, ``label``, ``unit`` and ``help`` as `schema.rows` declares them, and ``cells``:
+    numbers (None where missing) or, with the unit ``text``, places in ``words``."""
     common: dict[str, str]
     """Settings that are the same in all rows: they have no column."""
 
@@ -47,7 +44,7 @@ class AllRows:
 def all_rows(rows: pd.DataFrame) -> AllRows:
     """Return the case fields, the main figures and what went wrong, for every row."""
     rows = rows.sort_values(
-        ["activation", "phase", *SLICE_FIELDS, *SHAPE_FIELDS, "case_id"], kind="stable"
+        ["activation", "phase", *SETTINGS_FIELDS, *SHAPE_FIELDS, "case_id"], kind="stable"
     )
     floor = rows["floor_time_ns"].astype(float).replace(0.0, float("nan"))
     rows = rows.assign(
@@ -57,18 +54,14 @@ def all_rows(rows: pd.DataFrame) -> AllRows:
         message=rows["message"].str[:LONGEST_MESSAGE],
     )
     common = {
-        name.replace("_", " "): str(rows[name].iloc[0])
+        _COLUMNS[name].label: str(rows[name].iloc[0])
         for name in _SETTINGS
         if rows[name].nunique() == 1
     }
     columns = [
         *(_texts(rows, name) for name in ("activation", "phase")),
-        *(_numbers(rows, name, name, "count") for name in ("batch", *SHAPE_FIELDS)),
-        *(
-            _numbers(rows, name, heading, unit)
-            for name, (heading, unit) in _FIGURES.items()
-            if rows[name].notna().any()
-        ),
+        *(_numbers(rows, name) for name in ("batch", *SHAPE_FIELDS)),
+        *(_numbers(rows, name) for name in _FIGURES if rows[name].notna().any()),
         *(_texts(rows, name) for name in _SETTINGS if rows[name].nunique() > 1),
         *(_texts(rows, name) for name in ("status", "converged", "message")),
     ]
@@ -78,15 +71,13 @@ def all_rows(rows: pd.DataFrame) -> AllRows:
 def _texts(rows: pd.DataFrame, name: str) -> dict[str, Any]:
     # Each text once: thousands of cases may fail with the same long message.
     codes, words = pd.factorize(rows[name].fillna("").astype(str))
-    label = name.replace("_", " ")
-    return {
-        "name": name, "label": label, "unit": "text", "words": list(words), "cells": codes.tolist()
-    }  # fmt: skip
+    texts = {"unit": "text", "words": list(words), "cells": codes.tolist()}
+    return asdict(_COLUMNS[name]) | texts
 
 
-def _numbers(rows: pd.DataFrame, name: str, label: str, unit: str) -> dict[str, Any]:
+def _numbers(rows: pd.DataFrame, name: str) -> dict[str, Any]:
     cells = [None if pd.isna(value) else _short(float(value)) for value in rows[name]]
-    return {"name": name, "label": label, "unit": unit, "cells": cells}
+    return asdict(_COLUMNS[name]) | {"cells": cells}
 
 
 def _short(value: float) -> float | int:

@@ -2,30 +2,28 @@
 
 from typing import Any
 
-import pandas as pd
-
-from dynact.report.data.aggregate import cost_ratios, geometric_means, times_over_floor
 from dynact.report.data.names import (
     count_range,
-    display_name,
-    display_names,
     ratio_or_none,
     with_prefix,
 )
 from dynact.report.data.omissions import formulation, uncounted_operators
-from dynact.report.data.settings_groups import Slice
+from dynact.report.data.settings_groups import SettingsGroup
 from dynact.report.tables.markdown import escaped, table
+from dynact.schema.cases import Case
+from dynact.schema.rows import columns_of
+
+_LABELS = {column.name: column.label for column in columns_of(Case.table)}
 
 
-def costs(main: Slice) -> str:
-    """Return a section with a table for each phase of the main slice, empty for an old run."""
-    ok = main.rows[main.rows["status"] == "ok"]
-    if ok[["parameters", "flops", "traffic_eager_bytes", "peak_bytes"]].isna().all(axis=None):
+def costs(main: SettingsGroup) -> str:
+    """Return a section with a table for each phase of the main group, empty for an old run."""
+    if main.ok[["parameters", "flops", "traffic_eager_bytes", "peak_bytes"]].isna().all(axis=None):
         return ""
-    baseline = escaped(display_name(main.rows["baseline"].iloc[0]))
+    baseline = escaped(main.baseline)
     tables = [
-        f"### {str(phase).capitalize()}\n\n{_table(rows, str(phase), baseline)}"
-        for phase, rows in main.rows.groupby("phase")
+        f"### {phase.capitalize()}\n\n{_table(part, baseline)}"
+        for phase, part in main.by_phase.items()
     ]
     meaning = f"{_meaning(baseline)} {formulation(main.rows)}".rstrip()
     return "\n\n".join(["## What it costs without a clock", meaning, *tables])
@@ -54,41 +52,41 @@ def ceilings(record: dict[str, Any] | None) -> str:
 
 def _meaning(baseline: str) -> str:
     return (
-        f"Multiples are of {baseline}'s, geometric means over shapes. *Parameters* and *kernels* "
-        "are counts, from the least to the most over the shapes; a kernel is an operator of the "
-        "plain formulation that reads or writes, one launch on an accelerator. *FLOPs* are of one "
-        "forward pass in eval mode, a multiply-add counted as two (≥: some operators could not be "
-        "counted); *fvcore* is what that counter reports of it by default. *Bytes* are what the "
-        "plain formulation reads and writes, operator by operator. *Kept* is what stays in memory "
-        "from forward to backward, parameters aside; where that decides the batch, 3× "
-        f"{baseline}'s fits 3× fewer samples, taken alone: in a network, what a neighbour keeps "
-        "anyway (the next convolution keeps its input) is not kept twice. *Peak* is the most that "
-        "is allocated at once above input, parameters and output gradient. *Time ÷ floor* is the "
-        "median of the measured time over the least that this device needs, at its measured "
-        "rates, to move what must be moved and to do the arithmetic."
+        f"Multiples are of {baseline}'s, geometric means over shapes. *Parameters* and *operator "
+        "calls* are counts, from the least to the most over the shapes; a call is of an operator "
+        "of the plain formulation that reads or writes, one launch on an accelerator. *FLOPs* are "
+        "of one forward pass in eval mode, a multiply-add counted as two (≥: some operators could "
+        "not be counted); *FLOPs, fvcore’s default* is what that counter reports of it by default. "
+        "*Bytes moved* are what the plain formulation reads and writes, operator by operator. "
+        "*Kept for backward* is what stays in memory from forward to backward, parameters aside; "
+        f"where that decides the batch, 3× {baseline}'s fits 3× fewer samples, taken alone: in a "
+        "network, what a neighbour keeps anyway (the next convolution keeps its input) is not kept "
+        "twice. *Peak memory* is the most that is allocated at once above input, parameters and "
+        "output gradient. *Time ÷ floor* is the median of the measured time over the least that "
+        "this device needs, at its measured rates, to move what must be moved and to do the "
+        "arithmetic."
     )
 
 
-def _table(rows: pd.DataFrame, phase: str, baseline: str) -> str:
-    ok = rows[rows["status"] == "ok"]
-    order = [str(activation) for activation in geometric_means(rows).loc[phase].index]
-    ratios = cost_ratios(rows).droplevel("phase").reindex(order)
-    floors = times_over_floor(rows).droplevel("phase").reindex(order)
+def _table(part: SettingsGroup, baseline: str) -> str:
+    ok, order = part.ok, part.ranked
+    ratios = part.cost_ratios.droplevel("phase").reindex(order)
+    floors = part.times_over_floor.droplevel("phase").reindex(order)
     lacking = uncounted_operators(ok)
-    columns = {
+    cells = {
         "parameters": [count_range(ok["parameters"][ok["activation"] == a]) for a in order],
-        f"FLOPs (× {baseline})": [
+        "flops": [
             "≥ " * (a in lacking) + ratio_or_none(ratio) for a, ratio in ratios["flops"].items()
         ],
-        f"fvcore (× {baseline})": map(ratio_or_none, ratios["flops_fvcore_default"]),
-        f"bytes (× {baseline})": map(ratio_or_none, ratios["traffic_eager_bytes"]),
-        "kernels": [count_range(ok["kernels"][ok["activation"] == a]) for a in order],
-        f"kept (× {baseline})": map(ratio_or_none, ratios["saved_for_backward_bytes"]),
-        f"peak (× {baseline})": map(ratio_or_none, ratios["peak_bytes"]),
-        "time ÷ floor": map(ratio_or_none, floors),
+        "flops_fvcore_default": map(ratio_or_none, ratios["flops_fvcore_default"]),
+        "traffic_eager_bytes": map(ratio_or_none, ratios["traffic_eager_bytes"]),
+        "operator_calls": [count_range(ok["operator_calls"][ok["activation"] == a]) for a in order],
+        "saved_for_backward_bytes": map(ratio_or_none, ratios["saved_for_backward_bytes"]),
+        "peak_bytes": map(ratio_or_none, ratios["peak_bytes"]),
     }
-    if phase != "training":
-        del columns[f"kept (× {baseline})"]
-    names = display_names(order)
-    lines = zip([escaped(names[a]) for a in order], *columns.values(), strict=True)
-    return table(["activation", *columns], lines)
+    if part.phase != "training":
+        del cells["saved_for_backward_bytes"]
+    headings = [_LABELS[name] + f" (× {baseline})" * (name in ratios) for name in cells]
+    activations = [escaped(part.names[a]) for a in order]
+    lines = zip(activations, *cells.values(), map(ratio_or_none, floors), strict=True)
+    return table(["activation", *headings, "time ÷ floor"], lines)

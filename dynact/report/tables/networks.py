@@ -14,17 +14,16 @@ from dynact.report.data.network_frames import (
     PAPER_NOTE,
     counted_image_size,
     extra_with_range,
-    labelled,
     mark_note,
     memory_ratios,
-    setting,
 )
 from dynact.report.data.omissions import absence
-from dynact.report.data.prediction import REST, Prediction, predict
+from dynact.report.data.prediction import REST, Prediction
+from dynact.report.run import Run
 from dynact.report.tables.markdown import escaped, table
 
+# The memory for which the largest batch is computed.
 BUDGET_BYTES = 16 * 10**9
-"""The memory for which the largest batch is computed."""
 
 
 class Extra(NamedTuple):
@@ -40,9 +39,9 @@ class Speed:
     """One phase of a network with an activation, beside the original; None where not measured."""
 
     status: str
-    slowdown: float | None = None
-    slowdown_lo: float | None = None
-    slowdown_hi: float | None = None
+    overhead: float | None = None
+    overhead_lo: float | None = None
+    overhead_hi: float | None = None
     mark: str = ""
     """Of what `mark_note` explains."""
     images_per_s: float | None = None
@@ -71,7 +70,7 @@ class NetworkRecord:
     original_macs: int | None
     flops: int | None
     original_flops: int | None
-    uncounted_ops: str
+    uncounted_ops: list[str]
     memory_ratio: float | None
     """Of a training step: bytes that one more image takes, or else the peaks."""
     memory_ratio_is_of_peaks: bool
@@ -103,35 +102,22 @@ class NetworkSection:
     notes: list[str]
 
 
-def network_records(networks: pd.DataFrame, sites: pd.DataFrame) -> list[NetworkRecord]:
-    """Return one record for each network, activation and placement, in the rows' order.
-
-    Parameters
-    ----------
-    networks, sites
-        Network rows and the layer rows of their sites, any status.
-    """
-    rows = labelled(networks).join(memory_ratios(networks))
+def network_records(run: Run) -> list[NetworkRecord]:
+    """Return one record for each network, activation and placement, in the rows' order."""
+    rows = run.labelled_networks.join(memory_ratios(run.networks))
     rows["counted_image_size"] = counted_image_size(rows).astype(int)
-    prediction = predict(networks, sites)
     return [
-        _record(str(subject), str(variant), part, prediction)
+        _record(str(subject), str(variant), part, run.prediction)
         for (subject, variant), part in rows.groupby(["subject", "variant"], sort=False)
     ]
 
 
-def network_sections(networks: pd.DataFrame, sites: pd.DataFrame) -> list[NetworkSection]:
-    """Return what is known of each network: speed, costs, and prediction beside measurement.
-
-    Parameters
-    ----------
-    networks, sites
-        Network rows and the layer rows of their sites, any status.
-    """
+def network_sections(run: Run) -> list[NetworkSection]:
+    """Return what is known of each network: speed, costs, and prediction beside measurement."""
     by_network: dict[str, list[NetworkRecord]] = {}
-    for record in network_records(networks, sites):
+    for record in network_records(run):
         by_network.setdefault(record.network, []).append(record)
-    rows = labelled(networks)
+    rows = run.labelled_networks
     return [
         NetworkSection(
             name,
@@ -142,21 +128,22 @@ def network_sections(networks: pd.DataFrame, sites: pd.DataFrame) -> list[Networ
     ]
 
 
-def network_notes(networks: pd.DataFrame) -> list[str]:
+def network_notes(run: Run) -> list[str]:
     """Return what a reader of these tables has to know."""
-    placed = bool((networks["placement"] != "all").any())
-    notes = [_meaning(networks), PAPER_NOTE * placed, mark_note(labelled(networks)["mark"])]
+    placed = bool((run.networks["placement"] != "all").any())
+    marks = mark_note(run.labelled_networks["mark"])
+    notes = [_meaning(run.network_setting), PAPER_NOTE * placed, marks]
     meaning = " ".join(filter(None, notes))
-    return [meaning, _RANGES, REST, _LARGEST_BATCH, *filter(None, [_claim(networks)])]
+    return [meaning, _RANGES, REST, _LARGEST_BATCH, *filter(None, [_claim(run.networks)])]
 
 
-def networks_markdown(networks: pd.DataFrame, sites: pd.DataFrame) -> str:
+def networks_markdown(run: Run) -> str:
     """Return a section of Markdown on all networks, empty without rows."""
-    if networks.empty:
+    if run.networks.empty:
         return ""
-    meaning, *others = map(escaped, network_notes(networks))
+    meaning, *others = map(escaped, network_notes(run))
     parts = ["## In whole networks", meaning]
-    for section in network_sections(networks, sites):
+    for section in network_sections(run):
         parts.append(f"### {escaped(section.network)}")
         parts += [
             table(part.header, [list(map(escaped, line)) for line in part.lines])
@@ -189,7 +176,7 @@ def _record(
         original_macs=count("baseline_macs"),
         flops=count("flops"),
         original_flops=count("baseline_flops"),
-        uncounted_ops=", ".join(filter(None, ok["uncounted_ops"].dropna().unique())),
+        uncounted_ops=list(ok["uncounted_ops"].explode().dropna().unique()),
         memory_ratio=_number(trained["ratio"]),
         memory_ratio_is_of_peaks=bool(trained["of_peaks"].any()),
         largest_batch=_largest_batch(trained, ""),
@@ -205,9 +192,9 @@ def _speed(rows: pd.DataFrame, phase: str, variant: str, prediction: Prediction)
     row = totals.iloc[0]
     return Speed(
         status="ok",
-        slowdown=float(row["overhead"]),
-        slowdown_lo=float(row["overhead_lo"]),
-        slowdown_hi=float(row["overhead_hi"]),
+        overhead=float(row["overhead"]),
+        overhead_lo=float(row["overhead_lo"]),
+        overhead_hi=float(row["overhead_hi"]),
         mark=str(rows["mark"].iloc[0]),
         images_per_s=float(row["batch"] / row["time_ns"] * 1e9),
         original_images_per_s=float(row["batch"] / row["baseline_time_ns"] * 1e9),
@@ -237,10 +224,10 @@ def _number(values: "pd.Series[Any]") -> float | None:
     return float(values.iloc[0]) if len(values) and pd.notna(values.iloc[0]) else None
 
 
-def _meaning(networks: pd.DataFrame) -> str:
+def _meaning(setting: str) -> str:
     return (
         f"The same network with its activations replaced, against the original one, paired "
-        f"({setting(networks)}). In brackets behind a slow-down is its 95 % interval "
+        f"({setting}). In brackets behind an overhead is its 95 % interval "
         "within this run, behind an extra time its range, elsewhere the original's figure or what "
         "is added to it. Parameters are all of the network's; MACs and FLOPs are of one image in "
         "inference, at the timed size or at the one that their heading names, a MAC counted as "
@@ -289,8 +276,8 @@ def _tables(records: list[NetworkRecord]) -> list[Table]:
     tables = [
         Table(
             [
-                "activation", "inference: slow-down", "images/s (original)",
-                "training: slow-down", "images/s (original)",
+                "activation", "overhead, inference", "images/s (original)",
+                "overhead, training", "images/s (original)",
             ],
             speeds,
         ),
@@ -306,7 +293,7 @@ def _tables(records: list[NetworkRecord]) -> list[Table]:
         lines = [
             [record.activation, *_extra_cells(speed)]
             for record in records
-            if (speed := speed_of(record)).slowdown is not None
+            if (speed := speed_of(record)).overhead is not None
         ]
         if lines:
             header = [f"extra time of {call}", "predicted: sum of the sites", "measured", "rest"]
@@ -343,15 +330,15 @@ def _original(records: list[NetworkRecord]) -> list[list[str]]:
 
 def _speed_cells(speed: Speed) -> list[str]:
     if (
-        speed.slowdown is None
-        or speed.slowdown_lo is None
-        or speed.slowdown_hi is None
+        speed.overhead is None
+        or speed.overhead_lo is None
+        or speed.overhead_hi is None
         or speed.images_per_s is None
         or speed.original_images_per_s is None
     ):
         return [speed.status, NO_FIGURE]
     return [
-        ratio_with_interval(speed.slowdown, speed.slowdown_lo, speed.slowdown_hi)
+        ratio_with_interval(speed.overhead, speed.overhead_lo, speed.overhead_hi)
         + f" {speed.mark}".rstrip(),
         f"{_rate(speed.images_per_s)} ({_rate(speed.original_images_per_s)})",
     ]

@@ -11,12 +11,11 @@ from dynact.report.data.caveats import doubts, failures, gaps, gate_failed
 from dynact.report.data.efficiency import efficiency
 from dynact.report.data.names import (
     NO_FIGURE,
-    display_name,
-    display_names,
     ratio_digits,
     ratio_with_interval,
 )
-from dynact.report.data.settings_groups import SHAPE_FIELDS, SLICE_FIELDS, Slice, describe, slices
+from dynact.report.data.settings_groups import SETTINGS_FIELDS, SHAPE_FIELDS, SettingsGroup
+from dynact.report.run import Run
 from dynact.report.tables.costs import ceilings, costs
 from dynact.report.tables.markdown import escaped, table
 from dynact.report.tables.networks import networks_markdown
@@ -24,44 +23,43 @@ from dynact.timing import format_ns
 
 
 def write_csv(rows: pd.DataFrame, path: Path) -> None:
-    """Write all rows and columns, ordered by case whatever order they were measured in."""
-    by = ["activation", "phase", *SLICE_FIELDS, *SHAPE_FIELDS, "case_id"]
-    rows.sort_values(by, kind="stable").to_csv(path, index=False, lineterminator="\n")
+    """Write all rows and columns, ordered by case whatever order they were measured in.
 
-
-def summary_markdown(
-    rows: pd.DataFrame,
-    environment: dict[str, Any],
-    gates: list[dict[str, Any]],
-    rates: dict[str, Any] | None = None,
-    networks: tuple[pd.DataFrame, pd.DataFrame] | None = None,
-) -> str:
-    """Return the run's findings in Markdown.
-
-    Parameters
-    ----------
-    rows, environment, gates, rates
-        As ``results`` loads them, the last one its ceilings; at least one row.
-    networks
-        Network rows, and the rows of their sites.
+    A cell that is a list or a mapping is written as JSON.
     """
-    main, *others = slices(rows)
+    by = ["activation", "phase", *SETTINGS_FIELDS, *SHAPE_FIELDS, "case_id"]
+    texts = {
+        str(name): cells.map(_json_cell)
+        for name, cells in rows.items()
+        if any(isinstance(cell, dict | list) for cell in cells)
+    }
+    ordered = rows.assign(**texts).sort_values(by, kind="stable")
+    ordered.to_csv(path, index=False, lineterminator="\n")
+
+
+def summary_markdown(run: Run) -> str:
+    """Return the findings of a run with at least one row, in Markdown."""
+    main, *others = run.groups
     batches = [s for s in others if _differs(s, main) == ["batch"]]
     beyond = [s for s in others if s not in batches]
     sections = [
         "# What each activation costs",
-        _gate(gates),
+        _gate(run.gates),
         *_ranking(main),
         costs(main),
         _beside("Other batch sizes", main, batches),
         _beside("Other settings", main, beyond),
-        networks_markdown(*networks) if networks else "",
-        _caveats(rows),
-        ceilings(rates),
-        _environment(environment),
-        _efficiency(rows, gates, rates),
+        networks_markdown(run),
+        _caveats(run.rows),
+        ceilings(run.limits),
+        _environment(run.environment),
+        _efficiency(run),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _json_cell(cell: object) -> object:
+    return json.dumps(cell, ensure_ascii=False) if isinstance(cell, dict | list) else cell
 
 
 def _gate(gates: list[dict[str, Any]]) -> str:
@@ -80,9 +78,9 @@ def _gate(gates: list[dict[str, Any]]) -> str:
             # The gate looks for tenths of a percent, which three digits would hide.
             *(
                 NO_FIGURE
-                if gate[f"{kind}_ratio"] is None
-                else f"{gate[f'{kind}_ratio']:.4f} "
-                f"({gate[f'{kind}_lo']:.4f}–{gate[f'{kind}_hi']:.4f})"
+                if gate[f"{kind}_overhead"] is None
+                else f"{gate[f'{kind}_overhead']:.4f} "
+                f"({gate[f'{kind}_overhead_lo']:.4f}–{gate[f'{kind}_overhead_hi']:.4f})"
                 for kind in ("self", "more")
             ),
             f"{gate['more_elements']:.4f}",
@@ -101,10 +99,8 @@ def _gate(gates: list[dict[str, Any]]) -> str:
     return verdict + "\n\n" + table(header, lines)
 
 
-def _ranking(main: Slice) -> list[str]:
-    means = geometric_means(main.rows)
-    names = display_names(means.index.get_level_values("activation"))
-    baseline = escaped(display_name(main.rows["baseline"].iloc[0]))
+def _ranking(main: SettingsGroup) -> list[str]:
+    baseline = escaped(main.baseline)
     header = [
         "activation",
         "overhead (95 % interval within this run)",
@@ -113,10 +109,10 @@ def _ranking(main: Slice) -> list[str]:
         "shapes measured",
     ]
     sections = []
-    for phase, table_of_phase in means.groupby(level="phase"):
+    for phase, table_of_phase in main.means.groupby(level="phase"):
         lines = [
             [
-                escaped(names[str(activation)]),
+                escaped(main.names[str(activation)]),
                 _interval(mean["overhead"], mean["overhead_lo"], mean["overhead_hi"]),
                 NO_FIGURE
                 if mean["ok"] == 0
@@ -128,34 +124,30 @@ def _ranking(main: Slice) -> list[str]:
         ]
         sections.append(
             f"## {str(phase).capitalize()}\n\nTime as a multiple of {baseline}'s, geometric mean "
-            f"over shapes ({escaped(describe(main.rows))}). Another run, at another time, can lie "
+            f"over shapes ({escaped(main.description)}). Another run, at another time, can lie "
             "outside the interval.\n\n" + table(header, lines)
         )
     return sections
 
 
-def _beside(heading: str, main: Slice, others: list[Slice]) -> str:
-    """Compare slices with the main one, at the shapes that both measured."""
+def _beside(heading: str, main: SettingsGroup, others: list[SettingsGroup]) -> str:
+    """Compare groups with the main one, at the shapes that both measured."""
     if not others:
         return ""
     keys = ["phase", "activation", *SHAPE_FIELDS]
-    ok_main = main.rows[main.rows["status"] == "ok"]
     columns: dict[str, dict[Any, str]] = {}
     for other in others:
-        ok = other.rows[other.rows["status"] == "ok"]
-        shared = ok[keys].merge(ok_main[keys])
-        here, there = (geometric_means(part.merge(shared)) for part in (ok, ok_main))
+        shared = other.ok[keys].merge(main.ok[keys])
+        here, there = (geometric_means(group.ok.merge(shared)) for group in (other, main))
         plural = "s" if other.shapes > 1 else ""
         columns[f"{escaped(_setting(other, main))} ({other.shapes} shape{plural})"] = {
             key: f"{ratio_digits(here['overhead'][key])}× ({ratio_digits(there['overhead'][key])}×)"
             for key in here.index
         }
-    order = geometric_means(main.rows).index
-    names = display_names(order.get_level_values("activation"))
     lines = [
-        [f"{escaped(names[activation])}, {phase}"]
+        [f"{escaped(main.names[activation])}, {phase}"]
         + [column.get((phase, activation), NO_FIGURE) for column in columns.values()]
-        for phase, activation in order
+        for phase, activation in main.means.index
     ]
     return (
         f"## {heading}\n\nOverhead there, and in brackets in the tables above, over the shapes "
@@ -163,11 +155,11 @@ def _beside(heading: str, main: Slice, others: list[Slice]) -> str:
     )
 
 
-def _differs(one: Slice, other: Slice) -> list[str]:
-    return [f for f in SLICE_FIELDS if one.rows[f].iloc[0] != other.rows[f].iloc[0]]
+def _differs(one: SettingsGroup, other: SettingsGroup) -> list[str]:
+    return [f for f in SETTINGS_FIELDS if one.rows[f].iloc[0] != other.rows[f].iloc[0]]
 
 
-def _setting(one: Slice, other: Slice) -> str:
+def _setting(one: SettingsGroup, other: SettingsGroup) -> str:
     return ", ".join(f"{f} {one.rows[f].iloc[0]}" for f in _differs(one, other))
 
 
@@ -205,10 +197,8 @@ def _flat(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _efficiency(
-    rows: pd.DataFrame, gates: list[dict[str, Any]], rates: dict[str, Any] | None
-) -> str:
-    spent = efficiency(rows, gates, rates)
+def _efficiency(run: Run) -> str:
+    spent = efficiency(run.rows, run.gates, run.limits)
     if not spent.wall_s > 0:
         return ""
     parts = {

@@ -16,8 +16,8 @@ from dynact.schema.redact import one_line
 DATA = ("digits", "cifar10")
 SIDE = 32
 TEST_SHARE = 0.2
+# Of the digits, which come as one set: the same images are held out in every run.
 SPLIT_SEED = 0
-"""Of the digits, which come as one set: the same images are held out in every run."""
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,11 @@
-"""Points of trainings on disk: append, go on where a run was stopped, load."""
+"""Points of trainings on disk: append, and go on where a run was stopped."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from dynact.schema.run_folder import LockedFolder, load_environment, read_rows
-from dynact.worker.learning.training import Point
-
-POINTS = "learning.jsonl"
-COLUMNS = tuple(field.name for field in fields(Point))
+from dynact.schema.learning import POINTS, Point, ended_points
+from dynact.schema.run_folder import LockedFolder
 
 
 class LearningFolder(LockedFolder):
@@ -43,19 +38,4 @@ class LearningFolder(LockedFolder):
 
     def ended(self) -> set[tuple[str, int]]:
         """Return the activation and seed of each training that needs no more epochs."""
-        points = load(self.folder)
-        return set(zip(points["activation"], points["seed"], strict=True))
-
-
-def load(folder: Path) -> pd.DataFrame:
-    """Return the points of all ended trainings, one line each, with the columns `COLUMNS`.
-
-    A training that was cut short is not among them, and of one that was begun anew only the last
-    attempt is.
-    """
-    points = read_rows(folder / POINTS, COLUMNS)
-    training = ["activation", "seed"]
-    points = points.drop_duplicates([*training, "epoch"], keep="last")
-    epochs = load_environment(folder)["settings"]["epochs"]
-    ends = points[(points["epoch"] == epochs) | (points["status"] != "ok")]
-    return points.merge(ends[training])
+        return {(point["activation"], point["seed"]) for point in ended_points(self.folder)}

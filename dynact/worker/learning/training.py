@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -12,38 +11,16 @@ from torch import Tensor, nn
 from dynact import activations
 from dynact.networks.lenet import LeNet
 from dynact.networks.swap import Swap, swap_activations
-from dynact.schema.cases import choice
+from dynact.schema.choice import choice
+from dynact.schema.learning import Point
 from dynact.schema.redact import error_line
 from dynact.worker.device import Device
 from dynact.worker.learning.data import SIDE, Data, Images
 
 LEARNING_RATE = 0.001
 MOMENTUM = 0.9
+# Bounds the memory that testing takes; the accuracy does not depend on it.
 TEST_BATCH = 500
-"""Bounds the memory that testing takes; the accuracy does not depend on it."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """What was found after an epoch of a training; epoch 0 is before the first step."""
-
-    activation: str
-    seed: int
-    epoch: int
-    status: str
-    """``"ok"``, or ``"diverged"``: the loss was not finite, and the training ended there."""
-    accuracy: float | None
-    """Share of the test images whose class is found; ``None`` unless ``status`` is ``"ok"``."""
-    train_s: float
-    """Seconds spent in training so far, testing not included."""
-    parameters: int
-    """Elements of the network that learn."""
-    replaced: int
-    """How many of the network's activations this one took the place of; the others are ReLU."""
-    sites: int
-    """How many it has."""
-    message: str = ""
-    """Why the status is not ``"ok"``."""
 
 
 def train(
@@ -155,14 +132,14 @@ def _train(
     for epoch in range(1, epochs + 1):
         order = torch.randperm(len(data.train), generator=shuffle).to(device.torch_device)
         start_s = time.perf_counter()
-        fault = _learn(model, optimiser, data.train, torch.split(order, batch_size))
-        _wait_for(device)
+        stopped = _learn(model, optimiser, data.train, torch.split(order, batch_size))
+        device.synchronize()
         train_s += time.perf_counter() - start_s
         # Of an epoch's last step no loss tells.
-        if not fault and not all(p.isfinite().all() for p in model.parameters()):
-            fault = "weights were not finite at the end"
-        if fault:
-            yield point(epoch, "diverged", None, train_s, message=f"{fault} of epoch {epoch}")
+        if not stopped and not all(p.isfinite().all() for p in model.parameters()):
+            stopped = "weights were not finite at the end"
+        if stopped:
+            yield point(epoch, "diverged", None, train_s, message=f"{stopped} of epoch {epoch}")
             return
         yield point(epoch, "ok", accuracy(model, data.test), train_s)
 
@@ -182,8 +159,3 @@ def _learn(
         loss.backward()
         optimiser.step()
     return ""
-
-
-def _wait_for(device: Device) -> None:
-    if device.torch_device.type != "cpu":
-        torch.accelerator.synchronize(device.torch_device)

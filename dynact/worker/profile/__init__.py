@@ -1,24 +1,24 @@
 """Where a step's time and memory go, by the profiler: a trace, four tables, a memory timeline."""
 
 from dynact.worker.profile.memory_page import memory_page
-from dynact.worker.profile.profiled import Traced, ready_step, trace_case
+from dynact.worker.profile.profiled import Profiled, profile_case, ready_step
 from dynact.worker.profile.record import record
 from dynact.worker.profile.snapshot import memory_snapshot
 from dynact.worker.profile.store import store, store_failure
 from dynact.worker.profile.tables import Tables, tables_of
-from dynact.worker.profile.traffic_by_operator import Moved, moved_bytes
+from dynact.worker.profile.traffic_by_operator import OperatorTraffic, traffic_of_operators
 
 __all__ = [
-    "Moved",
+    "OperatorTraffic",
+    "Profiled",
     "Tables",
-    "Traced",
     "memory_page",
     "memory_snapshot",
-    "moved_bytes",
+    "profile_case",
     "ready_step",
     "record",
     "store",
     "store_failure",
     "tables_of",
-    "trace_case",
+    "traffic_of_operators",
 ]

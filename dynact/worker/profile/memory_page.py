@@ -1,4 +1,4 @@
-"""The profiler's memory timeline of a step, as a page of its own that needs no network."""
+"""A page that shows a step's memory over time, by the profiler; it needs no network."""
 
 import base64
 import io
@@ -10,13 +10,14 @@ from pathlib import Path
 import jinja2
 import numpy as np
 import numpy.typing as npt
+import torch
 from matplotlib.figure import Figure
 from torch.profiler import profile, schedule
 
 from dynact.timing.clock import Call
 from dynact.worker.device import Device
-from dynact.worker.profile.record import activities
 
+# What torch takes memory to be for, in its order, and the colour of each.
 CATEGORIES = {
     "parameter": "#009e73",
     "optimizer state": "#e69f00",
@@ -27,11 +28,10 @@ CATEGORIES = {
     "autograd detail": "#56b4e9",
     "unknown": "#c4c4c4",
 }
-"""What torch takes memory to be for, in its order, and the colour of each."""
 
 
 def memory_page(step: Call, device: Device, case_id: str) -> str:
-    """Return an HTML page that shows what one call allocates, by what torch takes it to be for.
+    """Return an HTML page with the memory that one call allocates over time, by category.
 
     The figures are those of torch's `export_memory_timeline`, which torch 2.14 still has but
     calls deprecated. Its own page joins them by slopes, where memory moves in steps, and is
@@ -55,9 +55,8 @@ def memory_page(step: Call, device: Device, case_id: str) -> str:
 
 def _timeline(step: Call, device: Device) -> tuple[list[int], list[list[int]]]:
     """Return times in µs, and for each the bytes of every category after a column of zeros."""
-    torch_device = device.torch_device
     # Tensors name their device with its number, but the host without.
-    name = "cpu" if torch_device.type == "cpu" else f"{torch_device.type}:{torch_device.index or 0}"
+    name = str(torch.empty(0, device=device.torch_device).device)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "timeline.json"
 
@@ -67,7 +66,7 @@ def _timeline(step: Call, device: Device) -> tuple[list[int], list[list[int]]]:
                 profiler.export_memory_timeline(str(path), name)
 
         with profile(
-            activities=activities(device),
+            activities=device.profiler_activities(),
             schedule=schedule(wait=0, warmup=1, active=1, repeat=1),
             record_shapes=True,
             profile_memory=True,

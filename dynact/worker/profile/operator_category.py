@@ -1,14 +1,13 @@
-"""What sort of work an operator does, and whether it does any itself."""
+"""The category of work that an operator does, and whether it does any itself."""
 
 import functools
 
 import torch
 
-KINDS = (
-    "pointwise", "reduction", "matmul", "convolution", "normalisation", "memory", "other",
-)  # fmt: skip
+from dynact.worker.device import is_host
 
-_SORTS = {
+# Parts of the names of operators that torch does not tag as pointwise or as a reduction.
+_NAME_PARTS = {
     "convolution": ("conv",),
     "normalisation": ("_norm",),
     "matmul": ("mm", "matmul", "linear", "mv", "dot"),
@@ -18,14 +17,13 @@ _SORTS = {
         "gather", "index", "scalar_tensor",
     ),
 }  # fmt: skip
-"""Parts of the names of operators that torch does not tag as pointwise or as a reduction."""
+# How names begin under which code runs that torch.compile made, forward and backward.
 _GENERATED = ("Torch-Compiled Region", "CompiledFunction")
-"""How names begin under which code runs that torch.compile made, forward and backward."""
 
 
 @functools.cache
-def kind_of(name: str) -> str:
-    """Return the kind, one of ``KINDS``, of an operator such as ``"aten::mul"``."""
+def category_of(name: str) -> str:
+    """Return the one of `OPERATOR_CATEGORIES` that an operator, as ``"aten::mul"``, is of."""
     schemas = _overloads(name)
     if not schemas:
         return "other"
@@ -38,9 +36,9 @@ def kind_of(name: str) -> str:
     if torch.Tag.reduction in tags:
         return "reduction"
     short = name.removeprefix("aten::")
-    for kind, words in _SORTS.items():
-        if torch.Tag.pointwise not in tags and any(word in short for word in words):
-            return kind
+    for category, parts in _NAME_PARTS.items():
+        if torch.Tag.pointwise not in tags and any(part in short for part in parts):
+            return category
     return "other" if moves_nothing(name) else "pointwise"
 
 
@@ -51,7 +49,7 @@ def is_composite(name: str, device_type: str) -> bool:
     Generated code runs under its own name on a CPU; on an accelerator it launches kernels.
     """
     if name.startswith(_GENERATED):
-        return device_type != "cpu"
+        return not is_host(device_type)
     key = torch._C._dispatch_key_for_device(device_type)
 
     def registered(schema: torch._C.FunctionSchema, dispatch_key: str) -> bool:

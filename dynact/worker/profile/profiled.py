@@ -1,4 +1,4 @@
-"""From case to all that the profiler says of it, every part of the same warm step."""
+"""From a case to all that the profiler says of it, every part of the same warm step."""
 
 import statistics
 from collections.abc import Iterator
@@ -9,23 +9,17 @@ from dynact.schema.cases import Case
 from dynact.schema.limits import Ceilings
 from dynact.timing.clock import Call
 from dynact.worker.device import Device
+from dynact.worker.layer import Fixed, draw_gradient, draw_input, fresh_graphs, ready_call
+from dynact.worker.modes import grad_mode
 from dynact.worker.profile.memory_page import memory_page
 from dynact.worker.profile.record import Trace, record
 from dynact.worker.profile.snapshot import memory_snapshot
 from dynact.worker.profile.tables import Tables, tables_of
-from dynact.worker.profile.traffic_by_operator import moved_bytes
-from dynact.worker.workload import (
-    Fixed,
-    draw_gradient,
-    draw_input,
-    fresh_graphs,
-    grad_mode,
-    ready_call,
-)
+from dynact.worker.profile.traffic_by_operator import traffic_of_operators
 
 
 @dataclass(frozen=True)
-class Traced:
+class Profiled:
     """What the profiler says of a case."""
 
     trace: Trace
@@ -33,17 +27,21 @@ class Traced:
     untraced_ns: float
     """Median time of one call without the profiler, by the device's clock.
 
-    Of as many calls as are traced, directly before them, each after an untimed one as in a sweep:
+    Of as many calls as are profiled, directly before them, each after an untimed one as in a sweep:
     against it the tables' ``step_ns`` shows what the profiler itself costs.
     """
     memory_page: str
     """HTML."""
     memory_snapshot: bytes | None
     """Pickled; ``None`` where there is none."""
+    on_accelerator: bool
+    """Whether the device is any but the host itself."""
 
 
-def trace_case(case: Case, device: Device, steps: int, ceilings: Ceilings | None = None) -> Traced:
-    """Trace ``steps`` calls of a case: its layer, input and call are those that are timed.
+def profile_case(
+    case: Case, device: Device, steps: int, ceilings: Ceilings | None = None
+) -> Profiled:
+    """Profile ``steps`` calls of a case: its layer, input and call are those that are timed.
 
     Parameters
     ----------
@@ -56,9 +54,9 @@ def trace_case(case: Case, device: Device, steps: int, ceilings: Ceilings | None
         page = memory_page(step, device, case.id)
         snapshot = memory_snapshot(step, device)
     # Generated code moves other bytes than the operators it stands for.
-    moved = moved_bytes(case, device) if case.mode == "eager" else []
-    tables = tables_of(trace, device.torch_device.type, moved, ceilings)
-    return Traced(trace, tables, untraced_ns, page, snapshot)
+    traffic = traffic_of_operators(case, device) if case.mode == "eager" else []
+    tables = tables_of(trace, device.torch_device.type, traffic, ceilings)
+    return Profiled(trace, tables, untraced_ns, page, snapshot, device.is_accelerator)
 
 
 @contextmanager

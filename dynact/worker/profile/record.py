@@ -1,23 +1,23 @@
-"""From a step to its trace: a few calls under the profiler, fit to be published."""
+"""The trace of a few calls under the profiler, fit to be published."""
 
 import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from torch.profiler import ProfilerActivity, profile, schedule, tensorboard_trace_handler
+from torch.profiler import profile, schedule, tensorboard_trace_handler
 
 from dynact.schema.redact import without_folders
 from dynact.timing.clock import Call
 from dynact.worker.device import Device
 
+# Event categories of operators and kernels: their names are C++, have slashes, and name no file.
 WORK = ("cpu_op", "kernel")
-"""Categories of what works; its names are C++, with slashes of their own, and name no file."""
+# What the profiler says of the machine and of where it wrote.
 OF_THE_HOST = ("host_name", "traceName")
-"""What the profiler says of the machine and of where it wrote."""
 
+# In Chrome's format: what happened is under "traceEvents", times in µs.
 Trace = dict[str, Any]
-"""A trace in Chrome's format: what happened is under ``"traceEvents"``, times in µs."""
 
 
 def record(step: Call, device: Device, steps: int) -> Trace:
@@ -27,7 +27,7 @@ def record(step: Call, device: Device, steps: int) -> Trace:
     """
     with tempfile.TemporaryDirectory() as folder:
         with profile(
-            activities=activities(device),
+            activities=device.profiler_activities(),
             schedule=schedule(wait=1, warmup=1, active=steps),
             record_shapes=True,
             profile_memory=True,
@@ -46,18 +46,8 @@ def record(step: Call, device: Device, steps: int) -> Trace:
     return published
 
 
-def activities(device: Device) -> list[ProfilerActivity]:
-    """Return what is to be profiled for work on a device."""
-    kind = device.torch_device.type
-    if kind == "cpu":
-        return [ProfilerActivity.CPU]
-    # How torch calls accelerators that it does not know by name.
-    fallback = ProfilerActivity.PrivateUse1
-    return [ProfilerActivity.CPU, getattr(ProfilerActivity, kind.upper(), fallback)]
-
-
 def publishable(value: Any) -> Any:
-    """Return what the profiler or an allocator says, without the folders of files and stacks."""
+    """Return what the profiler or an allocator says without the folders of files and stacks."""
     if isinstance(value, str):
         return without_folders(value)
     if isinstance(value, list):

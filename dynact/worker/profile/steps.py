@@ -1,4 +1,4 @@
-"""A trace read back: the steps in it, and the operators of each as a tree."""
+"""The steps in a trace, with each one's operators as trees."""
 
 import re
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ from typing import Any
 
 Event = dict[str, Any]
 
+# Event categories of what an accelerator does.
 ON_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")
-"""Categories of what an accelerator does."""
+# What autograd's engine puts before the name of a node it evaluates.
 BACKWARD = "autograd::engine::evaluate_function: "
-"""What autograd's engine puts before the name of a node it evaluates."""
+# What the profiler of Python puts before the name of a layer's class.
 MODULE = "nn.Module: "
-"""What the profiler of Python puts before the name of a layer's class."""
 
 
 @dataclass(eq=False)

@@ -1,29 +1,29 @@
-"""Traces in a run folder: one folder a case for TensorBoard, and four tables for all cases."""
+"""Profiles in a run folder: a folder of each case's files, and tables of all cases together."""
 
-import csv
 import gzip
-import io
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 
 from dynact.schema.cases import Case
-from dynact.schema.run_folder import RunError, folder_name
-from dynact.worker.profile.profiled import Traced
+from dynact.schema.profile import (
+    FAILED,
+    MEMORY_PAGE,
+    MEMORY_SNAPSHOT,
+    STEP_TABLES,
+    TRACE_FILE,
+    columns,
+    files_folder,
+    read_table,
+    table_path,
+)
+from dynact.worker.profile.profiled import Profiled
 
-TABLES = ("kernels", "timeline", "memory", "steps")
-"""The tables in traces/, one CSV each."""
-FAILED = Path("traces/failed.csv")
-"""The cases that could not be traced in the last try, and why."""
-TRACE_FILE = "trace.pt.trace.json.gz"
-"""By this ending TensorBoard's plugin knows a trace; each folder that has one is a run to it."""
-MEMORY_PAGE = "memory.html"
-MEMORY_SNAPSHOT = "memory_snapshot.pickle"
 
-
-def store(run_folder: Path, case: Case, traced: Traced) -> None:
-    """Store what was traced of a case in a run, in place of an earlier trace of the same case.
+def store(run_folder: Path, case: Case, profiled: Profiled) -> None:
+    """Store a case's profile in a run, in place of an earlier one of the same case.
 
     Each file is written beside and renamed. The line in steps.csv goes first and comes back last:
     a case that is in it has all its files and lines whole, wherever the process died. What other
@@ -37,21 +37,21 @@ def store(run_folder: Path, case: Case, traced: Traced) -> None:
     OSError
         If a file cannot be written.
     """
-    folder = Path("tensorboard") / folder_name(case.id)
-    tables = traced.tables
+    folder = files_folder(case.id)
+    tables = profiled.tables
     files = {
-        folder / TRACE_FILE: gzip.compress(json.dumps(traced.trace).encode(), mtime=0),
-        folder / MEMORY_PAGE: traced.memory_page.encode(),
+        folder / TRACE_FILE: gzip.compress(json.dumps(profiled.trace).encode(), mtime=0),
+        folder / MEMORY_PAGE: profiled.memory_page.encode(),
     }
-    snapshot = traced.memory_snapshot
+    snapshot = profiled.memory_snapshot
     if snapshot is not None:
         files[folder / MEMORY_SNAPSHOT] = snapshot
     step = {
-        "activation": case.activation,
-        "phase": case.phase,
+        **asdict(case),
+        "on_accelerator": profiled.on_accelerator,
         "steps": tables.steps,
         "step_ns": tables.step_ns,
-        "untraced_ns": traced.untraced_ns,
+        "untraced_ns": profiled.untraced_ns,
         "coverage": tables.coverage,
         "operators": tables.operators,
         "memory_lines": len(tables.memory),
@@ -59,72 +59,55 @@ def store(run_folder: Path, case: Case, traced: Traced) -> None:
         "memory_page": (folder / MEMORY_PAGE).as_posix(),
         "memory_snapshot": (folder / MEMORY_SNAPSHOT).as_posix() if snapshot else None,
     }
-    contents = {
+    lines = {
         "kernels": tables.kernels,
         "timeline": tables.timeline,
         "memory": tables.memory,
         "steps": pd.DataFrame([step]),
     }
-    for name in TABLES:
-        path = Path("traces") / f"{name}.csv"
-        files[path] = _csv(_beside_other_cases(run_folder / path, case.id, contents[name]))
-    steps = run_folder / "traces/steps.csv"
-    others = _csv(_of_other_cases(steps, case.id, ["case_id", *step]))
-    failed = _of_other_cases(run_folder / FAILED, case.id, ["case_id", "message"])
-    if steps.exists():
-        _replace(steps, others)
+    others = {table: _of_other_cases(run_folder, table, case) for table in STEP_TABLES}
+    failed = _of_other_cases(run_folder, FAILED, case)
+    if table_path(run_folder, "steps").exists():
+        _write_table(run_folder, "steps", others["steps"])
     for path, content in files.items():
         _replace(run_folder / path, content)
+    for table in STEP_TABLES:
+        _write_table(run_folder, table, others[table], _of_case(case, table, lines[table]))
     if len(failed):
-        _replace(run_folder / FAILED, _csv(failed))
+        _write_table(run_folder, FAILED, failed)
     else:
-        (run_folder / FAILED).unlink(missing_ok=True)
+        table_path(run_folder, FAILED).unlink(missing_ok=True)
 
 
 def store_failure(run_folder: Path, case: Case, message: str) -> None:
-    """Store why a case could not be traced; an earlier trace of it stays.
+    """Store why a case could not be profiled; an earlier profile of it stays.
 
     Raises
     ------
     RunError, OSError
         As `store`.
     """
-    path = run_folder / FAILED
-    line = pd.DataFrame([{"message": message}])
-    _replace(path, _csv(_beside_other_cases(path, case.id, line)))
+    line = _of_case(case, FAILED, pd.DataFrame([{"message": message}]))
+    _write_table(run_folder, FAILED, _of_other_cases(run_folder, FAILED, case), line)
 
 
-def _beside_other_cases(path: Path, case_id: str, lines: pd.DataFrame) -> pd.DataFrame:
-    lines = lines.copy()
-    lines.insert(0, "case_id", case_id)
-    before = _of_other_cases(path, case_id, list(lines.columns))
-    return pd.concat([before, lines.astype(object)])
+def _of_case(case: Case, table: str, lines: pd.DataFrame) -> pd.DataFrame:
+    return lines.assign(case_id=case.id)[columns(table)]
 
 
-def _of_other_cases(path: Path, case_id: str, columns: list[str]) -> pd.DataFrame:
-    if not path.exists():
-        return pd.DataFrame(columns=columns, dtype=object)
-    before = _read(path, columns)
-    return before[before["case_id"] != case_id]
+def _of_other_cases(run_folder: Path, table: str, case: Case) -> pd.DataFrame:
+    there = table_path(run_folder, table).exists()
+    # As text: what is there already is to be kept to the letter.
+    before = pd.DataFrame(
+        read_table(run_folder, table) if there else [], columns=columns(table), dtype=object
+    )
+    return before[before["case_id"] != case.id]
 
 
-def _csv(table: pd.DataFrame) -> bytes:
-    return table.to_csv(index=False, lineterminator="\n").encode()
-
-
-def _read(path: Path, columns: list[str]) -> pd.DataFrame:
-    text = path.read_text(encoding="utf-8", errors="replace")
-    try:
-        # As text: what is there already is to be kept to the letter.
-        header, *lines = csv.reader(io.StringIO(text, newline=""))
-    except (csv.Error, ValueError):  # no table, or an empty file
-        header, lines = [], []
-    widths = {len(line) for line in lines} | {len(columns)}
-    if header != columns or len(widths) > 1 or not text.endswith("\n"):
-        raise RunError(
-            f"traces/{path.name} is cut short or of another version; remove traces/ and trace again"
-        )
-    return pd.DataFrame(lines, columns=columns)
+def _write_table(run_folder: Path, table: str, *parts: pd.DataFrame) -> None:
+    whole = pd.concat([part.astype(object) for part in parts])
+    content = whole.to_csv(index=False, lineterminator="\n").encode()
+    _replace(table_path(run_folder, table), content)
 
 
 def _replace(path: Path, content: bytes) -> None:

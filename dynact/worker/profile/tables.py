@@ -1,4 +1,4 @@
-"""Tables of one step of a trace: its kernels, their timeline, and the memory over it."""
+"""A trace's tables of one step: its kernels, their timeline, and the memory over it."""
 
 import statistics
 from collections.abc import Iterator, Sequence
@@ -8,15 +8,19 @@ from typing import Any
 import pandas as pd
 
 from dynact.schema.limits import Ceilings
-from dynact.worker.profile.operator_category import is_composite, kind_of, moves_nothing
+from dynact.worker.device import is_host
+from dynact.worker.profile.operator_category import category_of, is_composite, moves_nothing
 from dynact.worker.profile.steps import BACKWARD, Event, Operator, Step, in_ns, shapes_of, steps_of
-from dynact.worker.profile.traffic_by_operator import Moved
+from dynact.worker.profile.traffic_by_operator import OperatorTraffic
 
+# The node that keeps a gradient: it is part of no forward operator, and has no number.
 ACCUMULATION = BACKWARD + "torch::autograd::AccumulateGrad"
-"""The node that keeps a gradient: it is part of no forward operator, and has no number."""
+# What the profiler says of each of CUDA's kernels.
 OCCUPANCY = "est. achieved occupancy %"
 REGISTERS = "registers per thread"
-"""What the profiler says of each of CUDA's kernels."""
+
+# Of operators; none of one that is another than was counted.
+_Bytes = dict[Operator, int | None]
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Tables:
     the most; empty where it gives none, as on a CPU.
     """
     timeline: pd.DataFrame
-    """A line a call, without what only views, allocates or dispatches.
+    """A line a call, in order; what only views, allocates or dispatches has none.
 
     ``start_ns`` is since the step's begin on a CPU. On an accelerator it is since the step's first
     kernel: before it work of earlier steps may wait in the queue.
@@ -87,7 +91,7 @@ class _Work:
 def tables_of(
     trace: dict[str, Any],
     device_type: str,
-    moved: Sequence[Moved],
+    traffic: Sequence[OperatorTraffic],
     ceilings: Ceilings | None = None,
 ) -> Tables:
     """Return the tables of a trace.
@@ -101,9 +105,9 @@ def tables_of(
         In Chrome's format, as `record` returns it.
     device_type
         Where the work was done: ``"cpu"``, ``"cuda"``.
-    moved
-        What each operator reads and writes, in their order (`moved_bytes`); left out where there
-        are not as many as operators, and of an operator that is another than was counted.
+    traffic
+        What each operator reads and writes, in their order (`traffic_of_operators`); left out where
+        there are not as many as operators, and of an operator that is another than was counted.
     ceilings
         The device's, where they are known.
 
@@ -116,8 +120,11 @@ def tables_of(
     if not steps:
         raise ValueError("the trace holds no step: it was cut short")
     calls = [list(_calls(step, device_type)) for step in steps]
-    arrange = _on_host if device_type == "cpu" else _on_device
-    works = [arrange(*both, moved) for both in zip(steps, calls, strict=True)]
+    arrange = _on_host if is_host(device_type) else _on_device
+    works = [
+        arrange(step, of_step, _bytes_of(of_step, traffic))
+        for step, of_step in zip(steps, calls, strict=True)
+    ]
     totals_ns = [sum(work.time_ns for work in of_step) for of_step in works]
     # Only of the last half: the first steps under a profiler were seen to take twice as long.
     warm = len(totals_ns) // 2
@@ -168,13 +175,12 @@ def _told_apart(operator: Operator, part: str, device_type: str) -> Iterator[_Ca
         yield from _told_apart(child, part, device_type)
 
 
-def _on_host(_step: Step, calls: Sequence[_Call], moved: Sequence[Moved]) -> list[_Work]:
-    bytes_of = _bytes_of(calls, moved)
+def _on_host(_step: Step, calls: Sequence[_Call], bytes_of: _Bytes) -> list[_Work]:
     return [
         _Work(
             call.operator.name,
             call.operator.name,
-            kind_of(call.operator.name),
+            category_of(call.operator.name),
             call.part,
             call.operator.start_ns,
             call.operator.self_ns if call.is_composite else call.operator.duration_ns,
@@ -186,8 +192,7 @@ def _on_host(_step: Step, calls: Sequence[_Call], moved: Sequence[Moved]) -> lis
     ]
 
 
-def _on_device(step: Step, calls: Sequence[_Call], moved: Sequence[Moved]) -> list[_Work]:
-    bytes_of = _bytes_of(calls, moved)
+def _on_device(step: Step, calls: Sequence[_Call], bytes_of: _Bytes) -> list[_Work]:
     by_id = {
         operator.arguments.get("External id"): call
         for call in calls
@@ -203,7 +208,7 @@ def _on_device(step: Step, calls: Sequence[_Call], moved: Sequence[Moved]) -> li
             _Work(
                 event["name"],
                 call.operator.name,
-                kind_of(call.operator.name) if event["cat"] == "kernel" else "memory",
+                category_of(call.operator.name) if event["cat"] == "kernel" else "memory",
                 call.part,
                 start_ns,
                 in_ns(event["ts"] + event["dur"]) - start_ns,
@@ -223,13 +228,13 @@ def _occupancy(event: Event) -> float | None:
     return percent if percent is not None and percent >= 0 else None
 
 
-def _bytes_of(calls: Sequence[_Call], moved: Sequence[Moved]) -> dict[Operator, int | None]:
+def _bytes_of(calls: Sequence[_Call], traffic: Sequence[OperatorTraffic]) -> _Bytes:
     launching = [call.operator for call in calls if call.launches]
-    if len(launching) != len(moved):
+    if len(launching) != len(traffic):
         return {}
     return {
         operator: counted.by(operator.name)
-        for operator, counted in zip(launching, moved, strict=True)
+        for operator, counted in zip(launching, traffic, strict=True)
     }
 
 
@@ -249,26 +254,23 @@ def _kernels(works: Sequence[_Work], step_ns: int, ceilings: Ceilings | None) ->
     kernels["bytes"] = kernels["bytes"].astype("Int64")
     kernels["bandwidth_bytes_per_s"] = kernels["bytes"] / kernels["time_ns"] * 1e9
     kernels["ceiling_bytes_per_s"] = [
-        _ceiling(moved, calls, ceilings)
-        for moved, calls in zip(kernels["bytes"], kernels["calls"], strict=True)
+        _ceiling(moved_bytes, calls, ceilings)
+        for moved_bytes, calls in zip(kernels["bytes"], kernels["calls"], strict=True)
     ]
     kernels["occupancy_percent"] = kernels["weighted_percent"] / kernels["time_ns"]
     kernels["registers_per_thread"] = kernels["registers_per_thread"].astype("Int64")
-    return kernels.sort_values("time_ns", ascending=False, kind="stable")[
-        ["kernel", "operator", "kind", "part", "calls", "time_ns", "share", "input_shapes",
-         "bytes", "bandwidth_bytes_per_s", "ceiling_bytes_per_s", "occupancy_percent",
-         "registers_per_thread"]
-    ]  # fmt: skip
+    longest_first = kernels.sort_values("time_ns", ascending=False, kind="stable")
+    return longest_first.drop(columns="weighted_percent")
 
 
-def _ceiling(moved: Any, calls: int, ceilings: Ceilings | None) -> float | None:
-    if ceilings is None or pd.isna(moved):
+def _ceiling(moved_bytes: Any, calls: int, ceilings: Ceilings | None) -> float | None:
+    if ceilings is None or pd.isna(moved_bytes):
         return None
-    return ceilings.bandwidth_bytes_per_s(moved // (2 * calls))
+    return ceilings.bandwidth_bytes_per_s(moved_bytes // (2 * calls))
 
 
 def _origin_ns(works: Sequence[_Work], step: Step, device_type: str) -> int:
-    if device_type == "cpu":
+    if is_host(device_type):
         return step.start_ns
     return min((work.start_ns for work in works), default=step.start_ns)
 
@@ -298,7 +300,7 @@ def _memory(step: Step, device_type: str) -> pd.DataFrame:
     rows = [(0, 0, "forward")]
     for event in step.memory:
         # The profiler's number of the host is 0.
-        if (event["args"]["Device Type"] == 0) == (device_type == "cpu"):
+        if (event["args"]["Device Type"] == 0) == is_host(device_type):
             now_ns = in_ns(event["ts"])
             held_bytes = rows[-1][1] + event["args"]["Bytes"]
             rows.append((now_ns - step.start_ns, held_bytes, part(now_ns)))

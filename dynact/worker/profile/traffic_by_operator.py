@@ -1,4 +1,4 @@
-"""What each operator of a step reads and writes, in their order."""
+"""The bytes that each operator of a step reads and writes, in the order they run."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,19 +8,21 @@ import torch
 from dynact.cost import TrafficCounter
 from dynact.schema.cases import Case
 from dynact.worker.device import Device
-from dynact.worker.workload import Fixed, call_of, draw_gradient, draw_input, prepared, watched_mode
+from dynact.worker.layer import Fixed, call_of, draw_gradient, draw_input, prepared
+from dynact.worker.modes import watched_mode
 
+# What autograd calls where its operators are watched, and what elsewhere: both write only zeros.
 _BY_ANOTHER_NAME = {"aten::new_zeros": "aten::zeros"}
-"""What autograd calls where its work is watched, and what else: both write zeros, no more."""
 
 
 @dataclass(frozen=True)
-class Moved:
-    """What an operator reads and writes, each distinct input and output once."""
+class OperatorTraffic:
+    """The bytes that one call of an operator reads and writes."""
 
     name: str
     """As it was counted, such as ``"aten::add"``."""
     bytes: int
+    """Of each distinct input and output, once."""
 
     def by(self, name: str) -> int | None:
         """Return the bytes of an operator that ran in its place, ``None`` of quite another.
@@ -32,24 +34,23 @@ class Moved:
         return self.bytes if same else None
 
 
-def moved_bytes(case: Case, device: Device) -> list[Moved]:
-    """Return what each operator of a step reads and writes, in the order they run.
+def traffic_of_operators(case: Case, device: Device) -> list[OperatorTraffic]:
+    """Return the bytes that each operator of a step reads and writes, in the order they run.
 
-    Of the eager formulation. The profiler tells no outputs.
+    Counted on the eager formulation: the profiler tells no outputs.
     """
     gradient = draw_gradient(case, device)
     with watched_mode(case):
         call = call_of(
             prepared(case.activation, case, device), Fixed(draw_input(case, device)), gradient
         )
-        with _InOrder() as traffic:
+        with _InOrder() as counter:
             call()
-    counted: list[Moved] = traffic.of_each_call
-    return counted
+    return list(counter.of_each_call)
 
 
 class _InOrder(TrafficCounter):  # type: ignore[no-untyped-call]
-    of_each_call: list[Moved]
+    of_each_call: list[OperatorTraffic]
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,5 +67,5 @@ class _InOrder(TrafficCounter):  # type: ignore[no-untyped-call]
         result = super().__torch_dispatch__(func, types, args, kwargs)
         moved = self.bytes - before
         if moved:
-            self.of_each_call.append(Moved(func._schema.name, moved))
+            self.of_each_call.append(OperatorTraffic(func._schema.name, moved))
         return result

@@ -1,6 +1,7 @@
 """What is to be said against a run's figures: said where it holds, and nowhere else."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,18 @@ import pytest
 from dynact.report.data.caveats import doubts, failures, gaps, gate_failed
 from dynact.report.page.page import write_page
 from dynact.report.render import render
+from dynact.report.run import Run
 from dynact.report.tables.summary import summary_markdown
-from tests.report.conftest import build_rows, fail_rows
+from tests.report.conftest import build_rows, fail_rows, lacking_rows
 from tests.report.networks_sample import build_networks
+from tests.report.profile_sample import build_profile, write_tables
 from tests.report.test_render import write_run
-from tests.report.trace_tables import build_traces, write_tables
 
 PASSED = {
-    "session": "s", "trustworthy": True, "message": "", "self_ratio": 1.0, "self_lo": 0.999,
-    "self_hi": 1.001, "more_ratio": 1.02, "more_lo": 1.01, "more_hi": 1.03, "more_elements": 1.018,
-    "timing_s": 1.0, "case_s": 2.0,
+    "session": "s", "trustworthy": True, "message": "",
+    "self_overhead": 1.0, "self_overhead_lo": 0.999, "self_overhead_hi": 1.001,
+    "more_overhead": 1.02, "more_overhead_lo": 1.01, "more_overhead_hi": 1.03,
+    "more_elements": 1.018, "timing_s": 1.0, "case_s": 2.0,
 }  # fmt: skip
 FAILED = PASSED | {"trustworthy": False, "message": "excludes 1"}
 
@@ -36,6 +39,17 @@ GATES = pytest.mark.parametrize(
 )
 
 
+def texts_of(
+    folder: Path,
+    rows: pd.DataFrame,
+    environment: dict[str, Any],
+    gates: Sequence[dict[str, Any]] = (),
+) -> tuple[str, str]:
+    """Return the summary and the page of a run of layers alone that is stored in a new folder."""
+    run = Run(write_run(folder, rows, environment, gates))
+    return summary_markdown(run), write_page(run).read_text("utf-8")
+
+
 @GATES
 def test_a_run_is_in_doubt_if_any_of_its_gates_failed(
     gates: list[dict[str, Any]], failed: bool
@@ -47,10 +61,7 @@ def test_a_run_is_in_doubt_if_any_of_its_gates_failed(
 def test_summary_and_page_say_so_if_and_only_if_a_gate_failed(
     environment: dict[str, Any], tmp_path: Path, gates: list[dict[str, Any]], failed: bool
 ) -> None:
-    rows = build_rows()
-
-    summary = summary_markdown(rows, environment, gates)
-    page = write_page(tmp_path, rows, environment, gates).read_text("utf-8")
+    summary, page = texts_of(tmp_path / "run", build_rows(), environment, gates)
 
     for text in (summary, page):
         assert ("RATIOS NOT TRUSTWORTHY" in text) == failed
@@ -69,11 +80,11 @@ def test_every_figure_that_is_written_says_so_if_and_only_if_the_gate_failed(
         table.to_json(run / f"{kind}_rows.jsonl", orient="records", lines=True)
     case = "frelu-training-8x64x56x56-float32-cpu"
     call = (case, "frelu", "training", "aten::max", "other", "forward", 0, 1_000)
-    write_tables(run, build_traces([call], [(case, 1, 4096, "forward")]))
+    write_tables(run, build_profile([call], [(case, 1, 4096, "forward")]))
 
-    render(run, formats=("svg",))
+    render(Run(run), formats=("svg",))
 
-    # Seven figures of each batch size, three of networks, three of traces.
+    # Seven figures of each batch size, three of networks, three of the profile.
     drawings = list((run / "figures").glob("*.svg"))
     assert len(drawings) == 2 * 7 + 3 + 3
     for drawing in drawings:
@@ -107,8 +118,7 @@ def test_without_a_failure_or_a_gap_there_are_no_lines_and_no_tables(
 
     assert failures(rows).empty
     assert gaps(rows).empty
-    summary = summary_markdown(rows, environment, [])
-    page = write_page(tmp_path, rows, environment, []).read_text("utf-8")
+    summary, page = texts_of(tmp_path / "run", rows, environment)
     for text in (summary, page):
         assert "Measured, but not all of it counted" not in text
         assert "first at" not in text
@@ -121,12 +131,9 @@ def test_a_failure_is_no_gap_and_a_gap_no_failure(
 ) -> None:
     failed = fail_rows(build_rows(), [0], "oom", "no memory")
     lacking = build_rows()
-    lacking.loc[0, "uncounted_ops"] = "aten::fft"
+    lacking.at[0, "uncounted_ops"] = ["aten::fft"]
     found = {
-        name: (
-            summary_markdown(rows, environment, []),
-            write_page(tmp_path, rows, environment, []).read_text("utf-8"),
-        )
+        name: texts_of(tmp_path / name, rows, environment)
         for name, rows in (("failed", failed), ("lacking", lacking))
     }
 
@@ -144,9 +151,8 @@ def test_a_failure_is_no_gap_and_a_gap_no_failure(
 def test_a_least_is_marked_in_summary_and_page_at_its_layer_alone(
     environment: dict[str, Any], tmp_path: Path
 ) -> None:
-    def marked(rows: pd.DataFrame) -> list[list[str]]:
-        summary = summary_markdown(rows, environment, [])
-        page = write_page(tmp_path, rows, environment, []).read_text("utf-8")
+    def marked(name: str, rows: pd.DataFrame) -> list[list[str]]:
+        summary, page = texts_of(tmp_path / name, rows, environment)
         lines = [line for line in summary.splitlines() if "| ≥ " in line]
         cells = re.findall(r"<tr>(?:(?!</tr>).)*?>≥ ", page, re.DOTALL)
         return [
@@ -155,7 +161,7 @@ def test_a_least_is_marked_in_summary_and_page_at_its_layer_alone(
         ]
 
     rows = build_rows(("prelu", "frelu"))
-    assert marked(rows) == [[], []]
-    rows.loc[rows["activation"] == "frelu", "uncounted_ops"] = "aten::fft"
+    assert marked("counted", rows) == [[], []]
+    rows = lacking_rows(rows, frelu=["aten::fft"])
     # In the summary a line each in inference and in training.
-    assert marked(rows) == [["FReLU", "FReLU"], ["FReLU"]]
+    assert marked("lacking", rows) == [["FReLU", "FReLU"], ["FReLU"]]

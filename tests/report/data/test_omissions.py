@@ -16,14 +16,16 @@ from dynact.report.data.omissions import (
     uncounted_operators,
     understatement,
 )
-from dynact.report.figures.of_layers import FIGURES
-from dynact.report.figures.of_networks import NETWORK_FIGURES
-from dynact.report.figures.of_profile import TRACED
-from tests.report.conftest import build_rows, fail_rows
+from dynact.report.data.settings_groups import SettingsGroup
+from dynact.report.figures.declaration import LayerFigure, NetworkFigure, ProfileFigure
+from dynact.report.figures.registry import figures_of
+from tests.report.conftest import build_rows, fail_rows, lacking_rows
 from tests.report.networks_sample import build_networks, fail_networks
-from tests.report.trace_tables import build_traces
+from tests.report.profile_sample import build_profile
+from tests.report.sample_run import run_of
 
 CAPTION = "Measured somewhere, some day."
+FIGURES = figures_of(LayerFigure)
 # The figures that show FLOPs.
 OF_FLOPS = {"roofline", "promise", "arithmetic"}
 # The figures that show what operators are or take, which compiling changes.
@@ -38,32 +40,32 @@ def words_of(figure: Figure) -> str:
     return " ".join(" ".join(texts).split())
 
 
+def part_of(rows: pd.DataFrame) -> SettingsGroup:
+    """Return rows of inference as what a figure shows, be it of all phases or of one."""
+    return SettingsGroup(rows).of_phase("inference")
+
+
 def drawn(name: str, rows: pd.DataFrame) -> str:
-    return words_of(FIGURES[name].draw(rows, CAPTION))
+    return words_of(FIGURES[name].draw(part_of(rows), CAPTION))
 
 
 def some_rows(activations: Sequence[str] = ("prelu", "frelu", "dyrelu_b")) -> pd.DataFrame:
     return build_rows(activations, (32,), (7, 28), ("inference",))
 
 
-def lacking(rows: pd.DataFrame, **operators: str) -> pd.DataFrame:
-    return rows.assign(
-        uncounted_ops=rows["activation"].map(operators).fillna(rows["uncounted_ops"])
-    )
-
-
-@pytest.mark.parametrize("nothing", ["", None])
-def test_where_all_operators_are_counted_nothing_is_said(nothing: str | None) -> None:
-    rows = some_rows().assign(uncounted_ops=nothing)
+@pytest.mark.parametrize("nothing", [[], None])
+def test_where_all_operators_are_counted_nothing_is_said(nothing: list[str] | None) -> None:
+    rows = some_rows()
+    rows = rows.assign(uncounted_ops=[nothing] * len(rows))
 
     assert uncounted_operators(rows) == {}
     assert understatement(rows) == ""
 
 
 def test_only_layers_that_lack_operators_are_named_each_with_its_own() -> None:
-    rows = lacking(some_rows(), frelu="aten::fft, aten::sort", dyrelu_b="aten::cumsum")
+    rows = lacking_rows(some_rows(), frelu=["aten::fft", "aten::sort"], dyrelu_b=["aten::cumsum"])
     # One more at one of its shapes, and a row that failed says nothing.
-    rows.loc[rows.index[-1], "uncounted_ops"] = "aten::cumsum, aten::sort"
+    rows.at[rows.index[-1], "uncounted_ops"] = ["aten::cumsum", "aten::sort"]
     rows = fail_rows(rows, [0], "oom", "")
 
     assert uncounted_operators(rows) == {
@@ -78,7 +80,7 @@ def test_only_layers_that_lack_operators_are_named_each_with_its_own() -> None:
 @pytest.mark.parametrize("name", FIGURES)
 def test_operators_that_flops_lack_are_said_beside_flops_alone(name: str) -> None:
     counted = drawn(name, some_rows())
-    some = drawn(name, lacking(some_rows(), frelu="aten::fft"))
+    some = drawn(name, lacking_rows(some_rows(), frelu=["aten::fft"]))
 
     note = "FLOPs of FReLU lack aten::fft: there are more than shown."
     assert "lack" not in counted
@@ -88,7 +90,7 @@ def test_operators_that_flops_lack_are_said_beside_flops_alone(name: str) -> Non
 @pytest.mark.parametrize("name", FIGURES)
 def test_the_number_of_a_layer_that_lacks_some_is_a_least(name: str) -> None:
     counted = drawn(name, some_rows())
-    some = drawn(name, lacking(some_rows(), frelu="aten::fft"))
+    some = drawn(name, lacking_rows(some_rows(), frelu=["aten::fft"]))
 
     assert "≥" not in counted
     # A roofline has no number of FLOPs to mark.
@@ -148,19 +150,21 @@ def test_an_absence_has_its_reason() -> None:
 
 def every_figure() -> dict[str, Callable[[str], Figure]]:
     """Return how each kind of figure, and the page without one, is drawn with a caption."""
-    rows, failed = some_rows(), fail_rows(some_rows(), range(6), "oom", "")
+    layers, none = part_of(some_rows()), part_of(fail_rows(some_rows(), range(6), "oom", ""))
     networks, sites = build_networks(("mobilenet_v2",), phases=("training",))
     lost = fail_networks(networks, list(range(len(networks))))
     case = "frelu-training-8x64x56x56-float32-cpu"
     call = (case, "frelu", "training", "aten::max", "other", "forward", 0, 1_000)
-    traces = build_traces([call], [(case, 1, 4096, "forward")])
+    profile = build_profile([call], [(case, 1, 4096, "forward")])
     draw: dict[str, Callable[[str], Figure]] = {}
     for name, kind in FIGURES.items():
-        draw |= {name: partial(kind.draw, rows), f"no {name}": partial(kind.draw, failed)}
-    for name, of_networks in NETWORK_FIGURES.items():
-        draw[name] = partial(of_networks, networks, sites)
-        draw[f"no {name}"] = partial(of_networks, lost, sites)
-    draw |= {name: partial(of_traces, traces) for name, of_traces in TRACED.items()}
+        draw |= {name: partial(kind.draw, layers), f"no {name}": partial(kind.draw, none)}
+    for name, of_networks in figures_of(NetworkFigure).items():
+        for which, rows_of_networks in ((name, networks), (f"no {name}", lost)):
+            run = run_of(networks=rows_of_networks, sites=sites)
+            draw[which] = partial(of_networks.draw, run)
+    for name, of_profile in figures_of(ProfileFigure).items():
+        draw[name] = partial(of_profile.draw, profile)
     return draw
 
 

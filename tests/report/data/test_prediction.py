@@ -1,4 +1,7 @@
+"""What single layers foretell of a network, computed by hand."""
+
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -6,48 +9,82 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynact.report.data.prediction import parse_sites, predict
+from dynact.report.data.prediction import predict, sites_frame
 from tests.report.networks_sample import build_networks, fail_networks
 
 SHARED = {"activation": "frelu", "phase": "training", "dtype": "float32", "device": "cpu"}
 
 
-def network(sites, overhead=1.5, baseline_ns=1e6, half=0.01, case_id="n", **fields):
+def site(
+    name: str, channels: int, height: int | None, width: int | None, original: str = "relu"
+) -> dict[str, Any]:
     return {
-        "case_id": case_id, "network": "net", "placement": "all", "image_size": 32, "batch": 4,
-        "status": "ok", "sites": sites, "time_ns": overhead * baseline_ns,
-        "baseline_time_ns": baseline_ns, "overhead": overhead, "overhead_lo": overhead - half,
-        "overhead_hi": overhead + half, **SHARED, **fields,
+        "name": name, "original": original, "channels": channels, "height": height, "width": width
     }  # fmt: skip
 
 
-def layer(channels, height, width, overhead, baseline_ns, baseline="relu", half=0.1, **fields):
+A, B = site("a", 8, 4, 4), site("b", 2, 2, 2)
+
+
+def network(
+    *sites: dict[str, Any],
+    overhead: float = 1.5,
+    baseline_ns: float = 1e6,
+    case_id: str = "n",
+) -> dict[str, Any]:
+    return {
+        "case_id": case_id, "network": "net", "placement": "all", "image_size": 32, "batch": 4,
+        "status": "ok", "sites": list(sites), "time_ns": overhead * baseline_ns,
+        "baseline_time_ns": baseline_ns, "overhead": overhead, "overhead_lo": overhead - 0.01,
+        "overhead_hi": overhead + 0.01, **SHARED,
+    }  # fmt: skip
+
+
+def layer(
+    channels: int,
+    height: int,
+    width: int,
+    overhead: float,
+    baseline_ns: float,
+    baseline: str = "relu",
+) -> dict[str, Any]:
     return {
         "batch": 4, "status": "ok", "channels": channels, "height": height, "width": width,
         "baseline": baseline, "time_ns": overhead * baseline_ns, "baseline_time_ns": baseline_ns,
-        "overhead": overhead, "overhead_lo": overhead - half, "overhead_hi": overhead + half,
-        **SHARED, **fields,
+        "overhead": overhead, "overhead_lo": overhead - 0.1, "overhead_hi": overhead + 0.1,
+        **SHARED,
     }  # fmt: skip
 
 
-def test_a_listing_reads_back_with_fully_connected_sites_as_one_position():
-    sites = parse_sites("features.0.2=relu6:32x16x8 classifier.1=hardswish:1280")
-    assert sites.values.tolist() == [
+def test_a_fully_connected_site_is_one_position_as_its_layer_is_measured() -> None:
+    stored = [
+        site("features.0.2", 32, 16, 8, original="relu6"),
+        site("classifier.1", 1280, None, None, original="hardswish"),
+    ]
+
+    sites = sites_frame(stored)
+
+    assert sites[["name", "baseline", "channels", "height", "width"]].to_numpy().tolist() == [
         ["features.0.2", "relu6", 32, 16, 8],
         ["classifier.1", "hardswish", 1280, 1, 1],
     ]
-    assert parse_sites("").empty
 
 
-def test_the_sum_by_hand():
+@pytest.mark.parametrize("cell", [[], None, math.nan])
+def test_a_row_without_sites_has_none(cell: object) -> None:
+    assert sites_frame(cell).empty
+
+
+def test_the_sum_by_hand() -> None:
     # 2 × 1000 × (3 − 1) + 500 × (2 − 1) = 4500; the network took 20000 × (1.3 − 1) = 6000.
-    networks = pd.DataFrame(
-        [network("a=relu:8x4x4 b=relu:8x4x4 c=hardswish:10", overhead=1.3, baseline_ns=20000.0)]
-    )
+    connected = site("c", 10, None, None, original="hardswish")
+    networks = pd.DataFrame([network(A, A, connected, overhead=1.3, baseline_ns=20000.0)])
     sites = pd.DataFrame(
         [layer(8, 4, 4, 3.0, 1000.0), layer(10, 1, 1, 2.0, 500.0, baseline="hardswish")]
     )
+
     found = predict(networks, sites)
+
     assert found.parts["extra_ns"].tolist() == pytest.approx([2000, 2000, 500])
     assert found.parts["site"].tolist() == [1, 2, 3]
     total = found.totals.iloc[0]
@@ -71,32 +108,44 @@ def test_the_sum_by_hand():
         {"status": "oom", "time_ns": None, "overhead": None},
     ],
 )  # fmt: skip
-def test_a_layer_that_differs_in_anything_is_not_the_sites(other):
-    networks = pd.DataFrame([network("a=relu:8x4x4 b=relu:2x2x2")])
+def test_a_layer_that_differs_in_anything_is_not_the_sites(other: dict[str, Any]) -> None:
+    networks = pd.DataFrame([network(A, B)])
     sites = pd.DataFrame([layer(8, 4, 4, 3.0, 1000.0) | other, layer(2, 2, 2, 2.0, 100.0)])
+
     total = predict(networks, sites).totals.iloc[0]
+
     assert total["unmeasured"] == "a"
     assert total["predicted_ns"] == pytest.approx(100)
 
 
-def test_no_sum_is_known_where_no_site_was_measured_and_none_is_zero():
-    networks = pd.DataFrame([network("a=relu:8x4x4"), network("", case_id="none")])
+def test_no_sum_is_known_where_no_site_was_measured_and_none_is_zero() -> None:
+    networks = pd.DataFrame([network(A), network(case_id="none")])
     sites = pd.DataFrame([layer(1, 1, 1, 2.0, 5.0)])
+
     totals = predict(networks, sites).totals.set_index("case_id")
+
     assert math.isnan(totals.loc["n", "predicted_ns"])
     assert math.isnan(totals.loc["n", "rest_ns"])
     assert totals.loc["none", "predicted_ns"] == 0
     assert totals.loc["none", "rest_ns"] == pytest.approx(totals.loc["none", "measured_ns"])
 
 
-def test_failed_networks_and_no_rows_at_all_predict_nothing():
+def test_failed_networks_predict_nothing() -> None:
     networks, sites = build_networks()
+
     found = predict(fail_networks(networks, list(range(len(networks)))), sites)
+
     assert found.totals.empty
     assert found.parts.empty
-    without = predict(networks, sites.iloc[:0])
-    assert without.totals["predicted_ns"].isna().all()
-    assert without.parts["extra_ns"].isna().all()
+
+
+def test_without_any_layer_nothing_is_known() -> None:
+    networks, sites = build_networks()
+
+    found = predict(networks, sites.iloc[:0])
+
+    assert found.totals["predicted_ns"].isna().all()
+    assert found.parts["extra_ns"].isna().all()
 
 
 ratios = st.floats(0.2, 100)
@@ -107,18 +156,23 @@ measured = st.dictionaries(shapes, st.tuples(ratios, times), min_size=1, max_siz
 
 @settings(max_examples=50, deadline=None)
 @given(measured=measured, picks=st.lists(st.integers(0, 99), min_size=1, max_size=40), cut=ratios)
-def test_the_whole_is_the_sum_of_its_parts_however_it_is_cut(measured, picks, cut):
+def test_the_whole_is_the_sum_of_its_parts_however_it_is_cut(
+    measured: dict[tuple[int, int, int], tuple[float, float]], picks: list[int], cut: float
+) -> None:
     order = [sorted(measured)[i % len(measured)] for i in picks]
-    names = [f"s{i}=relu:{'x'.join(map(str, shape))}" for i, shape in enumerate(order)]
-    half = len(names) // 2
+    places = [site(f"s{i}", *shape) for i, shape in enumerate(order)]
+    half = len(places) // 2
     networks = pd.DataFrame(
         [
-            network(" ".join(part), overhead=cut, case_id=case_id)
-            for case_id, part in (("whole", names), ("head", names[:half]), ("tail", names[half:]))
+            network(*places, overhead=cut, case_id="whole"),
+            network(*places[:half], overhead=cut, case_id="head"),
+            network(*places[half:], overhead=cut, case_id="tail"),
         ]
     )
     sites = pd.DataFrame([layer(*shape, *figures) for shape, figures in measured.items()])
+
     found = predict(networks, sites)
+
     totals = found.totals.set_index("case_id")
     expected = math.fsum(measured[shape][1] * (measured[shape][0] - 1) for shape in order)
     scale = max(measured[shape][1] * measured[shape][0] for shape in order)

@@ -1,4 +1,4 @@
-"""A run's traces are read whole or not at all."""
+"""A run's profile is read whole or not at all."""
 
 import csv
 import re
@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dynact.report.data.profile import Traces, load_traces
+from dynact.report.data.profile import Profile, load_profile
+from dynact.schema.profile import columns
 from dynact.schema.run_folder import RunError
-from tests.report.trace_tables import build_traces, write_tables
+from tests.report.profile_sample import build_profile, write_tables
 
 RELU, FRELU = "relu-training-2x8", "pkg:Ünï-inference-2x8"
 KERNEL = 'void f<int, "λ">(a|b)\n, c'
@@ -21,8 +22,8 @@ TABLES = ("steps", "kernels", "timeline", "memory", "failed")
 AGAIN = "; remove traces/ and run profile_traces.py again"
 
 
-def two_cases() -> Traces:
-    traces = build_traces(
+def two_cases() -> Profile:
+    profile = build_profile(
         [
             (RELU, "relu", "training", "aten::relu", "pointwise", "forward", 0, 400_000),
             (RELU, "relu", "training", "aten::max", "reduction", "backward", 500_000, 600_001),
@@ -36,17 +37,17 @@ def two_cases() -> Traces:
         ],
     )  # fmt: skip
     failed = pd.DataFrame([("se", 'no memory, "λ"'), ("sé", "")], columns=["case_id", "message"])
-    return replace(traces, failed=failed)
+    return replace(profile, failed=failed)
 
 
-def columns(traces: Traces) -> dict[str, dict[str, list[object]]]:
+def cells(profile: Profile) -> dict[str, dict[str, list[object]]]:
     """All cells, what is empty as None."""
     return {
         name: {
             str(column): [None if pd.isna(cell) or cell == "" else cell for cell in cells]
             for column, cells in table.items()
         }
-        for name, table in vars(traces).items()
+        for name, table in vars(profile).items()
     }
 
 
@@ -57,36 +58,36 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-def load_with(run: Path, folder: Path, name: str, content: bytes) -> Traces | None:
+def load_with(run: Path, folder: Path, name: str, content: bytes) -> Profile | None:
     """Load a run's tables with another content in one of them."""
     (folder / "traces").mkdir(exist_ok=True)
     for table in TABLES:
         whole = (run / f"traces/{table}.csv").read_bytes()
         (folder / f"traces/{table}.csv").write_bytes(content if table == name else whole)
-    return load_traces(folder)
+    return load_profile(folder)
 
 
 def test_what_was_stored_is_read_back(stored: Path) -> None:
-    read = load_traces(stored)
+    read = load_profile(stored)
     assert read is not None
-    written = columns(two_cases())
-    for name, table in columns(read).items():
+    written = cells(two_cases())
+    for name, table in cells(read).items():
         assert {column: written[name][column] for column in table} == table
 
 
-def test_without_a_whole_trace_there_are_none(tmp_path: Path) -> None:
-    assert load_traces(tmp_path) is None
+def test_without_a_whole_case_there_is_none(tmp_path: Path) -> None:
+    assert load_profile(tmp_path) is None
     # As left by a process that died while it stored the first case.
     write_tables(tmp_path, two_cases())
     (tmp_path / "traces/steps.csv").unlink()
     (tmp_path / "traces/failed.csv").unlink()
-    assert load_traces(tmp_path) is None
+    assert load_profile(tmp_path) is None
 
 
-def test_what_could_not_be_traced_is_read_where_nothing_else_was(tmp_path: Path) -> None:
+def test_what_could_not_be_profiled_is_read_where_nothing_else_was(tmp_path: Path) -> None:
     (tmp_path / "traces").mkdir()
     (tmp_path / "traces/failed.csv").write_text("case_id,message\nse,no memory\n")
-    read = load_traces(tmp_path)
+    read = load_profile(tmp_path)
     assert read is not None
     assert read.failed.to_dict("records") == [{"case_id": "se", "message": "no memory"}]
     assert read.steps.empty
@@ -101,39 +102,39 @@ def test_lines_of_a_case_that_steps_do_not_name_are_left_out(tmp_path: Path, wri
     first = {name: table[table["case_id"] == RELU] for name, table in vars(both).items()}
     order = ("kernels", "timeline", "memory")
     stored = first | {name: vars(both)[name] for name in order[:written]}
-    write_tables(tmp_path, Traces(**stored))
-    read = load_traces(tmp_path)
+    write_tables(tmp_path, Profile(**stored))
+    read = load_profile(tmp_path)
     assert read is not None
-    assert columns(read) == {
-        name: {column: columns(Traces(**first))[name][column] for column in table}
+    assert cells(read) == {
+        name: {column: cells(Profile(**first))[name][column] for column in table}
         for name, table in vars(read).items()
     }
 
 
 def test_a_case_that_runs_no_operator_is_whole(tmp_path: Path) -> None:
-    traces = two_cases()
-    identity = traces.steps.tail(1).assign(
+    profile = two_cases()
+    identity = profile.steps.tail(1).assign(
         case_id="i", step_ns=0, operators=0, coverage=0.0, memory_lines=1
     )
-    still = pd.DataFrame([("i", 0, 0, "forward")], columns=traces.memory.columns)
-    traces = Traces(
-        pd.concat([traces.steps, identity]), traces.kernels, traces.timeline,
-        pd.concat([traces.memory, still]),
+    still = pd.DataFrame([("i", 0, 0, "forward")], columns=profile.memory.columns)
+    profile = Profile(
+        pd.concat([profile.steps, identity]), profile.kernels, profile.timeline,
+        pd.concat([profile.memory, still]),
     )  # fmt: skip
-    write_tables(tmp_path, traces)
-    read = load_traces(tmp_path)
+    write_tables(tmp_path, profile)
+    read = load_profile(tmp_path)
     assert read is not None
     assert list(read.steps["case_id"]) == [RELU, FRELU, "i"]
 
 
 def test_an_accelerators_timeline_may_hold_more_than_its_operators(tmp_path: Path) -> None:
-    traces = two_cases()
-    traces.steps["operators"] -= 1
-    write_tables(tmp_path, traces)
-    assert load_traces(tmp_path) is not None
+    profile = two_cases()
+    profile.steps["operators"] -= 1
+    write_tables(tmp_path, profile)
+    assert load_profile(tmp_path) is not None
 
 
-def outcome(run: Path, folder: Path, name: str, content: bytes) -> Traces | str:
+def outcome(run: Path, folder: Path, name: str, content: bytes) -> Profile | str:
     """Return what is loaded, or the line that says why nothing is."""
     try:
         read = load_with(run, folder, name, content)
@@ -203,6 +204,8 @@ def test_a_line_that_is_gone_is_missed(stored: Path, tmp_path: Path, name: str) 
         ("kernels", b"400000", b"", "is cut short"),
         ("steps", RELU.encode(), b"", "is cut short"),
         ("steps", b"16,", b"17,,", "is cut short"),
+        ("steps", b",False,", b",no,", "is cut short"),
+        ("steps", b",64,56,", b",64,5.6,", "is cut short"),
         ("failed", b"message", b"why", "was written by an older version"),
         ("memory", b"at_ns", b"at", "was written by an older version"),
         ("steps", b"memory_page", b"memory", "was written by an older version"),
@@ -218,6 +221,29 @@ def test_what_is_wrong_is_said(
     assert str(caught.value) == f"traces/{name}.csv {why}{AGAIN}"
 
 
+def test_steps_of_a_former_version_say_the_same_by_their_ids(tmp_path: Path) -> None:
+    """Where steps.csv had no more of a case than its id, its activation and its phase."""
+    host, device = (f"relu-training-8x64x56x56-float32-{end}" for end in ("cpu-compile", "cuda:0"))
+    kernel = ("aten::relu", "pointwise", "forward", 0, 400_000)
+    profile = build_profile([(case_id, "relu", "training", *kernel) for case_id in (host, device)])
+    write_tables(tmp_path, profile)
+    path = tmp_path / "traces/steps.csv"
+    present = load_profile(tmp_path)
+    steps = pd.read_csv(path)
+    added = set(columns("steps")[: columns("steps").index("steps")])
+    former = steps.drop(columns=added - {"case_id", "activation", "phase"})
+    former.to_csv(path, index=False, lineterminator="\n")
+
+    read = load_profile(tmp_path)
+
+    assert read is not None
+    assert present is not None
+    assert list(former.columns)[:4] == ["case_id", "activation", "phase", "steps"]
+    pd.testing.assert_frame_equal(read.steps, present.steps)
+    assert list(read.steps["on_accelerator"]) == [False, True]
+    assert list(read.steps["mode"]) == ["compile", "eager"]
+
+
 def test_tables_of_an_older_version_and_tables_that_are_gone(stored: Path, tmp_path: Path) -> None:
     kernels = pd.read_csv(stored / "traces/kernels.csv")
     older = kernels.drop(columns=["ceiling_bytes_per_s", "occupancy_percent"])
@@ -226,5 +252,5 @@ def test_tables_of_an_older_version_and_tables_that_are_gone(stored: Path, tmp_p
     assert str(caught.value) == f"traces/kernels.csv was written by an older version{AGAIN}"
     (tmp_path / "traces/kernels.csv").unlink()
     with pytest.raises(RunError) as caught:
-        load_traces(tmp_path)
+        load_profile(tmp_path)
     assert str(caught.value) == f"traces/kernels.csv is missing{AGAIN}"

@@ -3,7 +3,8 @@ import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.container import BarContainer
 
-from dynact.report.figures.of_layers import arithmetic
+from dynact.report.data.settings_groups import SettingsGroup
+from dynact.report.figures.arithmetic import arithmetic
 
 
 def bars_of(figure):
@@ -29,7 +30,7 @@ def counted(rows, **operators):
             elements = row["batch"] * row["channels"] * row["height"] * row["width"]
             parts = {name: round(flops * elements) for name, flops in per_element.items()}
             rows.loc[i, "flops"] = sum(parts.values())
-            rows.loc[i, "flops_by_operator"] = " ".join(f"{k}:{v}" for k, v in parts.items())
+            rows.at[i, "flops_by_operator"] = parts
     return rows
 
 
@@ -40,8 +41,9 @@ def test_bars_are_flops_per_element_by_operator_at_the_largest_input(make_rows):
         frelu={"conv": 18, "batch_norm": 2, "maximum": 1},
         dyrelu_b={"mul": 2, "add": 2, "max": 1, "mean": 1},
     )
-    rows.loc[rows["channels"] < 128, "flops_by_operator"] = "not:1 drawn:1"
-    figure = arithmetic(rows)
+    for i in rows.index[rows["channels"] < 128]:
+        rows.at[i, "flops_by_operator"] = {"not": 1, "drawn": 1}
+    figure = arithmetic(SettingsGroup(rows))
     assert names_of(figure) == ["SiLU", "DY-ReLU-B", "FReLU"]
     bars = bars_of(figure)
     assert bars["conv"] == pytest.approx([0, 0, 18])
@@ -54,7 +56,9 @@ def test_bars_are_flops_per_element_by_operator_at_the_largest_input(make_rows):
 
 def test_the_legend_stays_short_and_nothing_is_lost(make_rows):
     many = {f"operator_{i}": 20 - i for i in range(12)}
-    figure = arithmetic(counted(make_rows(("frelu", "silu")), frelu=many, silu={"silu": 2}))
+    figure = arithmetic(
+        SettingsGroup(counted(make_rows(("frelu", "silu")), frelu=many, silu={"silu": 2}))
+    )
     entries = [t.get_text() for t in figure.axes[1].get_legend().get_texts()]
     assert len(entries) <= 9 + 1
     assert entries[-1] == "what fvcore reports\nby default"
@@ -74,7 +78,7 @@ def test_the_legend_stays_short_and_nothing_is_lost(make_rows):
 def test_what_fvcore_reports_is_marked_and_written(make_rows):
     rows = counted(make_rows(("frelu",)), frelu={"conv": 18, "batch_norm": 2, "maximum": 1})
     elements = rows["batch"] * rows["channels"] * rows["height"] * rows["width"]
-    figure = arithmetic(rows.assign(flops_fvcore_default=11 * elements))
+    figure = arithmetic(SettingsGroup(rows.assign(flops_fvcore_default=11 * elements)))
     marks = [c for c in figure.axes[0].collections if isinstance(c, LineCollection)]
     assert marks
     for mark in marks:
@@ -89,33 +93,33 @@ def test_a_bar_that_dwarfs_the_others_runs_off_the_axis(make_rows):
         frelu={"conv": 18, "maximum": 3},
         maxout={"conv": 2048, "max": 1},
     )
-    figure = arithmetic(rows)
+    figure = arithmetic(SettingsGroup(rows))
     assert 21 < figure.axes[0].get_xlim()[1] < 25
     breaks = [t.xy[1] for t in figure.axes[0].texts if t.get_text() == "≫"]
     assert breaks == [names_of(figure).index("Maxout")]
     assert texts_of(figure)["Maxout"].startswith("2,049 ")
     # A bar of more than one in twenty can still be read beside the largest.
     rows = counted(rows, maxout={"conv": 19 * 21})
-    assert arithmetic(rows).axes[0].get_xlim()[1] > 19 * 21
+    assert arithmetic(SettingsGroup(rows)).axes[0].get_xlim()[1] > 19 * 21
     rows = counted(rows, maxout={"conv": 21 * 21})
-    assert arithmetic(rows).axes[0].get_xlim()[1] < 25
+    assert arithmetic(SettingsGroup(rows)).axes[0].get_xlim()[1] < 25
 
 
 def test_a_line_without_a_bar_says_why(make_rows, fail):
     rows = make_rows(("prelu", "frelu", "dyrelu_b", "se"), (32, 128), (7,), ("training",))
     rows = fail(rows, [3], "oom", "")
     rows.loc[5, "flops"] = None
-    texts = texts_of(arithmetic(rows.drop(index=7)))
+    texts = texts_of(arithmetic(SettingsGroup(rows.drop(index=7))))
     assert texts["FReLU"] == "failed: oom"
     assert texts["DY-ReLU-B"] == "not counted"
     assert texts["SE"] == "not measured"
 
 
-def test_uncounted_operators_are_said(make_rows):
+def test_uncounted_operators_are_said(make_rows, lack):
     rows = make_rows()
-    assert "lack" not in arithmetic(rows).texts[1].get_text()
-    rows.loc[rows["activation"] == "frelu", "uncounted_ops"] = "aten::fft, aten::cumsum"
-    figure = arithmetic(rows)
+    assert "lack" not in arithmetic(SettingsGroup(rows)).texts[1].get_text()
+    rows = lack(rows, frelu=["aten::fft", "aten::cumsum"])
+    figure = arithmetic(SettingsGroup(rows))
     notes = " ".join(figure.texts[1].get_text().split())
     assert "FLOPs of FReLU lack aten::fft, aten::cumsum: there are more than shown." in notes
     at_least = {name: text.startswith("≥ ") for name, text in texts_of(figure).items()}
@@ -130,7 +134,7 @@ def test_kindred_operators_are_one(make_rows):
         funnel_maxpool={"max_pool2d": 8, "maximum": 1},
         funnel_avgpool={"avg_pool2d": 9, "maximum": 1},
     )
-    figure = arithmetic(rows)
+    figure = arithmetic(SettingsGroup(rows))
     assert names_of(figure) == ["DY-ReLU-B", "Funnel max-pool", "Funnel avg-pool", "FReLU"]
     bars = bars_of(figure)
     assert bars["max"] == pytest.approx([4, 1, 1, 1])
@@ -145,16 +149,17 @@ def test_the_largest_part_of_a_bar_has_its_own_colour_however_rare(make_rows):
         dyrelu_b=common,
         se={"rare": 3, "operator_8": 2},
     )
-    assert bars_of(arithmetic(rows))["rare"] == pytest.approx([3, 0, 0])
+    assert bars_of(arithmetic(SettingsGroup(rows)))["rare"] == pytest.approx([3, 0, 0])
 
 
 def test_a_compiled_slice_says_what_was_counted(make_rows):
     rows = make_rows()
     for mode, said in (("eager", False), ("compile", True)):
-        notes = arithmetic(rows.assign(mode=mode)).texts[1].get_text()
+        notes = arithmetic(SettingsGroup(rows.assign(mode=mode))).texts[1].get_text()
         assert ("Counted on the plain formulation, not the compiled one." in notes) == said
 
 
 def test_a_layer_without_arithmetic_is_a_line(make_rows):
-    rows = make_rows(("identity",)).assign(flops=0, flops_by_operator="")
-    assert texts_of(arithmetic(rows)) == {"Identity": "0 (fvcore: 0)"}
+    rows = make_rows(("identity",))
+    rows = rows.assign(flops=0, flops_by_operator=[{}] * len(rows))
+    assert texts_of(arithmetic(SettingsGroup(rows))) == {"Identity": "0 (fvcore: 0)"}

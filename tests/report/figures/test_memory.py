@@ -1,7 +1,8 @@
 import pytest
 from matplotlib.container import BarContainer
 
-from dynact.report.figures.of_layers import memory
+from dynact.report.data.settings_groups import SettingsGroup
+from dynact.report.figures.memory import memory
 
 PARTS = ["parameters", "output", "kept for backward, beyond input and output", "temporary"]
 
@@ -30,14 +31,14 @@ def test_bars_are_the_parts_over_the_inputs_bytes_at_the_largest_input(make_rows
     rows.loc[largest, "parameters"] = size / 4 / 2  # half the input's bytes
     rows.loc[largest & training, "saved_for_backward_bytes"] = 3 * size
     rows.loc[largest & training, "saved_input_bytes"] = size
-    axes = panels(memory(rows))
+    axes = panels(memory(SettingsGroup(rows)))
     assert list(axes) == ["inference", "training"]
     for phase, widths in (("inference", [0.5, 1, 0, 4]), ("training", [0.5, 1, 2, 2])):
         bars = bars_of(axes[phase])
         assert list(bars) == PARTS
         for part, width in zip(PARTS, widths, strict=True):
             assert bars[part] == pytest.approx([width] * 3)
-    title = " ".join(memory(rows).texts[0].get_text().split())
+    title = " ".join(memory(SettingsGroup(rows)).texts[0].get_text().split())
     assert "128 channels, 28²" in title
     assert "input of 3.2 MB" in title
 
@@ -45,7 +46,7 @@ def test_bars_are_the_parts_over_the_inputs_bytes_at_the_largest_input(make_rows
 def test_bytes_follow_the_dtype(make_rows):
     rows = make_rows(("frelu",), (32,), (7,), ("inference",), dtypes=("bfloat16",))
     rows["parameters"] = 8 * 32 * 7 * 7
-    bars = bars_of(panels(memory(rows))["inference"])
+    bars = bars_of(panels(memory(SettingsGroup(rows)))["inference"])
     assert bars["parameters"] == pytest.approx([1.0])
     assert bars["output"] == pytest.approx([1.0])
 
@@ -53,9 +54,9 @@ def test_bytes_follow_the_dtype(make_rows):
 def test_an_output_that_is_the_input_takes_nothing_and_no_part_is_negative(make_rows):
     rows = make_rows(("identity", "frelu"), (32,), (7,), ("training",))
     rows["peak_bytes"] = 0
-    for widths in bars_of(panels(memory(rows))["training"]).values():
+    for widths in bars_of(panels(memory(SettingsGroup(rows)))["training"]).values():
         assert min(widths) >= 0
-    assert bars_of(panels(memory(rows))["training"])["output"] == [0, 0]
+    assert bars_of(panels(memory(SettingsGroup(rows)))["training"])["output"] == [0, 0]
 
 
 def test_text_has_the_sum_and_what_it_does_to_the_batch(make_rows):
@@ -64,7 +65,7 @@ def test_text_has_the_sum_and_what_it_does_to_the_batch(make_rows):
     rows["parameters"] = 0
     rows["peak_bytes"] = [2 * size, 6.5 * size, 8 * size]
     rows["saved_for_backward_bytes"] = [0.5 * size, size, 3 * size]
-    figure = memory(rows)
+    figure = memory(SettingsGroup(rows))
     texts = [t.get_text() for t in panels(figure)["training"].texts]
     assert texts == [
         "ReLU: 2.0×",
@@ -80,7 +81,7 @@ def test_text_has_the_sum_and_what_it_does_to_the_batch(make_rows):
 
 @pytest.mark.parametrize(("phase", "said"), [("inference", False), ("training", True)])
 def test_only_training_explains_what_keeping_does_to_the_batch(make_rows, phase, said):
-    figure = memory(make_rows(phases=(phase,)))
+    figure = memory(SettingsGroup(make_rows(phases=(phase,))))
     assert ("Fewer samples" in " ".join(t.get_text() for t in figure.texts)) == said
     texts = [t.get_text() for t in panels(figure)[phase].texts]
     assert any("samples" in text for text in texts) == said
@@ -90,12 +91,17 @@ def test_nearly_as_much_fits_as_many(make_rows):
     rows = make_rows(("prelu",), (32,), (7,), ("training",))
     for factor, text in ((1.04, "as many"), (0.96, "as many"), (0.9, "1.1× more")):
         rows["saved_for_backward_bytes"] = factor * rows["baseline_saved_for_backward_bytes"]
-        assert f"fits {text} samples" in panels(memory(rows))["training"].texts[-1].get_text()
+        assert (
+            f"fits {text} samples"
+            in panels(memory(SettingsGroup(rows)))["training"].texts[-1].get_text()
+        )
 
 
 def test_legend_has_only_parts_that_occur(make_rows):
     def legend(rows):
-        (found,) = [axes.get_legend() for axes in memory(rows).axes if axes.get_legend()]
+        (found,) = [
+            axes.get_legend() for axes in memory(SettingsGroup(rows)).axes if axes.get_legend()
+        ]
         return [text.get_text() for text in found.get_texts()]
 
     rows = make_rows(("prelu", "frelu"), (32,), (7,), ("training",))
@@ -106,12 +112,12 @@ def test_legend_has_only_parts_that_occur(make_rows):
 def test_a_compiled_slice_says_what_was_counted(make_rows):
     rows = make_rows()
     for mode, said in (("eager", False), ("compile", True)):
-        notes = memory(rows.assign(mode=mode)).texts[1].get_text()
+        notes = memory(SettingsGroup(rows.assign(mode=mode))).texts[1].get_text()
         assert ("Counted on the plain formulation, not the compiled one." in notes) == said
 
 
 def test_the_baselines_peak_is_a_line(make_rows):
-    axes = panels(memory(make_rows()))
+    axes = panels(memory(SettingsGroup(make_rows())))
     for phase, peak in (("inference", 1.0), ("training", 2.0)):
         (line,) = [line for line in axes[phase].lines if line.get_label() == "baseline"]
         assert list(line.get_xdata()) == pytest.approx([peak, peak])
@@ -120,8 +126,11 @@ def test_the_baselines_peak_is_a_line(make_rows):
 @pytest.mark.parametrize("peak", [0, None])
 def test_a_baseline_that_allocates_nothing_has_no_line(make_rows, peak):
     rows = make_rows()
-    assert "Dashed: ReLU's peak, without parameters." in memory(rows).texts[1].get_text()
-    figure = memory(rows.assign(baseline_peak_bytes=peak))
+    assert (
+        "Dashed: ReLU's peak, without parameters."
+        in memory(SettingsGroup(rows)).texts[1].get_text()
+    )
+    figure = memory(SettingsGroup(rows.assign(baseline_peak_bytes=peak)))
     assert not any(axes.lines for axes in panels(figure).values())
     assert "Dashed" not in figure.texts[1].get_text()
 
@@ -132,7 +141,7 @@ def test_a_line_without_a_bar_says_why(make_rows, fail):
     of = {a: largest.index[largest["activation"] == a] for a in ("frelu", "dyrelu_b", "se")}
     rows = fail(rows, of["frelu"], "oom", "")
     rows.loc[of["dyrelu_b"], "peak_bytes"] = None
-    figure = memory(rows.drop(index=of["se"]))
+    figure = memory(SettingsGroup(rows.drop(index=of["se"])))
     names = names_of(figure)
     assert names[0] == "PReLU"
     assert set(names) == {"PReLU", "FReLU", "DY-ReLU-B", "SE"}

@@ -5,7 +5,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 
-from dynact.report.figures.of_layers import promise
+from dynact.report.data.settings_groups import SettingsGroup
+from dynact.report.figures.promise import promise
 
 COUNTS = {
     "FLOPs, fvcore's default": ("flops_fvcore_default", "baseline_flops"),
@@ -52,7 +53,7 @@ def test_marks_are_geometric_means_over_shapes(make_rows):
     rows = make_rows()
     rows["flops"] *= np.where(rows["channels"] == 128, 4.0, 1.0)
     rows["flops_fvcore_default"] += 10**6
-    figure = promise(rows)
+    figure = promise(SettingsGroup(rows))
     marks = marks_of(figure)
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     activations = {"PReLU": "prelu", "FReLU": "frelu", "DY-ReLU-B": "dyrelu_b"}
@@ -70,7 +71,7 @@ def test_marks_are_geometric_means_over_shapes(make_rows):
 
 def test_lines_are_ordered_by_time_in_inference_with_the_range_of_the_shapes(make_rows):
     rows = make_rows()
-    figure = promise(rows)
+    figure = promise(SettingsGroup(rows))
     times = marks_of(figure)["time, inference"]
     assert list(times) == sorted(times)
     ranges = [c for c in figure.axes[0].collections if isinstance(c, LineCollection)]
@@ -84,7 +85,7 @@ def test_lines_are_ordered_by_time_in_inference_with_the_range_of_the_shapes(mak
 
 def test_zero_stands_at_the_left_edge_as_0(make_rows):
     rows = make_rows(("silu", "frelu"))
-    figure = promise(rows)
+    figure = promise(SettingsGroup(rows))
     axes = figure.axes[0]
     assert 0.1 < axes.get_xlim()[0] < marks_of(figure)["FLOPs, fvcore's default"].min() < 0.3
     assert pinned_of(figure) == ["0"]
@@ -98,7 +99,7 @@ def test_title_states_the_widest_gap_between_arithmetic_and_time(make_rows):
         {"prelu": 2, "frelu": 20, "dyrelu_b": 6}
     )
     rows["overhead"] = rows["activation"].map({"prelu": 1.0, "frelu": 30.0, "dyrelu_b": 80.0})
-    figure = promise(rows)
+    figure = promise(SettingsGroup(rows))
     title = title_of(figure)
     assert title == (
         "DY-ReLU-B: 6.0× the arithmetic of ReLU, 80× the time (mean of 4 shapes, inference, "
@@ -112,27 +113,29 @@ def test_title_states_the_widest_gap_between_arithmetic_and_time(make_rows):
 def test_without_a_gap_the_title_claims_none(make_rows):
     rows = make_rows()
     rows["flops"] = rows["baseline_flops"] * rows["overhead"] / 1.9
-    assert title_of(promise(rows)).startswith("What counting promises and what the clock says")
+    assert title_of(promise(SettingsGroup(rows))).startswith(
+        "What counting promises and what the clock says"
+    )
     rows["flops"] = rows["baseline_flops"] * rows["overhead"] / 2.1
-    assert "the arithmetic of ReLU" in title_of(promise(rows))
+    assert "the arithmetic of ReLU" in title_of(promise(SettingsGroup(rows)))
 
 
 def test_training_alone_stands_against_its_own_counts(make_rows):
     rows = make_rows(phases=("training",))
     rows["overhead"] = 50.0 * rows["flops"] / rows["baseline_flops"]
-    figure = promise(rows)
+    figure = promise(SettingsGroup(rows))
     assert "the forward arithmetic of ReLU" in title_of(figure)
     assert "(mean of 4 shapes, training, batch 8, float32)" in title_of(figure)
     assert "time, inference" not in marks_of(figure)
     assert heads_of(figure)[-1] == "training / FLOPs"
-    assert "kernels training" in heads_of(figure)
+    assert "operator calls" in heads_of(figure)
 
 
 def test_missing_counts_and_failures_are_said(make_rows, fail):
     rows = make_rows(("prelu", "frelu", "dyrelu_b", "se"), (32,), (7,))
     rows.loc[rows["activation"] == "prelu", ["flops", "flops_fvcore_default"]] = None
     rows = fail(rows, rows.index[rows["activation"] == "se"], "oom", "")
-    figure = promise(rows)
+    figure = promise(SettingsGroup(rows))
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     numbers = columns_of(figure)
     assert numbers[names.index("SE")] == ["–"] * 7
@@ -148,7 +151,7 @@ def test_the_gap_is_over_the_shapes_that_have_both(make_rows):
     rows = make_rows(("frelu",), (32, 64, 128), (7,), ("inference",))
     rows["overhead"] = [30.0, 40.0, 1000.0]
     rows["flops"] = [2 * rows["baseline_flops"][0], 6 * rows["baseline_flops"][1], None]
-    figure = promise(rows)
+    figure = promise(SettingsGroup(rows))
     flops, time = math.sqrt(2 * 6), math.sqrt(30 * 40)
     assert title_of(figure) == (
         f"FReLU: {flops:.1f}× the arithmetic of ReLU, {time:.0f}× the time (mean of 2 shapes, "
@@ -160,12 +163,12 @@ def test_the_gap_is_over_the_shapes_that_have_both(make_rows):
     assert "1 of 3 cases without all counts, but for their times (FReLU)" in notes_of(figure)
 
 
-def test_kernels_stand_beside_as_a_range_over_the_shapes(make_rows):
+def test_operator_calls_stand_beside_as_a_range_over_the_shapes(make_rows):
     rows = make_rows(("prelu", "frelu"))
     inference = rows["phase"] == "inference"
-    rows.loc[inference & (rows["activation"] == "frelu"), "kernels"] = [3, 12, 1200, 12]
-    figure = promise(rows)
-    column = heads_of(figure).index("kernels inference")
+    rows.loc[inference & (rows["activation"] == "frelu"), "operator_calls"] = [3, 12, 1200, 12]
+    figure = promise(SettingsGroup(rows))
+    column = heads_of(figure).index("operator calls")
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     texts = {name: columns_of(figure)[line][column] for line, name in enumerate(names)}
     assert texts == {"PReLU": "1", "FReLU": "3–1,200"}
@@ -177,7 +180,7 @@ def test_the_axis_reaches_the_least_time_and_only_counts_are_pinned(make_rows):
     rows["flops"] = rows["baseline_flops"] * 1e-3
     rows["flops_fvcore_default"] = rows["baseline_flops"] * 0.08
     rows["traffic_eager_bytes"] = 0
-    figure = promise(rows)
+    figure = promise(SettingsGroup(rows))
     axes = figure.axes[0]
     marks, least = marks_of(figure), rows["overhead"].min()
     assert pinned_of(figure) == ["0.001, 0"] * 3
@@ -194,7 +197,7 @@ def test_pinned_numbers_cover_no_marks(make_rows):
     rows["flops"] = rows["baseline_flops"] * 0.082
     rows["traffic_eager_bytes"] = rows["baseline_traffic_eager_bytes"] * 0.31
     rows["overhead"] = 0.3
-    figure = promise(rows)
+    figure = promise(SettingsGroup(rows))
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     axes = figure.axes[0]
@@ -217,19 +220,19 @@ def test_counts_stand_against_the_first_phase_that_has_any(make_rows, fail):
             traffic_eager_bytes=rows["traffic_eager_bytes"].where(rows["phase"] == "training"),
         ),
     ):
-        figure = promise(without)
+        figure = promise(SettingsGroup(without))
         assert heads_of(figure)[-1] == "training / FLOPs"
         assert not np.isnan(marks_of(figure)["FLOPs, all"]).any()
         times = marks_of(figure)["time, training"]
         assert list(times) == sorted(times)
 
 
-def test_arithmetic_that_is_not_all_counted_promises_nothing(make_rows):
+def test_arithmetic_that_is_not_all_counted_promises_nothing(make_rows, lack):
     rows = make_rows(("prelu", "frelu"))
     rows["overhead"] = 50.0
     rows["flops"] = rows["baseline_flops"] * rows["activation"].map({"prelu": 5.0, "frelu": 0.0})
-    rows.loc[rows["activation"] == "frelu", "uncounted_ops"] = "aten::cumsum"
-    figure = promise(rows)
+    rows = lack(rows, frelu=["aten::cumsum"])
+    figure = promise(SettingsGroup(rows))
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     numbers = columns_of(figure)[names.index("FReLU")]
     assert (numbers[1], numbers[-1]) == ("≥ 0", "–")
@@ -240,12 +243,12 @@ def test_arithmetic_that_is_not_all_counted_promises_nothing(make_rows):
 def test_a_compiled_slice_says_what_was_counted(make_rows):
     rows = make_rows()
     for mode, said in (("eager", False), ("compile", True)):
-        notes = notes_of(promise(rows.assign(mode=mode)))
+        notes = notes_of(promise(SettingsGroup(rows.assign(mode=mode))))
         assert ("Counted on the plain formulation, not the compiled one." in notes) == said
 
 
 def test_a_baseline_without_arithmetic_gives_no_ratio(make_rows):
     rows = make_rows().assign(baseline="identity", baseline_flops=0)
-    marks = marks_of(promise(rows))
+    marks = marks_of(promise(SettingsGroup(rows)))
     assert np.isnan(marks["FLOPs, all"]).all()
     assert not np.isnan(marks["bytes moved"]).any()

@@ -5,7 +5,8 @@ from matplotlib.collections import PathCollection
 from matplotlib.path import Path
 from matplotlib.transforms import Affine2D
 
-from dynact.report.figures.of_layers import roofline
+from dynact.report.figures.roofline import roofline
+from tests.report.sample_run import phase_of
 
 PEAK, SMALL, LARGE = 9e10, 6e10, 8e9
 
@@ -22,7 +23,7 @@ def points_of(axes):
 
 def test_points_lie_at_intensity_and_rate_and_grow_with_the_input(make_rows):
     rows = make_rows(("prelu", "frelu"), (32,), (7, 28), ("training",))
-    points = points_of(roofline(rows).axes[0])
+    points = points_of(roofline(phase_of(rows)).axes[0])
     assert set(points) == {"PReLU", "FReLU"}
     for name, activation in (("PReLU", "prelu"), ("FReLU", "frelu")):
         mine = rows[rows["activation"] == activation]
@@ -35,7 +36,7 @@ def test_points_lie_at_intensity_and_rate_and_grow_with_the_input(make_rows):
 
 def test_roofs_are_the_measured_rates_of_the_smallest_and_the_largest_input(make_rows):
     rows = measured_rates(make_rows(("prelu", "frelu"), (32,), (7, 14, 28), ("inference",)))
-    axes = roofline(rows).axes[0]
+    axes = roofline(phase_of(rows)).axes[0]
     flat, fast, slow = axes.lines
     assert list(flat.get_ydata()) == [PEAK, PEAK]
     for line, rate in ((fast, SMALL), (slow, LARGE)):
@@ -73,7 +74,7 @@ def test_labels_of_roofs_run_neither_into_each_other_nor_over_points(
     least = np.maximum(
         rows["traffic_floor_bytes"] / rows["bandwidth_bytes_per_s"], rows["flops"] / peak
     )
-    figure = roofline(rows.assign(time_ns=1e9 * least * distance))
+    figure = roofline(phase_of(rows.assign(time_ns=1e9 * least * distance)))
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     axes = figure.axes[0]
@@ -89,14 +90,14 @@ def test_labels_of_roofs_run_neither_into_each_other_nor_over_points(
 def test_the_flat_roof_is_on_the_page_where_all_points_are_far_below(make_rows):
     rows = measured_rates(make_rows(("prelu",), (32,), (7,), ("inference",)))
     for unmeasured in ({}, {"bandwidth_bytes_per_s": None}):
-        axes = roofline(rows.assign(time_ns=rows["time_ns"] * 1e4, **unmeasured)).axes[0]
+        axes = roofline(phase_of(rows.assign(time_ns=rows["time_ns"] * 1e4, **unmeasured))).axes[0]
         assert axes.get_ylim()[0] < PEAK < axes.get_ylim()[1]
 
 
-def test_operators_that_flops_lack_are_said(make_rows):
+def test_operators_that_flops_lack_are_said(make_rows, lack):
     rows = make_rows(phases=("inference",))
-    rows.loc[rows["activation"] == "frelu", "uncounted_ops"] = "aten::cumsum"
-    notes = " ".join(roofline(rows).texts[1].get_text().split())
+    rows = lack(rows, frelu=["aten::cumsum"])
+    notes = " ".join(roofline(phase_of(rows)).texts[1].get_text().split())
     assert "FLOPs of FReLU lack aten::cumsum: there are more than shown." in notes
 
 
@@ -104,7 +105,7 @@ def test_a_point_at_its_floor_touches_its_roof(make_rows):
     rows = measured_rates(make_rows(("prelu",), (32,), (7,), ("training",)))
     rows = rows.assign(bandwidth_bytes_per_s=LARGE)
     rows["time_ns"] = rows["traffic_floor_bytes"] / LARGE * 1e9
-    (point,) = points_of(roofline(rows).axes[0])["PReLU"].get_offsets()
+    (point,) = points_of(roofline(phase_of(rows)).axes[0])["PReLU"].get_offsets()
     assert point[1] == pytest.approx(point[0] * LARGE)
 
 
@@ -112,7 +113,7 @@ def test_legend_has_the_median_distance_farthest_on_top(make_rows):
     rows = make_rows(("prelu", "frelu", "se"), (32,), (7, 14, 28), ("inference",))
     rows["floor_time_ns"] = 100.0
     rows["time_ns"] = [200.0, 250.0, 900.0, 1000.0, 4000.0, 1200.0, 100.0, 120.0, 150.0]
-    labels = [t.get_text() for t in roofline(rows).axes[1].get_legend().get_texts()]
+    labels = [t.get_text() for t in roofline(phase_of(rows)).axes[1].get_legend().get_texts()]
     assert labels == ["FReLU: 12×", "PReLU: 2.5×", "SE: 1.20×"]
 
 
@@ -121,7 +122,7 @@ def test_what_has_no_place_on_log_axes_or_failed_is_named(make_rows, fail):
     rows = fail(rows, [2], "oom", "no memory")
     rows.loc[rows["activation"] == "identity", ["flops", "floor_time_ns"]] = 0
     rows.loc[5, "flops"] = None
-    figure = roofline(rows)
+    figure = roofline(phase_of(rows))
     assert {name: len(c.get_offsets()) for name, c in points_of(figure.axes[0]).items()} == {
         "FReLU": 1,
         "SE": 1,
@@ -136,7 +137,7 @@ def test_what_has_no_place_on_log_axes_or_failed_is_named(make_rows, fail):
 def test_points_stand_without_roofs_where_no_rate_was_measured(make_rows):
     rates = ["bandwidth_bytes_per_s", "peak_flops_per_s", "floor_time_ns"]
     rows = make_rows(phases=("inference",)).assign(**dict.fromkeys(rates))
-    figure = roofline(rows)
+    figure = roofline(phase_of(rows))
     assert not figure.axes[0].lines
     assert len(points_of(figure.axes[0])) == 3
     labels = [t.get_text() for t in figure.axes[1].get_legend().get_texts()]
@@ -145,5 +146,5 @@ def test_points_stand_without_roofs_where_no_rate_was_measured(make_rows):
 
 def test_only_training_explains_that_flops_cancel(make_rows):
     for phase, expected in (("inference", False), ("training", True)):
-        figure = roofline(make_rows(phases=(phase,)))
+        figure = roofline(phase_of(make_rows(phases=(phase,))))
         assert ("cancel" in " ".join(t.get_text() for t in figure.texts)) == expected

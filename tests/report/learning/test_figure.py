@@ -20,8 +20,8 @@ from dynact.report.learning.figure import (
     write_learning,
 )
 from dynact.report.learning.findings import findings
+from dynact.schema.learning import Point
 from dynact.worker.learning.store import LearningFolder
-from dynact.worker.learning.training import Point
 
 ENVIRONMENT = {
     "started": "2026-03-01T10:00:00",
@@ -158,7 +158,7 @@ def test_the_table_reads_as_it_was_found() -> None:
     relu, frelu = (dict(zip(HEADER, line, strict=True)) for line in table_lines(findings(points)))
     assert relu["activation"] == "ReLU"
     assert relu["against ReLU, seed by seed"] == "compared with"
-    assert relu["time / ReLU's"] == "–"
+    assert relu["overhead, × ReLU's time"] == "–"
     assert (relu["in"], frelu["in"]) == ("4 of 4 places", "3 of 4 places")
     assert frelu["parameters"] == "62,007"
     assert frelu["accuracy"].startswith("71.0 % (")

@@ -12,22 +12,21 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dynact.report.data.profile import Traces, load_traces
-from dynact.report.figures.of_layers import FIGURES
-from dynact.report.figures.of_networks import NETWORK_FIGURES
-from dynact.report.figures.of_profile import TRACED
-from dynact.report.page.figures import EXPLANATIONS
+from dynact.report.data.profile import Profile
+from dynact.report.figures.declaration import NetworkFigure, ProfileFigure
+from dynact.report.figures.registry import FIGURES, figures_of
 from dynact.report.page.page import write_page
 from dynact.report.render import render
+from dynact.report.run import Run
 from tests.report.networks_sample import build_networks
+from tests.report.profile_sample import build_profile, write_tables
 from tests.report.test_render import write_run
-from tests.report.trace_tables import build_traces, write_tables
 
 EVIL = "evil:<img src=x onerror=alert(1)>"
 GATE = {
     "session": "s", "trustworthy": True, "message": "", "more_elements": 1.018,
-    "self_ratio": 1.0003, "self_lo": 0.999, "self_hi": 1.001,
-    "more_ratio": 1.02, "more_lo": 1.01, "more_hi": 1.03,
+    "self_overhead": 1.0003, "self_overhead_lo": 0.999, "self_overhead_hi": 1.001,
+    "more_overhead": 1.02, "more_overhead_lo": 1.01, "more_overhead_hi": 1.03,
 }  # fmt: skip
 
 
@@ -93,7 +92,7 @@ def page_of(environment, tmp_path):
     def build(rows, gates=(), **changes):
         run = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
         write_run(run, rows, environment | changes, gates)
-        return Page(write_page(run, rows, environment | changes, list(gates)).read_text("utf-8"))
+        return Page(write_page(Run(run)).read_text("utf-8"))
 
     return build
 
@@ -148,7 +147,7 @@ def test_every_row_is_in_the_page(make_rows, fail, page_of):
     key = ["activation", "phase", "batch", "channels", "height", "width"]
     both = rows.replace({"activation": names}).merge(shown, on=key, suffixes=("", "_shown"))
     assert len(both) == len(rows)
-    for column in ("overhead", "overhead_lo", "time_ns", "flops", "peak_bytes", "kernels"):
+    for column in ("overhead", "overhead_lo", "time_ns", "flops", "peak_bytes", "operator_calls"):
         there = both[f"{column}_shown"].astype(float).to_numpy()
         np.testing.assert_allclose(there, both[column].astype(float), rtol=1e-5)
     over_floor = (both["time_ns"] / both["floor_time_ns"]).astype(float)
@@ -159,11 +158,11 @@ def test_every_row_is_in_the_page(make_rows, fail, page_of):
     assert "dtype float32" in page_of(rows).words
 
 
-def test_names_and_messages_are_text(make_rows, fail, page_of):
+def test_names_and_messages_are_text(make_rows, fail, page_of, lack):
     rows = make_rows(("prelu", EVIL), (32,), (7,))
     message = "</script><script>alert(2)</script> & <u>"
     rows = fail(rows, [0], "error", message)
-    rows.loc[rows["activation"] == EVIL, "uncounted_ops"] = "<i>fft</i>"
+    rows = lack(rows, **{EVIL: ["<i>fft</i>"]})
     gate = GATE | {"trustworthy": False, "message": "<svg onload=alert(3)>"}
     page = page_of(rows, [gate], command=["pytest", "<script>alert(4)</script>"])
     assert page.images == []
@@ -197,7 +196,7 @@ def test_nothing_is_fetched(make_rows, page_of):
 
 def test_figures_are_embedded_each_with_its_words(make_rows, environment, tmp_path):
     run = write_run(tmp_path / "run", make_rows(batches=(8, 32)), environment)
-    render(run, ["overhead_ranking", "roofline"], ("png",))
+    render(Run(run), ["overhead_ranking", "roofline"], ("png",))
     page = Page((run / "index.html").read_text("utf-8"))
     # Of the main slice; that of batch 32 has its files.
     expected = ["overhead_ranking", "roofline_inference", "roofline_training"]
@@ -207,11 +206,7 @@ def test_figures_are_embedded_each_with_its_words(make_rows, environment, tmp_pa
         assert Image.open(BytesIO(png)).size == (int(image["width"]), int(image["height"]))
         assert "PReLU, FReLU, DY-ReLU-B" in image["alt"]
         assert "batch 8" in image["alt"]
-        assert EXPLANATIONS[name.split("_inf")[0].split("_tr")[0]].reading in page.words
-
-
-def test_every_figure_has_an_explanation():
-    assert set(EXPLANATIONS) == {*FIGURES, *NETWORK_FIGURES, *TRACED}
+        assert FIGURES[name.split("_inf")[0].split("_tr")[0]].reading in page.words
 
 
 def write_networks(run, *which, **others):
@@ -223,12 +218,12 @@ def write_networks(run, *which, **others):
 def test_networks_have_a_section_and_their_figures(make_rows, environment, tmp_path):
     run = write_run(tmp_path / "run", make_rows(), environment)
     write_networks(run, ("resnet18", "lenet"), ("silu", "frelu", EVIL))
-    render(run, list(NETWORK_FIGURES), ("png",))
+    render(Run(run), list(figures_of(NetworkFigure)), ("png",))
     page = Page((run / "index.html").read_text("utf-8"))
     assert "#networks" in page.links
     for words in ("In whole networks", "ResNet-18", "LeNet", "extra time of a training step"):
         assert words in page.words
-    speeds = [t for t in page.tables if t[0][1:2] == [" inference: slow-down"]]
+    speeds = [t for t in page.tables if t[0][2:3] == [" images/s (original)"]]
     assert [[line[0].strip() for line in table[1:]] for table in speeds] == 2 * [
         ["SiLU", "FReLU", EVIL.removeprefix("evil:")]
     ]
@@ -238,10 +233,10 @@ def test_networks_have_a_section_and_their_figures(make_rows, environment, tmp_p
     # Names are text.
     assert "<img src=x" not in page.html
 
-    assert embedded(run) == set(NETWORK_FIGURES)
+    assert embedded(run) == set(figures_of(NetworkFigure))
     for image, name in zip(page.images, ("network_heatmap", "network_sites", "tradeoff"),
                            strict=True):  # fmt: skip
-        assert image["alt"].startswith(EXPLANATIONS[name].shows)
+        assert image["alt"].startswith(FIGURES[name].shows)
         assert image["alt"].endswith(f"Activations: SiLU, FReLU, {EVIL.removeprefix('evil:')}.")
         assert "batch 8, float32, images of 32² and 224²" in image["alt"]
 
@@ -263,26 +258,26 @@ def embedded(run):
 def test_a_figure_from_before_the_last_rows_is_left_out(make_rows, environment, tmp_path):
     rows = make_rows()
     run = write_run(tmp_path / "run", rows.head(20), environment)
-    render(run, ["overhead_ranking", "promise"], ("png",))
+    render(Run(run), ["overhead_ranking", "promise"], ("png",))
     assert embedded(run) == {"overhead_ranking", "promise"}
     stored = run / "rows.jsonl"
     write_run(tmp_path / "all", rows, environment)
     stored.write_bytes((tmp_path / "all/rows.jsonl").read_bytes())
     # What was drawn of other rows may look newer than they are, as after a copy.
     os.utime(stored, (0, 0))
-    render(run, ["memory"], ("png",))
+    render(Run(run), ["memory"], ("png",))
     assert embedded(run) == {"memory"}
-    render(run, ["promise"], ("svg",))
+    render(Run(run), ["promise"], ("svg",))
     assert embedded(run) == {"memory"}
-    render(run, ["promise"], ("png",))
+    render(Run(run), ["promise"], ("png",))
     assert embedded(run) == {"memory", "promise"}
 
 
 def test_without_a_figure_the_page_says_so(make_rows, environment, tmp_path):
     run = write_run(tmp_path / "run", make_rows(), environment)
-    render(run, ["overhead_ranking"], ("svg",))
+    render(Run(run), ["overhead_ranking"], ("svg",))
     (run / "figures/promise.png").write_text("not a picture")
-    render(run, ["overhead_ranking"], ("svg",))
+    render(Run(run), ["overhead_ranking"], ("svg",))
     assert embedded(run) == set()
     page = Page((run / "index.html").read_text("utf-8"))
     assert "no figure of these rows was drawn as PNG" in page.words
@@ -290,32 +285,33 @@ def test_without_a_figure_the_page_says_so(make_rows, environment, tmp_path):
 
 def test_a_copied_run_keeps_its_figures(make_rows, environment, tmp_path):
     run = write_run(tmp_path / "run", make_rows(), environment)
-    write_traces(run, "frelu-training-x")
-    render(run, formats=("png",))
+    write_profile(run, "frelu-training-x")
+    render(Run(run), formats=("png",))
     names = embedded(run)
-    assert len(names) == 10 + 3
+    assert names == {path.stem for path in (run / "figures").iterdir()}
+    assert names >= {*figures_of(ProfileFigure), "promise", "roofline_inference"}
     copy = shutil.copytree(run, tmp_path / "copy", copy_function=shutil.copyfile)
     for i, path in enumerate(sorted(copy.rglob("*"), reverse=True)):
         os.utime(path, (i, i))
-    render(copy, ["promise"], ("svg",))
+    render(Run(copy), ["promise"], ("svg",))
     assert embedded(copy) == names
 
 
-def test_figures_of_traces_go_with_the_traces(make_rows, environment, tmp_path):
+def test_figures_of_a_profile_go_with_it(make_rows, environment, tmp_path):
     run = write_run(tmp_path / "run", make_rows(), environment)
-    write_traces(run, "frelu-training-8x32x7x7-float32-cpu")
-    render(run, ["promise", "step_memory"], ("png",))
+    write_profile(run, "frelu-training-8x32x7x7-float32-cpu")
+    render(Run(run), ["promise", "step_memory"], ("png",))
     assert embedded(run) == {"promise", "step_memory"}
     page = Page((run / "index.html").read_text("utf-8"))
-    of_rows, of_traces = (image["alt"] for image in page.images)
+    of_rows, of_profile = (image["alt"] for image in page.images)
     assert of_rows.endswith("(batch 8, float32). Activations: PReLU, FReLU, DY-ReLU-B.")
-    assert of_traces.endswith("(one training step, 8x32x7x7-float32-cpu). Activations: FReLU.")
-    # Traced again, with another activation.
-    write_traces(run, "prelu-training-8x32x7x7-float32-cpu", "prelu")
-    render(run, ["overhead_ranking"], ("png",))
+    assert of_profile.endswith("(one training step, 8x32x7x7-float32-cpu). Activations: FReLU.")
+    # Profiled again, with another activation.
+    write_profile(run, "prelu-training-8x32x7x7-float32-cpu", "prelu")
+    render(Run(run), ["overhead_ranking"], ("png",))
     assert embedded(run) == {"promise", "overhead_ranking"}
     shutil.rmtree(run / "traces")
-    render(run, ["overhead_ranking"], ("png",))
+    render(Run(run), ["overhead_ranking"], ("png",))
     assert embedded(run) == {"promise", "overhead_ranking"}
 
 
@@ -352,10 +348,10 @@ def test_one_phase(make_rows, page_of, phase):
     assert memory in headings
 
 
-def test_what_was_not_counted_is_said(make_rows, page_of):
+def test_what_was_not_counted_is_said(make_rows, page_of, lack):
     rows = make_rows()
     assert "every operator of every measured case was counted" in page_of(rows).words
-    rows.loc[rows["activation"] == "frelu", "uncounted_ops"] = "aten::fft"
+    rows = lack(rows, frelu=["aten::fft"])
     rows.loc[rows["activation"] == "prelu", "data_dependent"] = True
     page = page_of(rows)
     assert "aten::fft" in page.words
@@ -364,27 +360,27 @@ def test_what_was_not_counted_is_said(make_rows, page_of):
     assert least == {"PReLU": False, "FReLU": True, "DY-ReLU-B": False}
 
 
-def one_trace(case_id, activation="frelu", kernel="aten::mul"):
+def profile_of_one(case_id, activation="frelu", kernel="aten::mul"):
     calls = [
         (case_id, activation, "training", f"{kernel}{i}", "pointwise", "forward", 0, 10**5 * i)
         for i in range(1, 16)
     ]
-    return build_traces(calls, [(case_id, 1, 4096, "forward")])
+    return build_profile(calls, [(case_id, 1, 4096, "forward")])
 
 
-def write_traces(run, *which, **others):
-    write_tables(run, one_trace(*which, **others))
+def write_profile(run, *which, **others):
+    write_tables(run, profile_of_one(*which, **others))
 
 
 def kernel_tables(page):
     return [table for table in page.tables if table[0][:1] == [" kernel"]]
 
 
-def test_traces_are_shown_longest_kernel_first(make_rows, environment, tmp_path):
+def test_steps_are_shown_longest_kernel_first(make_rows, environment, tmp_path):
     rows = make_rows()
     run = write_run(tmp_path / "run", rows, environment)
-    write_traces(run, "frelu-training-x", kernel="<b>mul")
-    render(run, ["promise"], ("svg",))
+    write_profile(run, "frelu-training-x", kernel="<b>mul")
+    render(Run(run), ["promise"], ("svg",))
     page = Page((run / "index.html").read_text("utf-8"))
     ((header, *lines),) = kernel_tables(page)
     assert [line[0].strip() for line in lines] == [f"<b>mul{i}" for i in range(15, 3, -1)]
@@ -404,25 +400,23 @@ def test_traces_are_shown_longest_kernel_first(make_rows, environment, tmp_path)
 
 @pytest.fixture
 def page_with(make_rows, environment, tmp_path):
-    """Return the page of a run with these traces."""
+    """Return the page of a run with this profile."""
 
-    def build(traces):
-        rows = make_rows()
-        run = write_run(tmp_path / "run", rows, environment)
-        write_tables(run, traces)
-        page = write_page(run, rows, environment, [], traces=load_traces(run))
-        return Page(page.read_text("utf-8"))
+    def build(profile):
+        run = write_run(tmp_path / "run", make_rows(), environment)
+        write_tables(run, profile)
+        return Page(write_page(Run(run)).read_text("utf-8"))
 
     return build
 
 
 def test_what_only_an_accelerator_has_is_shown_where_there_is_any(page_with):
-    traces = one_trace("frelu-training-x")
-    traces.kernels["occupancy_percent"] = [*14 * [None], 41.6]
-    traces.kernels["registers_per_thread"] = [*14 * [None], 32]
-    traces.steps["memory_snapshot"] = "tensorboard/x/memory_snapshot.pickle"
+    profile = profile_of_one("frelu-training-x")
+    profile.kernels["occupancy_percent"] = [*14 * [None], 41.6]
+    profile.kernels["registers_per_thread"] = [*14 * [None], 32]
+    profile.steps["memory_snapshot"] = "tensorboard/x/memory_snapshot.pickle"
 
-    page = page_with(traces)
+    page = page_with(profile)
     ((header, *lines),) = kernel_tables(page)
     at = [header.index(f" {name}") for name in ("occupancy", "registers")]
     assert [lines[0][i].strip() for i in at] == ["42 %", "32"]
@@ -444,9 +438,9 @@ def test_what_only_an_accelerator_has_is_shown_where_there_is_any(page_with):
 def test_times_that_the_profiler_changed_are_not_to_be_taken_as_such(
     page_with, untraced_ns, time, doubt
 ):
-    traces = one_trace("frelu-training-x")
-    traces.steps["untraced_ns"] = untraced_ns
-    page = page_with(traces)
+    profile = profile_of_one("frelu-training-x")
+    profile.steps["untraced_ns"] = untraced_ns
+    page = page_with(profile)
     assert f"FReLU , training: {time}" in page.words
     assert ("read shares, not times" in page.words) == bool(doubt)
     found = re.findall(r"took ([^.]*) time under the profiler [^.]* their order and shares still",
@@ -455,10 +449,10 @@ def test_times_that_the_profiler_changed_are_not_to_be_taken_as_such(
 
 
 def test_a_step_that_runs_nothing_is_there(page_with):
-    one = one_trace("frelu-training-x")
+    one = profile_of_one("frelu-training-x")
     still = one.steps.assign(step_ns=0, operators=0, untraced_ns=1e6)
     still["memory_lines"] = 1
-    page = page_with(Traces(still, one.kernels.head(0), one.timeline.head(0), one.memory.head(1)))
+    page = page_with(Profile(still, one.kernels.head(0), one.timeline.head(0), one.memory.head(1)))
     assert "FReLU , training: nothing ran" in page.words
     assert kernel_tables(page) == []
 
@@ -467,9 +461,9 @@ CUDA = "frelu-training-8x64x56x56-float32-cuda:0"
 
 
 def test_kernels_and_the_operators_that_launched_them_are_both_shown(page_with):
-    traces = one_trace(CUDA, kernel="<b>k")
-    traces.kernels["operator"] = ["aten::<i>mul", *14 * ["aten::add"]]
-    ((header, *lines),) = kernel_tables(page_with(traces))
+    profile = profile_of_one(CUDA, kernel="<b>k")
+    profile.kernels["operator"] = ["aten::<i>mul", *14 * ["aten::add"]]
+    ((header, *lines),) = kernel_tables(page_with(profile))
     at = header.index(" operator")
     assert [line[at].strip() for line in lines] == 12 * ["aten::add"]
     assert lines[0][0].strip() == "<b>k15"
@@ -492,9 +486,9 @@ def test_kernels_and_the_operators_that_launched_them_are_both_shown(page_with):
     ],
 )
 def test_an_accelerators_gaps_between_kernels_are_no_doubt(page_with, untraced_ns, time, doubt):
-    traces = one_trace(CUDA)
-    traces.steps["untraced_ns"] = untraced_ns
-    page = page_with(traces)
+    profile = profile_of_one(CUDA)
+    profile.steps["untraced_ns"] = untraced_ns
+    page = page_with(profile)
     assert f"FReLU , training: {time}" in page.words
     assert "profiler’s own cost" not in page.words
     assert ("read shares, not times" in page.words) == bool(doubt)
@@ -510,32 +504,33 @@ def test_an_accelerators_gaps_between_kernels_are_no_doubt(page_with, untraced_n
         ("frelu-training-8x64x56x56-float32-cpu-vs_my-compile", False),
     ],
 )
-def test_beside_a_compiled_trace_it_says_what_a_region_hides(page_with, case_id, said):
-    assert ("a compiled region does the work" in page_with(one_trace(case_id)).words) == said
+def test_beside_a_compiled_step_it_says_what_a_region_hides(page_with, case_id, said):
+    assert ("a compiled region does the work" in page_with(profile_of_one(case_id)).words) == said
 
 
-def test_cases_that_could_not_be_traced_are_among_what_failed(page_with):
+def test_cases_that_could_not_be_profiled_are_among_what_failed(page_with):
     failures = [("<b>se-training", "no memory </script><u>"), ("mish-training", "")]
-    traces = replace(
-        one_trace("frelu-training-x"), failed=pd.DataFrame(failures, columns=["case_id", "message"])
+    profile = replace(
+        profile_of_one("frelu-training-x"),
+        failed=pd.DataFrame(failures, columns=["case_id", "message"]),
     )
-    page = page_with(traces)
+    page = page_with(profile)
     (table,) = (table for table in page.tables if table[0] == [" case", " message"])
     assert [tuple(cell.strip() for cell in line) for line in table[1:]] == failures
     assert "<u>" not in page.html
 
 
-def test_where_nothing_could_be_traced_it_says_so(make_rows, environment, tmp_path):
+def test_where_nothing_could_be_profiled_it_says_so(make_rows, environment, tmp_path):
     run = write_run(tmp_path / "run", make_rows(), environment)
     (run / "traces").mkdir()
     (run / "traces/failed.csv").write_text("case_id,message\nse-training-x,no memory\n")
-    render(run, ["promise"], ("png",))
+    render(Run(run), ["promise"], ("png",))
     page = Page((run / "index.html").read_text("utf-8"))
     assert "None in this run." in page.words
     assert "Could not be traced: case message se-training-x no memory" in page.words
 
 
-def test_without_traces_it_says_how_to_make_them(make_rows, page_of):
+def test_without_a_profile_it_says_how_to_make_one(make_rows, page_of):
     assert "python scripts/profile_traces.py" in page_of(make_rows()).words
 
 

@@ -1,6 +1,10 @@
+import csv
 import html
 import io
+import json
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,6 +14,7 @@ from hypothesis import strategies as st
 from dynact.report.data.efficiency import efficiency
 from dynact.report.tables.markdown import escaped, table
 from dynact.report.tables.summary import summary_markdown, write_csv
+from tests.report.sample_run import run_of
 
 RATES = {
     "session": "2026-03-01T10:00:00+00:00",
@@ -21,11 +26,18 @@ RATES = {
     "case_s": 1.0,
 }
 PASSED = {
-    "session": "s", "trustworthy": True, "self_ratio": 1.0003, "self_lo": 0.9991,
-    "self_hi": 1.0012, "more_ratio": 1.0181, "more_lo": 1.0101, "more_hi": 1.0262,
-    "more_elements": 57 / 56, "timing_s": 3.0, "case_s": 4.0, "message": "",
+    "session": "s", "trustworthy": True, "self_overhead": 1.0003, "self_overhead_lo": 0.9991,
+    "self_overhead_hi": 1.0012, "more_overhead": 1.0181, "more_overhead_lo": 1.0101,
+    "more_overhead_hi": 1.0262, "more_elements": 57 / 56, "timing_s": 3.0, "case_s": 4.0,
+    "message": "",
 }  # fmt: skip
 FAILED = PASSED | {"trustworthy": False, "message": "ReLU against itself | excludes 1"}
+
+
+def summary_of(rows, environment, gates, limits=None):
+    none = pd.DataFrame()
+    run = run_of(rows=rows, environment=environment, gates=gates, limits=limits, networks=none)
+    return summary_markdown(run)
 
 
 def cells_of(summary, heading):
@@ -46,7 +58,29 @@ def test_csv_holds_every_row_and_column_in_one_order(make_rows, tmp_path):
     assert list(back.columns) == list(rows.columns)
     merged = rows.set_index("case_id").loc[back["case_id"]].reset_index()
     merged["occurrences"] = ""  # an empty cell: these shapes are of no network
-    pd.testing.assert_frame_equal(back, merged[rows.columns], check_dtype=False)
+    plain = rows.columns.drop(["flops_by_operator", "uncounted_ops"])
+    pd.testing.assert_frame_equal(back[plain], merged[plain], check_dtype=False)
+
+
+def test_lists_and_mappings_read_back_from_the_csv_as_json(
+    make_rows: Callable[..., pd.DataFrame],
+    lack: Callable[..., pd.DataFrame],
+    fail: Callable[..., pd.DataFrame],
+    tmp_path: Path,
+) -> None:
+    rows = lack(make_rows(), frelu=["aten::fft", 'my "op", λ'])
+    rows = fail(rows, [3], "oom", "")
+
+    write_csv(rows, tmp_path / "table.csv")
+
+    with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:
+        stored = {record["case_id"]: record for record in csv.DictReader(file)}
+    assert len(stored) == len(rows)
+    for row in rows.to_dict("records"):
+        for name in ("flops_by_operator", "uncounted_ops"):
+            cell = stored[row["case_id"]][name]
+            # An empty cell is what there is not.
+            assert (json.loads(cell) if cell else None) == row[name]
 
 
 def test_summary_ranks_each_phase(make_rows, environment):
@@ -55,7 +89,7 @@ def test_summary_ranks_each_phase(make_rows, environment):
     rows.loc[rows["channels"] == 128, "overhead"] *= 4
     rows["overhead_lo"], rows["overhead_hi"] = rows["overhead"], rows["overhead"]
     rows["time_ns"] = 1.5e6
-    summary = summary_markdown(rows, environment, [])
+    summary = summary_of(rows, environment, [])
     for heading in ("## Inference", "## Training"):
         assert [[c.strip() for c in line] for line in cells_of(summary, heading)] == [
             ["FReLU", "4.00× (4.00–4.00)", "2.00–8.00×", "1.5 ms", "4/4"],
@@ -73,7 +107,7 @@ def test_summary_ranks_each_phase(make_rows, environment):
     ],
 )
 def test_summary_opens_with_the_gates_verdict(make_rows, environment, gates, verdict):
-    summary = summary_markdown(make_rows(), environment, gates)
+    summary = summary_of(make_rows(), environment, gates)
     opening = summary.split("## Inference")[0]
     assert verdict in opening
     assert ("TRUSTWORTHY HERE" in opening) == (FAILED in gates)
@@ -86,7 +120,7 @@ def test_summary_sets_other_slices_beside_the_main_one_at_shared_shapes(make_row
     rows = rows[(rows["batch"] == 8) | (rows["channels"] == 32)]
     rows["overhead"] = [2.0, 50.0, 3.0]
     other = rows.iloc[:1].assign(dtype="bfloat16", overhead=7.0)
-    summary = summary_markdown(pd.concat([rows, other]), environment, [])
+    summary = summary_of(pd.concat([rows, other]), environment, [])
     (line,) = cells_of(summary, "## Other batch sizes")
     assert line[1].strip() == "3.00× (2.00×)"
     assert "batch 32 (1 shape)" in summary
@@ -100,7 +134,7 @@ def test_summary_lists_failures_and_counts_the_unconverged(make_rows, environmen
     rows = fail(rows, [0, 1], "error", message)
     rows = fail(rows, [10], "oom", "no memory")
     rows.loc[[5, 6, 7], "converged"] = False
-    summary = summary_markdown(rows, environment, [])
+    summary = summary_of(rows, environment, [])
     assert "3 of 21 measured cases did not converge" in summary
     assert "3 of 24 cases failed" in summary
     lines = [[c.strip() for c in line] for line in cells_of(summary, "## Not converged")]
@@ -114,18 +148,18 @@ def test_summary_lists_failures_and_counts_the_unconverged(make_rows, environmen
 
 def test_summary_of_a_run_without_an_ok_row(make_rows, environment, fail):
     rows = make_rows()
-    summary = summary_markdown(fail(rows, range(len(rows)), "oom", "no memory"), environment, [])
+    summary = summary_of(fail(rows, range(len(rows)), "oom", "no memory"), environment, [])
     assert "24 of 24 cases failed" in summary
     assert "nan" not in summary
     assert [line[1].strip() for line in cells_of(summary, "## Inference")] == ["–"] * 3
 
 
-def test_summary_lists_what_was_not_counted(make_rows, environment):
+def test_summary_lists_what_was_not_counted(make_rows, environment, lack):
     rows = make_rows(("prelu", "frelu"), (32,), (7,))
-    assert "not all of it counted" not in summary_markdown(rows, environment, [])
-    rows.loc[rows["activation"] == "frelu", "uncounted_ops"] = "fft, my_op"
+    assert "not all of it counted" not in summary_of(rows, environment, [])
+    rows = lack(rows, frelu=["fft", "my_op"])
     rows.loc[0, "message"] = "saved for backward not counted: a | b"
-    summary = summary_markdown(rows, environment, [])
+    summary = summary_of(rows, environment, [])
     lines = [[shown(c).strip() for c in line] for line in cells_of(summary, "## Not converged")]
     assert lines == [
         ["FReLU", "inference", "fft, my_op", "1", "–"],
@@ -135,7 +169,7 @@ def test_summary_lists_what_was_not_counted(make_rows, environment):
 
 
 def test_summary_names_the_environment(make_rows, environment):
-    lines = cells_of(summary_markdown(make_rows(), environment, []), "## Environment")
+    lines = cells_of(summary_of(make_rows(), environment, []), "## Environment")
     found = {key.strip(): shown(value.strip()) for key, value in lines}
     assert found["device"].startswith("type cpu, name Some CPU @ 2.00GHz")
     assert "torch 2.14.1" in found["versions"]
@@ -161,7 +195,7 @@ def test_efficiency_by_hand(make_rows, environment):
     assert spent.setup_s == 12.0  # (5 + 6 + 4 + 8) − 11
     # 40 − 11 − 11.25 − 12 − 2 − 1.25: session a's second case took 10 s, of which 7.5 in it.
     assert spent.rest_s == 2.5
-    summary = summary_markdown(rows, environment, gates, rates)
+    summary = summary_of(rows, environment, gates, rates)
     assert "27.5% of the sweep's wall time" in summary
     assert ["counting", "2.0 s", "5.0%"] in [
         [cell.strip() for cell in line] for line in cells_of(summary, "## Efficiency")
@@ -169,14 +203,14 @@ def test_efficiency_by_hand(make_rows, environment):
 
 
 def test_the_summary_says_what_the_device_can_do(make_rows, environment):
-    lines = cells_of(summary_markdown(make_rows(), environment, [], RATES), "## What this device")
+    lines = cells_of(summary_of(make_rows(), environment, [], RATES), "## What this device")
     found = {what.strip(): shown(rate.strip()) for what, rate in lines}
     assert found == {
         "copy of 16 kB": "50 GB/s",
         "copy of 131 kB": "20 GB/s",
         "matrix product, float32": "110 GFLOP/s",
     }
-    assert "What this device can do" not in summary_markdown(make_rows(), environment, [])
+    assert "What this device can do" not in summary_of(make_rows(), environment, [])
 
 
 @pytest.mark.parametrize("message", ["", "arithmetic not counted: why"])
@@ -186,12 +220,12 @@ def test_work_that_depends_on_the_data_is_named(make_rows, environment, message)
     rows["data_dependent"] = dependent
     rows.loc[dependent, "message"] = message
     said = "its work depends on the input's values: counted as for this input"
-    summary = summary_markdown(rows, environment, [])
+    summary = summary_of(rows, environment, [])
     (line, *_) = [line for line in summary.splitlines() if said in line]
     assert line.startswith("| FReLU |")
     assert message in line
     rows["data_dependent"] = None
-    assert said not in summary_markdown(rows, environment, [])
+    assert said not in summary_of(rows, environment, [])
 
 
 def shown(markdown):

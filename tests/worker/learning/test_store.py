@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from dynact.schema.run_folder import ROWS, LockedFolder, RunError, RunFolder
-from dynact.worker.learning.store import COLUMNS, POINTS, LearningFolder, load
-from dynact.worker.learning.training import Point
+from dynact.report.learning.points import COLUMNS, load_points
+from dynact.schema.cases import Case
+from dynact.schema.learning import POINTS, Point
+from dynact.schema.run_folder import LockedFolder, RunError, RunFolder
+from dynact.worker.learning.store import LearningFolder
 
 EPOCHS = 2
 
@@ -42,7 +44,7 @@ def store(folder: Path, points: list[Point]) -> set[tuple[str, int]]:
 def test_what_is_appended_is_loaded(tmp_path: Path) -> None:
     points = [*training("relu", 0), *training("frelu", 0)]
     assert store(tmp_path, points) == {("relu", 0), ("frelu", 0)}
-    table = load(tmp_path)
+    table = load_points(tmp_path)
     assert tuple(table.columns) == COLUMNS
     assert [Point(**record) for record in table.to_dict("records")] == points
 
@@ -51,10 +53,10 @@ def test_what_is_appended_is_loaded(tmp_path: Path) -> None:
 def test_a_training_cut_short_is_done_again_and_counts_once(tmp_path: Path, epochs: int) -> None:
     whole = training("relu", 0)
     assert store(tmp_path, [*whole, *training("relu", 1, epochs)]) == {("relu", 0)}
-    assert len(load(tmp_path)) == len(whole)
+    assert len(load_points(tmp_path)) == len(whole)
     again = [replace(point, train_s=9.0 * point.epoch) for point in training("relu", 1)]
     assert store(tmp_path, again) == {("relu", 0), ("relu", 1)}
-    table = load(tmp_path)
+    table = load_points(tmp_path)
     assert list(table[table["seed"] == 1]["train_s"]) == [0, 9, 18]
     assert len(table) == 2 * len(whole)
 
@@ -63,7 +65,7 @@ def test_a_training_that_diverged_has_ended(tmp_path: Path) -> None:
     points = training("relu", 0, epochs=0)
     points.append(replace(points[0], epoch=1, status="diverged", accuracy=None, message="nan"))
     assert store(tmp_path, points) == {("relu", 0)}
-    assert list(load(tmp_path)["status"]) == ["ok", "diverged"]
+    assert list(load_points(tmp_path)["status"]) == ["ok", "diverged"]
 
 
 def test_a_line_that_was_being_written_is_dropped(tmp_path: Path) -> None:
@@ -71,9 +73,9 @@ def test_a_line_that_was_being_written_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "learning.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole[:-9])
-    assert load(tmp_path).empty
+    assert load_points(tmp_path).empty
     assert store(tmp_path, training("relu", 0)) == {("relu", 0)}
-    assert len(load(tmp_path)) == EPOCHS + 1
+    assert len(load_points(tmp_path)) == EPOCHS + 1
 
 
 def test_other_settings_are_refused_in_one_line_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ def open_sweep(folder: Path) -> RunFolder:
     return RunFolder(folder, resume=False, environment={"started": "now"})
 
 
-@pytest.mark.parametrize(("held", "opened"), [(POINTS, open_sweep), (ROWS, open_run)])
+@pytest.mark.parametrize(("held", "opened"), [(POINTS, open_sweep), (Case.table, open_run)])
 def test_runs_of_two_kinds_do_not_share_a_folder(
     tmp_path: Path, held: str, opened: Callable[[Path], LockedFolder]
 ) -> None:

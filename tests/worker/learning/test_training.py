@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 
+from dynact.schema.learning import Point
 from dynact.worker.device import Cpu, open_device
 from dynact.worker.learning.data import Data, Images, digits
 from dynact.worker.learning.training import (
     TEST_BATCH,
-    Point,
     accuracy,
     network,
     rehearse,

@@ -1,0 +1,134 @@
+"""Where the time of a training step goes, by operator."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dynact.report.data.names import shortened
+from dynact.report.data.profile import Profile
+from dynact.report.figures.bars import stacked_bars
+from dynact.report.figures.declaration import ProfileFigure
+from dynact.report.figures.profiled import no_step, short_names
+from dynact.report.figures.style import (
+    SERIES_COLOURS,
+    Page,
+    names_width,
+    styled,
+    texts_width,
+    write_beside,
+)
+from dynact.timing import format_ns
+
+# Lengths in inches.
+_LINE = 0.36
+_LEGEND_LINE = 0.21
+_PANEL_TITLE = 0.35
+_PLOT = 3.4
+_AXIS_LABELS = 0.5
+_LONGEST_OPERATOR = 24
+
+_OPERATORS = 8
+_OTHER = "other"
+_OWN = "the layer's one operator"
+
+
+@styled
+def time_by_operator(profile: Profile, caption: str = "") -> Figure:
+    """Draw where the time of a training step goes, forward and backward apart.
+
+    A bar for each activation, quickest on top, stacked by operator; one training step. On a CPU
+    the profiler's own cost is in it, on an accelerator the time of what the operators launched.
+    """
+    kernels = profile.of(profile.kernels)
+    if kernels.empty:
+        return no_step(caption)
+    totals = kernels.groupby("activation")["time_ns"].sum().sort_values(kind="stable")
+    order = list(map(str, totals.index))
+    own = _own_operators(kernels)
+    operators = kernels["operator"].where(~kernels["operator"].isin(own), _OWN)
+    by_time = kernels["time_ns"].groupby(operators).sum().sort_values(ascending=False)
+    # Parts go by number: a label need not be unique.
+    places = {operator: min(i, _OPERATORS) for i, operator in enumerate(by_time.index)}
+    labels = _labels(by_time.index[:_OPERATORS])
+    colours = list(SERIES_COLOURS[: len(labels)])
+    if len(by_time) > _OPERATORS:
+        labels.append(_OTHER)
+        colours.append("#8a8a8a")
+
+    names = short_names(profile)
+    parts = [part for part in ("forward", "backward", "other") if (kernels["part"] == part).any()]
+    tables = {
+        part: kernels.assign(place=operators.map(places))[kernels["part"] == part]
+        .pivot_table(index="activation", columns="place", values="time_ns", aggfunc="sum")
+        .reindex(index=order, columns=range(len(labels)))
+        / 1e6
+        for part in parts
+    }
+    sums = {part: table.sum(axis="columns") for part, table in tables.items()}
+    texts = {part: [format_ns(ms * 1e6) if ms else "–" for ms in sums[part]] for part in parts}
+    left, gutter = names_width(names.values()), max(map(texts_width, texts.values()))
+    body = _PANEL_TITLE + _LINE * len(order) + _AXIS_LABELS
+    page = Page(
+        f"Where the time of a training step goes, by operator ({profile.setting})",
+        [
+            "How to read: a bar is the time of one training step's kernels, by the operator that "
+            "launched them, traced apart from all timing; time without a kernel is not in it; "
+            "the same axis on all sides."
+            if profile.on_accelerator
+            else "How to read: a bar is the time of one training step's operators, traced apart "
+            "from all timing, with the profiler's own cost in it; the same axis on all sides.",
+            caption,
+        ],
+        width=left + len(parts) * (_PLOT + gutter) + 2.5,
+        body=max(body, _LEGEND_LINE * (len(labels) + 2)),
+    )
+    reach = 1.05 * max(table.sum(axis="columns").max() for table in tables.values())
+    for i, part in enumerate(parts):
+        axes = page.axes(left + i * (_PLOT + gutter), _PANEL_TITLE, _PLOT, _LINE * len(order))
+        bars = stacked_bars(axes, tables[part], colours)
+        axes.set_title(part, size=10, weight="bold", pad=4)
+        axes.set(xlim=(0, reach), xlabel="time of one step (ms)")
+        axes.set_yticks(range(len(order)), [names[a] for a in order] if i == 0 else [])
+        write_beside(axes, texts[part])
+    legend = page.axes(left + len(parts) * (_PLOT + gutter), _PANEL_TITLE, 0.1, 0.1)
+    legend.set_axis_off()
+    legend.legend(
+        bars, labels, title="operator", alignment="left", frameon=False, loc="upper left",
+        borderaxespad=0.0,
+    )  # fmt: skip
+    return page.figure
+
+
+def _own_operators(kernels: pd.DataFrame) -> set[str]:
+    """Return operators that are nearly all of one activation's bar, and no other's part.
+
+    A colour for each would leave none for what the longer bars are made of.
+    """
+    of_bars = kernels.groupby(["activation", "part", "operator"])["time_ns"].sum()
+    shares = of_bars / of_bars.groupby(["activation", "part"]).transform("sum")
+    users = kernels.groupby("operator")["activation"].nunique()
+    nearly_all = shares[shares > 0.9].index.get_level_values("operator")
+    return {operator for operator in nearly_all if users[operator] == 1}
+
+
+def _labels(operators: Iterable[str]) -> list[str]:
+    """Return short names of operators, numbered where two would read the same."""
+    short = [shortened(o.removeprefix("aten::"), _LONGEST_OPERATOR) for o in operators]
+    return [
+        f"{name} ({short[: i + 1].count(name)})" if uses > 1 else name
+        for i, (name, uses) in enumerate((name, Counter(short)[name]) for name in short)
+    ]
+
+
+FIGURE = ProfileFigure(
+    name="time_by_operator",
+    heading="Where the time of a training step goes",
+    reading=(
+        "A bar is one step’s operators, forward and backward apart: on a CPU with the profiler’s "
+        "own cost in it, on an accelerator the time of the kernels that they launched."
+    ),
+    shows="Stacked bars of the time of one training step by operator, a bar for each activation",
+    draw=time_by_operator,
+)

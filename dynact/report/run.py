@@ -1,0 +1,179 @@
+"""A run, whichever version wrote it: what all its figures and tables share is found once."""
+
+import hashlib
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dynact.report.data.caveats import gate_failed
+from dynact.report.data.names import display_names
+from dynact.report.data.network_frames import labelled, setting
+from dynact.report.data.prediction import Prediction, predict
+from dynact.report.data.profile import Profile, load_profile
+from dynact.report.data.settings_groups import SettingsGroup, device_and_threads, settings_groups
+from dynact.schema.cases import CASE_FIELDS, NETWORK_FIELDS, Case, NetworkCase, SiteCase
+from dynact.schema.profile import TABLES as PROFILE_TABLES
+from dynact.schema.rows import figures_of, upgraded
+from dynact.schema.run_folder import (
+    GATES,
+    RunNotFoundError,
+    load_ceilings,
+    load_environment,
+    load_gates,
+    read_records,
+)
+
+COLUMNS = ("case_id", *CASE_FIELDS, *figures_of(Case.table))
+NETWORK_COLUMNS = ("case_id", *NETWORK_FIELDS, *figures_of(NetworkCase.table))
+# What figures are drawn from.
+_SOURCES = (
+    *(Case.table, NetworkCase.table, SiteCase.table, GATES),
+    *(f"traces/{name}.csv" for name in PROFILE_TABLES),
+)
+
+
+class Run:
+    """A run folder; each of its files is read when first asked for, and then kept.
+
+    Whatever is read raises what its loader does: `load`, `load_environment`, `load_ceilings`,
+    `load_profile`.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        # Before anything is read: of what is stored meanwhile no figure claims to be drawn.
+        self._digests = {name: _digest(self.folder / name) for name in _SOURCES}
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """The rows of the sweep's layers, as `load` returns them."""
+        return load(self.folder)
+
+    @cached_property
+    def networks(self) -> pd.DataFrame:
+        """The rows of whole networks, as `load_network_rows` returns them."""
+        return load_network_rows(self.folder)
+
+    @cached_property
+    def sites(self) -> pd.DataFrame:
+        """The rows of layers at the networks' shapes, as `load_site_rows` returns them."""
+        return load_site_rows(self.folder)
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Device, versions and settings, as `load_environment` returns them."""
+        return load_environment(self.folder)
+
+    @cached_property
+    def gates(self) -> list[dict[str, Any]]:
+        """The gate's verdict of each session."""
+        return load_gates(self.folder)
+
+    @cached_property
+    def limits(self) -> dict[str, Any] | None:
+        """The rates of the device, or None where they were not measured."""
+        return load_ceilings(self.folder)
+
+    @cached_property
+    def profile(self) -> Profile | None:
+        """The tables in traces/, or None where nothing was profiled."""
+        return load_profile(self.folder)
+
+    @cached_property
+    def groups(self) -> list[SettingsGroup]:
+        """The rows by settings, the main group first; at least one row."""
+        return settings_groups(self.rows)
+
+    @property
+    def main(self) -> SettingsGroup:
+        """The group with most shapes."""
+        return self.groups[0]
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Display names of all activations among the rows and the profile."""
+        profiled = () if self.profile is None else self.profile.steps["activation"]
+        return display_names([*self.rows["activation"], *profiled])
+
+    @cached_property
+    def labelled_networks(self) -> pd.DataFrame:
+        """The rows of whole networks as `labelled` returns them."""
+        return labelled(self.networks)
+
+    @cached_property
+    def network_names(self) -> dict[str, str]:
+        """Display names of all activations in networks."""
+        return display_names(self.networks["activation"])
+
+    @cached_property
+    def network_setting(self) -> str:
+        """Batch, dtype and image size of the networks, in words."""
+        return setting(self.networks)
+
+    @cached_property
+    def prediction(self) -> Prediction:
+        """What the sites foretell of the networks, and what these really took."""
+        return predict(self.networks, self.sites)
+
+    def origin(self, files: tuple[str, ...]) -> str:
+        """Return what a figure says it was drawn from: files, and a digest of all of them."""
+        digest = hashlib.sha256()
+        for name in files:
+            # Of each, so that no line can wander from one file to the next unseen.
+            digest.update(self._digests[name])
+        return f"{' '.join(files)}, sha256 {digest.hexdigest()}"
+
+    def caption(self, group: SettingsGroup) -> str:
+        """Return where and when a group was measured, and whether the gate had doubts."""
+        words = [
+            device_and_threads(group.rows, self.environment),
+            f"torch {self.environment['versions']['torch']}",
+            self.date,
+        ]
+        doubt = "RATIOS NOT TRUSTWORTHY (the gate failed). " if gate_failed(self.gates) else ""
+        return f"{doubt}Measured on {', '.join(words)}."
+
+    @property
+    def date(self) -> str:
+        """The day on which the run was started."""
+        return pd.Timestamp(self.environment["started"]).strftime("%Y-%m-%d")
+
+
+def load(run_folder: Path | str) -> pd.DataFrame:
+    """Return the rows of a run, one line a case, with the columns `COLUMNS`.
+
+    Raises
+    ------
+    RunNotFoundError
+        If the folder holds no rows.jsonl.
+    """
+    path = Path(run_folder) / Case.table
+    if not path.is_file():
+        raise RunNotFoundError(f"{Path(run_folder).name!r} is not a run: it has no {Case.table}")
+    return _frame(path, COLUMNS)
+
+
+def load_network_rows(run_folder: Path | str) -> pd.DataFrame:
+    """Return the network rows of a run, with the columns `NETWORK_COLUMNS`; none is no error."""
+    return _frame(Path(run_folder) / NetworkCase.table, NETWORK_COLUMNS)
+
+
+def load_site_rows(run_folder: Path | str) -> pd.DataFrame:
+    """Return what single layers take at the networks' shapes, as `load` does for the sweep's."""
+    return _frame(Path(run_folder) / SiteCase.table, COLUMNS)
+
+
+def _frame(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    return pd.DataFrame(list(_rows(path)), columns=list(columns))
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    for record in read_records(path):
+        yield upgraded(record)
+
+
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes() if path.is_file() else b"").digest()

@@ -1,0 +1,67 @@
+"""What the parent asks the worker, and what it answers: plain values that travel as JSON."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from dynact.schema.cases import AnyCase, case_of_record, case_record
+
+
+@dataclass(frozen=True)
+class Request:
+    """A line of the worker's table, and what it is to be done with."""
+
+    verb: str
+    case: AnyCase | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Passed by name; values that JSON has."""
+
+    def to_json(self) -> bytes:
+        """Return one line, without its end."""
+        case = case_record(self.case) if self.case else None
+        return json.dumps([self.verb, case, dict(self.arguments)]).encode()
+
+    @classmethod
+    def from_json(cls, line: bytes) -> "Request":
+        """Return the request of a line that `to_json` made."""
+        verb, case, arguments = json.loads(line)
+        return cls(verb, case_of_record(case) if case else None, arguments)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a request."""
+
+    status: str = "ok"
+    """``"refused"``: it cannot be done as asked, and the message is for the user; else one of
+    `dynact.schema.rows.STATUSES`."""
+    message: str = ""
+    """Why the status is not ``"ok"``, in one line; or what is to be said all the same."""
+    figures: dict[str, Any] = field(default_factory=dict)
+    """By name; values that JSON has."""
+    samples_ns: tuple[float, ...] = ()
+    """The mean time of a call in each block of the target, in the order measured."""
+
+    def to_json(self) -> bytes:
+        """Return one line, without its end."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_json(cls, line: bytes) -> "Answer":
+        """Return the answer of a line that `to_json` made."""
+        values = json.loads(line)
+        return cls(**values | {"samples_ns": tuple(values["samples_ns"])})
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """What a worker says of itself when it is ready."""
+
+    device: str
+    is_accelerator: bool
+    """Whether it has memory and a queue of its own."""
+    memory_bytes: int
+    """All there is for tensors."""
+    environment: dict[str, Any]
+    """What a measurement depends on; names neither machine nor user."""

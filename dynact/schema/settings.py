@@ -1,0 +1,17 @@
+"""What holds for all cases of a session."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a session measures."""
+
+    device: str | None = None
+    """``None`` takes the accelerator where there is one, else the CPU."""
+    threads: int | None = None
+    """Of torch on the host; ``None`` is 1 on a CPU and torch's own choice beside an accelerator."""
+    precision: float = 0.01
+    """The half-width at which a case's interval is narrow enough, as a share of the ratio."""
+    max_seconds: float = 1.0
+    """The most time to spend in timing a case."""

@@ -1,0 +1,102 @@
+"""What a sweep measures: the cases that its options ask for, as far as the device can hold them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dynact import activations
+from dynact.schema.cases import AnyCase, Case, NetworkCase
+from dynact.schema.messages import WorkerInfo
+from dynact.sweep.networks import Shape, at_shapes
+from dynact.sweep.presets import Grid, fits, preset, thin, unique_cases
+
+# Set-up and warm-up of a usual case; compiling both sides, forward and backward.
+SECONDS_BESIDE_TIMING = {"eager": 0.1, "compile": 20.0}
+# Making a small network twice, replacing its activations and counting.
+SECONDS_BESIDE_A_NETWORK = 3.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cases of a sweep."""
+
+    cases: tuple[Case, ...]
+    max_seconds: float
+    too_large: int
+    """Cases left out because the device's memory could not hold their tensors."""
+    occurrences: Mapping[AnyCase, int]
+    """How often networks have a case's shape, where the shapes come from networks."""
+
+    def seconds(self, cases: Iterable[AnyCase]) -> float:
+        """Return about how long some cases take, if none converges early."""
+        return sum(self.max_seconds + _beside_timing(case) for case in cases)
+
+    def own_layers(self) -> list[Case]:
+        """Return the smallest case of each layer that is the user's own."""
+        own: dict[str, Case] = {}
+        for case in sorted(self.cases, key=lambda case: case.input_bytes):
+            if ":" in case.activation:
+                own.setdefault(case.activation, case)
+        return list(own.values())
+
+
+def plan(
+    preset_name: str,
+    axes: Mapping[str, tuple[Any, ...]],
+    info: WorkerInfo,
+    *,
+    own_layers: tuple[str, ...] = (),
+    shapes: Mapping[Shape, int] | None = None,
+    baseline: str,
+    max_seconds: float,
+    budget_s: float | None,
+) -> Plan:
+    """Return the cases of a preset, with the user's own values for some of its axes.
+
+    Parameters
+    ----------
+    axes
+        Values for fields of `dynact.sweep.presets.Grid`.
+    own_layers
+        The user's own, ``"pkg.mod:Class"``, beside those of the grids.
+    shapes
+        To take in place of all channels and resolutions, and how often networks have them.
+    budget_s
+        Thin the sizes so that the whole takes at most so long.
+
+    Raises
+    ------
+    ValueError
+        If the budget is too small, or nothing fits into the device's memory.
+    """
+    asked = [
+        replace(grid, **axes)
+        for grid in preset(preset_name, activations.names(), info.is_accelerator)
+    ]
+    grids = tuple(replace(grid, activations=grid.activations + own_layers) for grid in asked)
+    if shapes is not None:
+        grids = at_shapes(grids[0], shapes)
+    if budget_s is not None:
+        grids = thin(grids, int(budget_s / (max_seconds + _mean_beside_timing(grids))))
+    cases = unique_cases(grids, info.device, baseline)
+    fitting = tuple(case for case in cases if fits(case, info.memory_bytes))
+    if not fitting:
+        raise ValueError(
+            f"none of {len(cases)} cases fits into the {info.memory_bytes / 2**30:.1f} GiB of "
+            f"{info.device}; name smaller sizes"
+        )
+    occurrences: dict[AnyCase, int] = {
+        case: shapes[case.channels, case.height, case.width] for case in fitting if shapes
+    }
+    return Plan(fitting, max_seconds, len(cases) - len(fitting), occurrences)
+
+
+def _beside_timing(case: AnyCase) -> float:
+    if isinstance(case, NetworkCase):
+        return SECONDS_BESIDE_A_NETWORK
+    return SECONDS_BESIDE_TIMING[case.mode]
+
+
+def _mean_beside_timing(grids: tuple[Grid, ...]) -> float:
+    beside = [SECONDS_BESIDE_TIMING[mode] for grid in grids for mode in grid.modes]
+    return sum(beside) / len(beside)

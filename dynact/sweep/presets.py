@@ -1,0 +1,177 @@
+"""The cases of a preset, and thinning them to a budget."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import product
+from math import inf, prod
+from typing import Any
+
+from dynact.networks.architectures import architecture
+from dynact.schema.cases import MEMORY_FORMATS, MODES, PHASES, Case, NetworkCase
+
+PRESETS = ("smoke", "quick", "standard", "full")
+# One of each kind, and those the project is about.
+HEADLINE = ("prelu", "silu", "se", "acon_c", "frelu", "dyrelu_a", "dyrelu_b", "dyrelu_c")
+# A DY-ReLU training step needs about 9 × its input; twice that leaves room for cached blocks.
+PEAK_OVER_INPUT = 16
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cases of all combinations of its axes."""
+
+    activations: tuple[str, ...] = HEADLINE
+    impls: tuple[str, ...] = ("reference",)
+    phases: tuple[str, ...] = PHASES
+    modes: tuple[str, ...] = ("eager",)
+    dtypes: tuple[str, ...] = ("float32",)
+    memory_formats: tuple[str, ...] = ("contiguous",)
+    batches: tuple[int, ...] = (1,)
+    channels: tuple[int, ...] = (64,)
+    resolutions: tuple[tuple[int, int], ...] = ((28, 28),)
+    """(height, width) in pixels."""
+
+    def __len__(self) -> int:
+        return prod(len(getattr(self, field.name)) for field in fields(self))
+
+    def cases(self, device: str, baseline: str) -> Iterator[Case]:
+        """Yield the cases, a shape's activations together."""
+        axes = (
+            self.phases, self.modes, self.dtypes, self.memory_formats, self.batches,
+            self.channels, self.resolutions, self.activations, self.impls,
+        )  # fmt: skip
+        for phase, mode, dtype, memory_format, batch, channels, (
+            height,
+            width,
+        ), name, impl in product(*axes):
+            yield Case(
+                name, impl, phase, mode, dtype, memory_format, batch, channels, height, width,
+                device, baseline,
+            )  # fmt: skip
+
+
+def preset(name: str, all_activations: tuple[str, ...], on_accelerator: bool) -> tuple[Grid, ...]:
+    """Return the grids of a preset.
+
+    The channels and resolutions are among those at which activations occur in MobileNetV2 and V3
+    and ResNet-50 at 224 × 224, though not all their pairs are.
+
+    Parameters
+    ----------
+    name
+        One of `PRESETS`.
+    """
+    if name == "smoke":
+        return (
+            Grid(
+                activations=("prelu", "frelu", "dyrelu_b"),
+                batches=(2,),
+                channels=(16, 32),
+                resolutions=((14, 14), (7, 7)),
+            ),
+        )
+    if name == "quick":
+        shapes = Grid(
+            batches=(2,), channels=(32, 128, 512), resolutions=((28, 28), (14, 14), (7, 7))
+        )
+        return shapes, replace(shapes, batches=(1, 8), channels=(128,), resolutions=((14, 14),))
+    dtypes = ("float32", "bfloat16") if on_accelerator else ("float32",)
+    standard = Grid(
+        activations=all_activations,
+        dtypes=dtypes,
+        batches=(1, 8, 32),
+        channels=(16, 32, 64, 128, 256, 512, 1024),
+        resolutions=((112, 112), (56, 56), (28, 28), (14, 14), (7, 7)),
+    )
+    if name == "standard":
+        return (standard,)
+    return (
+        replace(
+            standard,
+            modes=MODES,
+            dtypes=("float32", "float16", "bfloat16"),
+            memory_formats=MEMORY_FORMATS,
+        ),
+    )
+
+
+def unique_cases(grids: Iterable[Grid], device: str, baseline: str) -> list[Case]:
+    """Return the cases of all grids, each once, in order."""
+    return list(dict.fromkeys(case for grid in grids for case in grid.cases(device, baseline)))
+
+
+def fits(case: Case, memory_bytes: float = inf) -> bool:
+    """Return whether the case's tensors, by a generous estimate, fit into a device's memory."""
+    return case.input_bytes * PEAK_OVER_INPUT <= memory_bytes
+
+
+def thin(grids: Sequence[Grid], most_cases: int) -> tuple[Grid, ...]:
+    """Return the grids with evenly fewer sizes, so that they hold at most ``most_cases``.
+
+    The longest of the size axes (batches, channels, resolutions) gives up one value at a time;
+    every axis keeps its ends, and everything but sizes is kept whole.
+
+    Raises
+    ------
+    ValueError
+        If the ends alone are more cases than that.
+    """
+    thinned = list(grids)
+    while (total := sum(len(grid) for grid in thinned)) > most_cases:
+        length, index, axis = max(
+            (len(getattr(grid, axis)), index, axis)
+            for index, grid in enumerate(thinned)
+            for axis in ("batches", "channels", "resolutions")
+        )
+        if length <= 2:
+            raise ValueError(
+                f"budget for {most_cases} cases is too small: the ends of every axis are {total};"
+                " raise --budget or name fewer activations, phases or sizes"
+            )
+        # From all the values: thinning what is thinned would leave uneven gaps.
+        fewer = _evenly(getattr(grids[index], axis), length - 1)
+        thinned[index] = replace(thinned[index], **{axis: fewer})
+    return tuple(thinned)
+
+
+def _evenly(values: Sequence[Any], count: int) -> tuple[Any, ...]:
+    step = (len(values) - 1) / (count - 1)
+    return tuple(values[round(i * step)] for i in range(count))
+
+
+@dataclass(frozen=True)
+class NetworkGrid:
+    """The network cases of all combinations of its axes."""
+
+    networks: tuple[str, ...]
+    activations: tuple[str, ...] = ("frelu", "dyrelu_b")
+    placements: tuple[str, ...] = ("all",)
+    phases: tuple[str, ...] = PHASES
+    dtypes: tuple[str, ...] = ("float32",)
+    batches: tuple[int, ...] = (2,)
+    image_size: int = 48
+    """A network whose own size is smaller gets that."""
+
+    def cases(self, device: str) -> Iterator[NetworkCase]:
+        """Yield the cases, a network's together."""
+        axes = (
+            self.networks, self.dtypes, self.batches, self.placements, self.activations,
+            self.phases,
+        )  # fmt: skip
+        for network, dtype, batch, placement, activation, phase in product(*axes):
+            size = min(self.image_size, architecture(network).image_size)
+            yield NetworkCase(network, activation, placement, phase, dtype, batch, size, device)
+
+
+def network_preset(name: str, on_accelerator: bool) -> NetworkGrid:
+    """Return the networks of a preset: small ones at a reduced size where it has to be quick."""
+    if name == "smoke":
+        return NetworkGrid(("lenet",))
+    networks = (
+        ("lenet", "mobilenet_v2", "resnet18")
+        if name == "quick"
+        else ("mobilenet_v2", "resnet18", "resnet50")
+    )
+    if on_accelerator:
+        return NetworkGrid(networks, batches=(32,), image_size=224)
+    return NetworkGrid(networks, image_size=48 if name == "quick" else 224)

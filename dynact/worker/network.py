@@ -1,0 +1,207 @@
+"""A network with another activation in it: made, called, and compared with itself."""
+
+import copy
+import functools
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from dynact.cost import MemoryTracker
+from dynact.networks.architectures import architecture, create, example_input
+from dynact.networks.loss import training_loss
+from dynact.networks.sites import Site
+from dynact.networks.swap import Swap, swap_activations
+from dynact.schema.cases import NetworkCase
+from dynact.worker import counters
+from dynact.worker.counter_cache import Counter, Figures
+from dynact.worker.device import Device
+from dynact.worker.layer import SEED, warm_up
+from dynact.worker.modes import watched_mode
+from dynact.worker.workload import Sides
+
+# In place of an activation: the network keeps its own.
+ITSELF = ""
+# At which activations far outweigh gradients, as they do where a batch fills a device. Before,
+# gradients come on top: what is found here is short by no more than these.
+LARGE_BATCHES = (4096, 8192)
+
+
+class NetworkWorkload:
+    """A network against the same one with its own activations.
+
+    Both are called the same way on one shared batch of images. Inference is eval mode under
+    inference mode; training is train mode, forward and backward of the task's loss, without an
+    optimiser; images require no gradient.
+    """
+
+    def __init__(self, case: NetworkCase, device: Device) -> None:
+        self.case = case
+        self._device = device
+        self._pair = functools.cache(lambda: pair_of(case, device))
+
+    def sides(self) -> Sides:
+        """Make both networks and warm them up."""
+        images = draw_images(self.case, self.case.batch, self._device)
+        target, baseline = (
+            call_of_network(self.case, network, images)
+            for network in (self._pair().swapped, self._pair().original)
+        )
+        for call in (target, baseline):
+            warm_up(call)
+        return Sides(target, baseline)
+
+    def target_counters(self) -> list[Counter]:
+        """Return what is counted of the network with the activation, and where it was placed."""
+        of_any_batch = replace(self.case, phase="inference", batch=1)
+        return [
+            *self._counters(self.case, lambda: self._pair().swapped),
+            Counter("sites", of_any_batch, lambda: _sites(self._pair().swaps)),
+        ]
+
+    def baseline_counters(self) -> list[Counter]:
+        """Return the same of the network as it is, whatever the activation."""
+        itself = replace(self.case, activation=ITSELF, placement="all")
+        return self._counters(itself, lambda: self._pair().original)
+
+    def _counters(self, case: NetworkCase, network: Callable[[], nn.Module]) -> list[Counter]:
+        device = self._device
+        # What papers state is of one image of the network's own size, whatever is timed.
+        own_size = architecture(case.network).image_size
+        stated = replace(case, phase="inference", batch=1, image_size=own_size)
+        one_image = replace(case, batch=1)
+        return [
+            Counter("parameters", (stated, device), lambda: counters.parameters(network())),
+            Counter("arithmetic", (stated, device), lambda: _arithmetic(network(), stated, device)),
+            Counter("peak memory", (case, device), lambda: _peak(network(), case, device)),
+            Counter(
+                "memory by the image", (one_image, device), lambda: _memory(network(), one_image)
+            ),
+            Counter(
+                "saved for backward",
+                (case, device),
+                lambda: counters.saved(*_on_meta(network(), case, case.batch), case.phase),
+            ),
+        ]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A network as it is, and with another activation; equal in all that they share."""
+
+    original: nn.Module
+    swapped: nn.Module
+    swaps: tuple[Swap, ...]
+    """What became of each activation, in order of depth."""
+
+
+def pair_of(case: NetworkCase, device: Device) -> Pair:
+    """Return both networks on the device, in the case's dtype and mode, with random weights.
+
+    Raises
+    ------
+    PlacementError
+        If neither the activation's paper nor its code has it in this network, as asked for.
+    ValueError
+        If the network cannot take such images, the activation cannot be made, or nothing can be
+        replaced in it.
+    """
+    torch.manual_seed(SEED)
+    original = create(case.network)
+    images = example_input(case.network, 1, case.image_size)
+    swapped, swaps = swap_activations(
+        original, case.activation, case.placement, example_input=images
+    )
+    for network in (original, swapped):
+        network.to(device.torch_device, getattr(torch, case.dtype))
+        network.train(case.phase == "training")
+    return Pair(original, swapped, tuple(swaps))
+
+
+def draw_images(case: NetworkCase, batch: int, device: Device) -> Tensor:
+    """Return a batch of images (batch, 3, H, W), the same for every activation."""
+    images = example_input(case.network, batch, case.image_size)
+    return images.to(device.torch_device, getattr(torch, case.dtype))
+
+
+def call_of_network(case: NetworkCase, network: nn.Module, images: Tensor) -> Callable[[], None]:
+    """Return what is timed: a forward pass, or a training step but for the optimiser."""
+    if case.phase == "inference":
+
+        def infer() -> None:
+            network(images)
+
+        return infer
+
+    parameters = list(network.parameters())
+
+    def train() -> None:
+        torch.autograd.backward(training_loss(case.network, network, images))
+        for parameter in parameters:
+            parameter.grad = None
+
+    return train
+
+
+def _arithmetic(network: nn.Module, case: NetworkCase, device: Device) -> Figures:
+    image = draw_images(case, 1, device)
+    return counters.arithmetic(network, image) | {"counted_image_size": case.image_size}
+
+
+def _peak(network: nn.Module, case: NetworkCase, device: Device) -> Figures:
+    call = call_of_network(case, network, draw_images(case, case.batch, device))
+    with watched_mode(case):
+        # What libraries set up at their first call is none of the network's.
+        device.peak_bytes(call)
+        peak = device.peak_bytes(call)
+    if peak is not None:
+        return {"peak_bytes": peak, "peak_source": "allocator"}
+    on_meta, images = _on_meta(network, case, case.batch)
+    return {"peak_bytes": _tracked(case, on_meta, images), "peak_source": "tracker"}
+
+
+def _memory(network: nn.Module, case: NetworkCase) -> Figures:
+    """Return how all memory grows with the batch."""
+    totals = []
+    for batch in LARGE_BATCHES:
+        on_meta, images = _on_meta(network, case, batch)
+        there = (*on_meta.parameters(), *on_meta.buffers(), images)
+        totals.append(_tracked(case, on_meta, images) + sum(tensor.nbytes for tensor in there))
+    (fewer, more), (less, most) = LARGE_BATCHES, totals
+    per_image = (most - less) / (more - fewer)
+    return {"memory_fixed_bytes": less - fewer * per_image, "memory_per_image_bytes": per_image}
+
+
+def _on_meta(network: nn.Module, case: NetworkCase, batch: int) -> tuple[nn.Module, Tensor]:
+    """Return a copy of a network and its images where neither takes memory or time."""
+    images = torch.empty(
+        (batch, 3, case.image_size, case.image_size),
+        dtype=getattr(torch, case.dtype),
+        device="meta",
+    )
+    return copy.deepcopy(network).to("meta"), images
+
+
+def _tracked(case: NetworkCase, network: nn.Module, images: Tensor) -> int:
+    there = (*network.parameters(), *network.buffers(), images)
+    with watched_mode(case), MemoryTracker(there) as tracker:
+        call_of_network(case, network, images)()
+    peak: int = tracker.peak_bytes
+    return peak
+
+
+def _sites(swaps: tuple[Swap, ...]) -> Figures:
+    return {
+        "sites": [placed_at(s.site) for s in swaps if not s.kept_because],
+        "kept_sites": [
+            placed_at(s.site) | {"reason": s.kept_because} for s in swaps if s.kept_because
+        ],
+    }
+
+
+def placed_at(site: Site) -> Figures:
+    """Return what a row says of a site."""
+    said = asdict(site)
+    del said["obstacle"]
+    return said

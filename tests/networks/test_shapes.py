@@ -1,0 +1,46 @@
+"""At which shapes networks call activations, and how often."""
+
+import pytest
+
+from dynact.networks.shapes import shapes_in
+
+
+def test_shapes_in_resnet50() -> None:
+    """From table 1 of arXiv 1512.03385, with the stride in the 3×3 as torchvision has it."""
+    expected = {(64, 112, 112): 1}
+    side, blocks_before = 56, 0
+    for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        # The first block of a stage but the first has its 1×1 before the stride.
+        late = 1 if blocks_before else 0
+        if late:
+            expected[width, side * 2, side * 2] = 1
+        expected[width, side, side] = 2 * blocks - late
+        expected[4 * width, side, side] = blocks
+        side, blocks_before = side // 2, blocks
+    assert shapes_in("resnet50", 224) == expected
+
+
+def test_shapes_leave_out_gates_and_fully_connected_sites() -> None:
+    assert shapes_in("lenet") == {(6, 28, 28): 1, (16, 10, 10): 1}
+    # The paper's table 1 at 64 pixels, in sides: the gates' maps of one pixel are not among them.
+    sides = {height for _, height, _ in shapes_in("mobilenet_v3_large", 64)}
+    assert sides == {32, 16, 8, 4, 2}
+
+
+def test_shapes_of_a_detector_are_those_of_its_backbone() -> None:
+    of_body = shapes_in("resnet50", 64)
+    assert shapes_in("keypointrcnn_resnet50_fpn", 64) == of_body
+    # Its pyramid's coarsest level is made of the one before, stride 64, after a ReLU.
+    assert shapes_in("retinanet_resnet50_fpn", 64) == {**of_body, (256, 1, 1): 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "line"),
+    [
+        ("lent", 32, r"^unknown network 'lent'; did you mean lenet\?$"),
+        ("resnet18", 8, r"^resnet18 takes images of 32 × 32 pixels or more, got 8$"),
+    ],
+)
+def test_bad_input_is_one_line(name: str, size: int, line: str) -> None:
+    with pytest.raises(ValueError, match=line):
+        shapes_in(name, size)

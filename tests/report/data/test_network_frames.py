@@ -1,0 +1,22 @@
+"""How network rows read."""
+
+import math
+
+import pytest
+
+from dynact.report.data.network_frames import extra_with_range
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ((4.86e6, -9.8e6, 36.8e6), "+4.9 ms (−9.8 to +36.8)"),
+        ((690e3, -54.6e6, 54e6), "+0.7 ms (−54.6 to +54.0)"),
+        ((-40.0, -50.0, 9.99e5), "+0 µs (+0 to +999)"),
+        ((5.0, 4.0, 999.7e3), "+0.00 ms (+0.00 to +1.00)"),
+        ((0.0, 0.0, 0.0), "+0.00 ns (+0.00 to +0.00)"),
+        ((math.nan, math.nan, math.nan), "–"),
+    ],
+)
+def test_an_extra_time_and_its_range_share_a_unit(extra, expected):
+    assert extra_with_range(*extra) == expected

@@ -1,0 +1,21 @@
+"""Rows in groups of equal settings."""
+
+import pandas as pd
+
+from dynact.report.data.settings_groups import settings_groups
+
+
+def test_groups_put_most_shapes_first_and_name_the_others(make_rows):
+    rows = make_rows(batches=(8, 32), dtypes=("bfloat16", "float32"))
+    rows = rows[(rows["batch"] == 8) | (rows["channels"] == 32)]
+    groups = settings_groups(rows.sample(frac=1, random_state=1))
+    assert [group.suffix for group in groups] == ["", "bfloat16", "n32", "n32_bfloat16"]
+    assert [group.shapes for group in groups] == [4, 4, 2, 2]
+    assert sum(len(group.rows) for group in groups) == len(rows)
+
+
+def test_a_groups_suffix_is_a_file_name(make_rows):
+    one = make_rows()
+    other = make_rows(channels=(32,)).assign(device="cuda:0", baseline="a/b.c:D e")
+    rows = pd.concat([one, other])
+    assert [group.suffix for group in settings_groups(rows)] == ["", "vs_a-b.c-D-e_cuda-0"]

@@ -1,0 +1,53 @@
+"""All rows as columns for the page's script, named as they are declared."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from dynact.report.page import rows as page_rows
+from dynact.report.page.rows import all_rows
+from dynact.schema.cases import Case
+from dynact.schema.rows import columns_of
+
+TEMPLATE = Path(page_rows.__file__).with_name("page.html.jinja")
+DECLARED = {column.name: column for column in columns_of(Case.table)}
+
+
+def test_headings_and_their_explanations_are_the_declared_ones(
+    make_rows: Callable[..., pd.DataFrame],
+) -> None:
+    columns = all_rows(make_rows(dtypes=("float32", "bfloat16"))).columns
+
+    shown = {column["name"]: column for column in columns if column["name"] != "over_floor"}
+    assert {"overhead", "operator_calls", "peak_bytes", "dtype", "message"} <= set(shown)
+    for name, column in shown.items():
+        assert (column["label"], column["help"]) == (DECLARED[name].label, DECLARED[name].help)
+
+
+def test_figures_have_the_declared_units(make_rows: Callable[..., pd.DataFrame]) -> None:
+    units = {column["name"]: column["unit"] for column in all_rows(make_rows()).columns}
+
+    assert units["time_ns"] == "ns"
+    assert units["peak_bytes"] == "bytes"
+    assert units["overhead"] == units["over_floor"] == "×"
+    assert units["parameters"] == units["batch"] == "count"
+
+
+def test_the_script_can_show_every_unit(make_rows: Callable[..., pd.DataFrame]) -> None:
+    units = {column["unit"] for column in all_rows(make_rows()).columns} - {"text"}
+
+    script = TEMPLATE.read_text(encoding="utf-8")
+    known = re.findall(r'^    "([^"]+)": \(value\) =>', script, re.MULTILINE)
+
+    assert units <= set(known)
+
+
+def test_settings_that_all_rows_share_are_said_once_in_the_declared_words(
+    make_rows: Callable[..., pd.DataFrame],
+) -> None:
+    found = all_rows(make_rows())
+
+    assert found.common["memory format"] == "contiguous"
+    assert "memory_format" not in {column["name"] for column in found.columns}

@@ -1,0 +1,192 @@
+import math
+
+import pytest
+from markdown_it import MarkdownIt
+
+from dynact.report.data.prediction import predict
+from dynact.report.tables.networks import (
+    network_notes,
+    network_records,
+    network_sections,
+    networks_markdown,
+)
+from tests.report.network_situations import (
+    SITUATIONS,
+    Situation,
+    failed,
+    kept,
+    lacking,
+    of_peaks,
+    one_lost,
+    placed,
+    placed_officially,
+    run_in,
+    small,
+    unsteady,
+    wide,
+    without_a_layer,
+)
+from tests.report.networks_sample import ACTIVATIONS, KEPT_BECAUSE, build_networks, fail_networks
+from tests.report.sample_run import run_of
+
+
+def test_records_hold_what_a_hand_computes():
+    networks, sites = build_networks(("resnet18",), ("frelu",))
+    where = networks["phase"] == "training"
+    networks.loc[where, ["memory_fixed_bytes", "memory_per_image_bytes"]] = [1e9, 4.1e7]
+    networks.loc[where, ["baseline_memory_fixed_bytes", "baseline_memory_per_image_bytes"]] = [
+        0.5e9,
+        2e7,
+    ]
+    networks.loc[where, ["time_ns", "baseline_time_ns"]] = [4e7, 2e7]
+    (record,) = network_records(run_of(networks=networks, sites=sites))
+    assert (record.network, record.activation) == ("ResNet-18", "FReLU")
+    # (16e9 − 1e9) / 4.1e7 = 365.8; (16e9 − 0.5e9) / 2e7 = 775
+    assert (record.largest_batch, record.original_largest_batch) == (365, 775)
+    assert record.memory_ratio == pytest.approx(2.05)
+    assert record.training.images_per_s == pytest.approx(200)  # 8 images in 40 ms
+    assert record.training.original_images_per_s == pytest.approx(400)
+    total = predict(networks, sites).totals.set_index("phase").loc["training"]
+    assert record.training.rest == tuple(total[["rest_ns", "rest_lo_ns", "rest_hi_ns"]])
+    assert record.flops == int(9e8)
+
+
+def test_records_of_failures_hold_the_reason_and_no_numbers():
+    networks, sites = build_networks(("resnet18",), ("frelu",))
+    (record,) = network_records(
+        run_of(networks=fail_networks(networks, [0, 1], "crashed"), sites=sites)
+    )
+    assert record.training.status == record.inference.status == "failed: crashed"
+    assert record.parameters is record.memory_ratio is record.largest_batch is None
+
+
+def test_markdown_is_tables_with_a_line_an_activation():
+    networks, sites = build_networks(("mobilenet_v2", "lenet"), (*ACTIVATIONS, "m:A|B*"))
+    networks = fail_networks(networks, [3])
+    networks["flops"] = networks["flops"].where(
+        networks["case_id"] != "mobilenet_v2-dyrelu_b-inference-all", 1_044_000_000
+    )
+    text = networks_markdown(run_of(networks=networks, sites=sites))
+    html = MarkdownIt().enable("table").render(text)
+    assert html.count("<h3>") == 2
+    assert html.count("<table>") == 8
+    # Of each network the speeds, the costs, and the extra times of two kinds of call.
+    for table, columns in zip(html.split("<table>")[1:], 2 * (5, 6, 4, 4), strict=True):
+        header, *lines = table.split("<tr>")[1:]
+        assert header.count("</th>") == columns
+        assert {line.count("</td>") for line in lines} == {columns}
+    assert "A|B*" in html
+    assert "failed: oom" in html
+    # (1044 − 900) / 900 = +16 %
+    assert "MobileNetV2 with DY-ReLU-B: +16 % FLOPs" in html
+    assert "about +5 %" in html
+    assert "(images of 224²); the paper says" in html
+    elsewhere = networks.assign(counted_image_size=48)
+    assert "about +5 %" not in networks_markdown(run_of(networks=elsewhere, sites=sites))
+    only_lenet, layers = build_networks(("lenet",))
+    assert "about +5 %" not in networks_markdown(run_of(networks=only_lenet, sites=layers))
+
+
+def test_markdown_of_no_rows_is_empty_and_of_failures_is_not():
+    networks, sites = build_networks(("lenet",))
+    assert networks_markdown(run_of(networks=networks.iloc[:0], sites=sites)) == ""
+    assert "failed: oom" in networks_markdown(
+        run_of(networks=fail_networks(networks, list(range(8))), sites=sites)
+    )
+
+
+def tables_of(text):
+    """For each table of Markdown its lines of cells."""
+    blocks = [block.split("\n") for block in text.split("\n\n") if block.startswith("| ")]
+    return [[line.strip("| ").split(" | ") for line in block] for block in blocks]
+
+
+def test_markdown_gives_what_was_predicted_and_measured_with_ranges_in_both_phases():
+    networks, sites = build_networks(("resnet18",), ("frelu",))
+    networks[["overhead", "overhead_lo", "overhead_hi"]] = [1.5, 1.49, 1.51]
+    networks["baseline_time_ns"] = networks["phase"].map({"inference": 1e6, "training": 100e6})
+    sites["baseline_time_ns"] = sites["phase"].map({"inference": 1e4, "training": 1e6})
+    sites[["overhead", "overhead_lo", "overhead_hi"]] = 3.0, 2.94, 3.09  # at 17 sites
+    *_, inference, training = tables_of(networks_markdown(run_of(networks=networks, sites=sites)))
+    assert inference[0][0] == "extra time of a call in inference"
+    assert inference[2] == [
+        *("FReLU", "+340 µs (+330 to +355)", "+500 µs (+490 to +510)", "+160 µs (+135 to +180)"),
+    ]
+    assert training[0][0] == "extra time of a training step"
+    assert training[2] == [
+        "FReLU", "+34.0 ms (+33.0 to +35.5)", "+50.0 ms (+49.0 to +51.0)",
+        "+16.0 ms (+13.5 to +18.0)",
+    ]  # fmt: skip
+
+
+def test_tables_mark_what_is_not_to_be_taken_at_its_word_and_explain_it_once():
+    networks, sites = build_networks(("resnet18",), ("frelu",))
+    networks["converged"] = [False, False]
+    networks["speed_drift"] = [1.3, None]
+    speeds, *_ = tables_of(networks_markdown(run_of(networks=networks, sites=sites)))
+    assert speeds[2][1].endswith(r") \~‡")
+    assert speeds[2][3].endswith(r") \~")
+    (meaning, *others) = network_notes(run_of(networks=networks))
+    assert meaning.count("~: the interval was still wide") == 1
+    assert meaning.count("‡: the device changed its speed") == 1
+    assert not any("~" in note or "‡" in note for note in others)
+    assert "~" not in " ".join(network_notes(run_of(networks=networks.assign(converged=True))))
+
+
+@pytest.mark.parametrize(
+    ("counted", "heading"),
+    [(224, "MACs at 224² (extra)"), (48, "MACs (extra)"), (None, "MACs (extra)")],
+)
+def test_headings_say_where_counts_are_of_another_size_than_the_timed(counted, heading):
+    networks, sites = build_networks(("resnet18",), ("frelu", "silu"))
+    networks = networks.assign(image_size=48, counted_image_size=counted)
+    networks = fail_networks(networks, [2, 3])  # of SiLU nothing was counted
+    _, costs, *_ = tables_of(networks_markdown(run_of(networks=networks, sites=sites)))
+    assert costs[0][2] == heading
+
+
+def test_a_stated_largest_batch_is_the_last_that_the_notes_formula_allows():
+    networks, sites = build_networks(("resnet18",), ("frelu",))
+    (record,) = network_records(run_of(networks=networks, sites=sites))
+    row = networks.set_index("phase").loc["training"]
+    for most, prefix in ((record.largest_batch, ""), (record.original_largest_batch, "baseline_")):
+        fixed, image = (row[f"{prefix}memory_{part}_bytes"] for part in ("fixed", "per_image"))
+        assert fixed + most * image <= 16e9 < fixed + (most + 1) * image
+    (note,) = [n for n in network_notes(run_of(networks=networks)) if "computed, not tried" in n]
+    assert "memory_fixed_bytes + n × memory_per_image_bytes" in note
+
+
+def test_kept_sites_are_told_with_their_reasons():
+    networks, sites = build_networks(("lenet",), ("prelu", "frelu", "frelu_light"))
+    text = (
+        f"FReLU, FReLU light: 2 of 4 sites keep ReLU: {KEPT_BECAUSE} (classifier.2, classifier.3)."
+    )
+    (section,) = network_sections(run_of(networks=networks, sites=sites))
+    assert section.notes == [text]
+    (section,) = network_sections(
+        run_of(networks=networks.assign(kept_sites=math.nan), sites=sites)
+    )
+    assert section.notes == []
+
+
+# What is said where something is so, by the situations in which it is.
+SAID: dict[str, set[Situation]] = {
+    "(paper), (official): only where": {placed, placed_officially},
+    "the interval was still wide": {wide},
+    "‡: the device changed its speed": {unsteady},
+    "† Sites without a measured layer are not in the sum": {without_a_layer},
+    "×\\*": {of_peaks},
+    "failed: oom": {failed, one_lost},
+    "| ≥ ": {lacking},
+    " at 224² (extra)": {small},
+    "1 of ": {kept},
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.__name__)
+def test_what_holds_sometimes_is_said_then_and_only_then(situation: Situation) -> None:
+    text = networks_markdown(run_in(situation))
+
+    assert {what: what in text for what in SAID} == {
+        what: situation in when for what, when in SAID.items()
+    }

@@ -1,0 +1,108 @@
+"""A run is read once, and what its figures and tables share is found once."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from dynact.report.figures.declaration import LayerFigure
+from dynact.report.render import render
+from dynact.report.run import Run
+from dynact.report.tensorboard import write_dashboards
+from tests.report.networks_sample import build_networks
+from tests.report.profile_sample import build_profile, write_tables
+
+MakeRows = Callable[..., pd.DataFrame]
+
+
+@pytest.fixture
+def folder(make_rows: MakeRows, environment: dict[str, Any], tmp_path: Path) -> Path:
+    """A run with two settings groups of which each has a shape of its own, networks, a profile."""
+    rows = pd.concat([make_rows(channels=(32, 128)), make_rows(channels=(32, 64), batches=(32,))])
+    networks, sites = build_networks(("resnet18",), ("frelu",))
+    for name, table in (("rows", rows), ("network_rows", networks), ("site_rows", sites)):
+        table.to_json(tmp_path / f"{name}.jsonl", orient="records", lines=True)
+    (tmp_path / "gates.jsonl").write_text("")
+    (tmp_path / "environment.json").write_text(json.dumps(environment))
+    call = ("one", "frelu", "training", "aten::max", "other", "forward", 0, 1_000)
+    write_tables(tmp_path, build_profile([call], [("one", 500, 4096, "forward")]))
+    return tmp_path
+
+
+def watch(monkeypatch: pytest.MonkeyPatch, name: str, log: Path) -> None:
+    """Note each call of a function of the report, whoever makes it and in whichever process."""
+    log.touch()
+
+    def watched(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(rows: pd.DataFrame, *others: Any) -> Any:
+            with log.open("a") as file:
+                file.write(" ".join(sorted(rows["case_id"])) + "\n")
+            return original(rows, *others)
+
+        return call
+
+    for module_name, module in list(sys.modules.items()):
+        if module_name.startswith("dynact.report.") and hasattr(module, name):
+            monkeypatch.setattr(module, name, watched(getattr(module, name)))
+
+
+def test_one_rendering_with_dashboards_finds_everything_once(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs = tmp_path_factory.mktemp("logs")
+    means, predictions = logs / "means", logs / "predictions"
+    watch(monkeypatch, "geometric_means", means)
+    watch(monkeypatch, "predict", predictions)
+
+    run = Run(folder)
+    render(run, formats=("png",))
+    write_dashboards(run)
+
+    of_rows = Counter(means.read_text().splitlines())
+    # Two groups, two phases of each, and the shapes that both have, of either.
+    assert len(of_rows) == 2 * 3 + 2
+    assert set(of_rows.values()) == {1}
+    assert len(predictions.read_text().splitlines()) == 1
+
+
+def test_one_rendering_with_dashboards_reads_each_file_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: Counter[str] = Counter()
+    original = Path.open
+
+    def counting(path: Path, mode: str = "r", *others: Any, **options: Any) -> Any:
+        if "r" in mode and path.is_relative_to(folder):
+            opened[path.relative_to(folder).as_posix()] += 1
+        return original(path, mode, *others, **options)
+
+    monkeypatch.setattr(Path, "open", counting)
+
+    run = Run(folder)
+    render(run, formats=("svg",))
+    write_dashboards(run)
+
+    assert opened.pop("environment.json") == 1
+    assert opened.pop("summary.md") == 1
+    tables = {"rows", "network_rows", "site_rows", "gates"}
+    profile = {"steps", "kernels", "timeline", "memory"}
+    # Once for what is in it, once for what figures say that they were drawn from.
+    assert opened == {
+        **{f"{name}.jsonl": 2 for name in tables},
+        **{f"traces/{name}.csv": 2 for name in profile},
+    }
+
+
+def test_what_is_stored_meanwhile_is_not_what_a_figure_was_drawn_from(folder: Path) -> None:
+    before = Run(folder)
+    with (folder / "rows.jsonl").open("a") as file:
+        file.write("{}\n")
+
+    after = Run(folder)
+
+    assert before.origin(LayerFigure.files) != after.origin(LayerFigure.files)

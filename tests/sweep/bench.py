@@ -1,0 +1,77 @@
+"""A bench that measures nothing and answers as it is told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from dynact.schema.messages import Answer, Request, WorkerInfo
+from dynact.schema.rows import figures_of
+
+ENVIRONMENT = {
+    "device": {"type": "cpu", "name": "Some CPU"}, "threads": 1, "versions": {"torch": "2.14.1"},
+}  # fmt: skip
+INFO = WorkerInfo(device="cpu", is_accelerator=False, memory_bytes=2**34, environment=ENVIRONMENT)
+LIMITS = {
+    "copies": [{"bytes": 16, "bytes_per_s": 1e9}],
+    "flops_per_s": {"float32": 1e9},
+    "case_s": 0.1,
+}
+TIMED = {
+    "time_ns": 2e3, "baseline_time_ns": 1e3, "overhead": 2.0, "overhead_lo": 1.9,
+    "overhead_hi": 2.1, "pairs": 40, "converged": True, "timing_s": 1.0,
+}  # fmt: skip
+COUNTED = {"flops": 3_000, "traffic_floor_bytes": 1_000, "counting_s": 0.5}
+VERDICT = {
+    "trustworthy": True, "message": "", "more_elements": 57 / 56,
+    "self_overhead": 1.0004, "self_overhead_lo": 0.998, "self_overhead_hi": 1.002,
+    "more_overhead": 1.017, "more_overhead_lo": 1.011, "more_overhead_hi": 1.021,
+}  # fmt: skip
+SITES = [
+    {"name": "features.2", "original": "relu", "channels": 6, "height": 28, "width": 28},
+    {"name": "features.5", "original": "relu", "channels": 16, "height": 10, "width": 10},
+]
+
+
+def counted(request: Request) -> Answer:
+    """Answer with the counts that the case's table has."""
+    assert request.case
+    known = figures_of(request.case.table)
+    return Answer(figures={name: figure for name, figure in COUNTED.items() if name in known})
+
+
+Reply = Answer | Callable[[Request], Answer]
+USUAL: dict[str, Reply] = {
+    "compare": Answer(figures=TIMED, samples_ns=(2e3, 2e3)),
+    "count": counted,
+    "check": Answer(),
+    "known_pairs": Answer(figures=VERDICT, samples_ns=(1e3, 1e3)),
+    "limits": Answer(figures=LIMITS),
+    "shapes": Answer(figures={"shapes": [[6, 28, 28, 1], [16, 10, 10, 1]]}),
+    "sites": Answer(figures={"sites": SITES}),
+}
+
+
+@dataclass
+class FakeBench:
+    """Answers each verb with what it holds for it, else as a bench does where all is well."""
+
+    answers: dict[str, Reply] = field(default_factory=dict)
+    info: WorkerInfo = INFO
+    asked: list[Request] = field(default_factory=list)
+    closed: bool = False
+
+    def ask(self, request: Request) -> Answer:
+        self.asked.append(request)
+        reply = self.answers.get(request.verb, USUAL.get(request.verb))
+        assert reply is not None, request
+        return reply(request) if callable(reply) else reply
+
+    def close(self) -> None:
+        self.closed = True
+
+    @property
+    def verbs(self) -> list[str]:
+        return [request.verb for request in self.asked]
+
+    def requests(self, verb: str) -> list[Any]:
+        return [request for request in self.asked if request.verb == verb]

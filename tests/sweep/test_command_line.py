@@ -1,0 +1,394 @@
+"""The sweep from a real command line to its files: bad input, interruptions and kills."""
+
+import getpass
+import json
+import math
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Hashable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from dynact.report.run import load, load_network_rows, load_site_rows
+from dynact.schema.limits import Ceilings
+from dynact.schema.run_folder import load_ceilings, load_gates
+from tests.sweeping import NO_GATE, SHORT, House, Outcome, finish
+
+LAYERS = """
+import time
+import torch
+from torch import nn
+
+class Double(nn.Module):
+    def forward(self, x):
+        return x * 2
+
+class NotSixteen(Double):
+    def forward(self, x):
+        if x.shape[1] == 16:
+            raise RuntimeError("sixteen is too few")
+        return super().forward(x)
+
+class Flattens(nn.Module):
+    def forward(self, x):
+        return x.flatten(1)
+
+class Slow(Double):
+    def forward(self, x):
+        time.sleep(0.06)
+        return super().forward(x)
+"""
+AXES = ("--phases", "inference", "--activations", "prelu,frelu", "--channels", "8,16")
+NAMES = ("prelu", "frelu", "own_layers:Double")
+IDS = {f"{name}-inference-2x{channels}x7x7-float32-cpu" for name in NAMES for channels in (8, 16)}
+# As LeNet's activations are: after two convolutions and two fully connected layers.
+SITE_IDS = {
+    f"{name}-inference-2x{shape}-float32-cpu"
+    for name in NAMES
+    for shape in ("6x28x28", "16x10x10", "120x1x1", "84x1x1")
+    if not (name == "frelu" and shape.endswith("1x1"))
+}
+NETWORK_IDS = {f"lenet-{name}-inference-2x3x32x32-float32-cpu" for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+    house = House(tmp_path_factory.mktemp("house") / "dynact")
+    (house.folder / "own_layers.py").write_text(LAYERS)
+    return house
+
+
+@pytest.fixture(scope="module")
+def finished(house: House) -> Outcome:
+    """Run a small sweep with a user's own layer beside ours, gate and a network included."""
+    return house.sweep(
+        *SHORT, *AXES, "--activation-from", "own_layers:Double", "--networks", "lenet",
+        "--benchmark-group-by", "param:activation", "--run", "first",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def first(house: House, finished: Outcome) -> Path:
+    assert finished.returncode == 0, finished.said
+    return house.reports / "first"
+
+
+@pytest.fixture(scope="module")
+def benchmarks(first: Path) -> dict[str, dict[str, Any]]:
+    """Return the entries of benchmark.json by their names."""
+    entries = json.loads((first / "benchmark.json").read_text())["benchmarks"]
+    return {entry["name"]: entry for entry in entries}
+
+
+def wait_until(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
+    while not happened():
+        assert process.poll() is None, finish(process).said
+        time.sleep(0.01)
+
+
+def rows_in(folder: Path) -> int:
+    path = folder / "rows.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def has_more_rows(folder: Path, than: int) -> bool:
+    return rows_in(folder) > than
+
+
+def test_leaves_its_files(house: House, first: Path) -> None:
+    assert {path.name for path in first.iterdir()} - {".lock"} == {
+        "rows.jsonl", "site_rows.jsonl", "network_rows.jsonl", "environment.json",
+        "benchmark.json", "gates.jsonl", "ceilings.json",
+    }  # fmt: skip
+    assert (house.reports / "latest").resolve() == first.resolve()
+    # Beside the reports, only what pytest and pytest-benchmark make for themselves.
+    left = {path.name for path in house.folder.iterdir()}
+    assert left <= {
+        "dynact", "benches", "conftest.py", "pyproject.toml", "own_layers.py", "reports",
+        "__pycache__", ".pytest_cache", ".benchmarks",
+    }  # fmt: skip
+
+
+def test_every_case_is_a_row_with_figures(first: Path) -> None:
+    rows = load(first)
+    assert set(rows["case_id"]) == IDS
+    assert len(rows) == len(IDS)
+    assert set(rows["status"]) == {"ok"}
+    assert (rows[["time_ns", "overhead_lo"]] > 0).all(axis=None)
+    assert rows["elapsed_s"].is_monotonic_increasing
+    assert rows["session"].nunique() == 1
+
+
+def test_every_row_has_every_figure(first: Path) -> None:
+    rows = load(first)
+
+    # These shapes are of no network.
+    assert list(rows.columns[rows.isna().any()]) == ["occurrences"]
+
+
+def test_a_network_is_a_row_and_its_layers_are(first: Path) -> None:
+    networks, sites = load_network_rows(first), load_site_rows(first)
+
+    assert set(networks["case_id"]) == NETWORK_IDS
+    assert len(networks) == len(NETWORK_IDS)
+    assert set(networks["status"]) == {"ok"}
+    assert list(networks.columns[networks.isna().any()]) == []
+    assert set(sites["case_id"]) == SITE_IDS
+    assert len(sites) == len(SITE_IDS)
+    assert set(sites["status"]) == {"ok"}
+    assert (sites["baseline"] == "relu").all()
+    assert (sites["overhead"] > 0).all()
+
+
+def test_each_row_s_floor_follows_from_the_device_s_ceilings(first: Path) -> None:
+    record = load_ceilings(first)
+    assert record is not None
+    ceilings = Ceilings.of(record)
+
+    for row in load(first).to_dict("records"):
+        shape = (row["batch"], row["channels"], row["height"], row["width"])
+        bandwidth = ceilings.bandwidth_bytes_per_s(4 * math.prod(shape))
+        rate = record["flops_per_s"]["float32"]
+        assert row["bandwidth_bytes_per_s"] == bandwidth
+        assert row["peak_flops_per_s"] == rate
+        floor_s = max(row["traffic_floor_bytes"] / bandwidth, row["flops"] / rate)
+        assert row["floor_time_ns"] == pytest.approx(floor_s * 1e9)
+
+
+def test_the_gate_ran_and_speaks(first: Path, finished: Outcome) -> None:
+    (verdict,) = load_gates(first)
+    assert isinstance(verdict["trustworthy"], bool)
+    loud = "RATIOS NOT TRUSTWORTHY" in finished.output
+    assert loud != verdict["trustworthy"]
+    assert ("gate passed" in finished.output) == verdict["trustworthy"]
+
+
+def test_pytest_benchmark_has_the_same_figures(
+    first: Path, benchmarks: dict[str, dict[str, Any]]
+) -> None:
+    for name, row in by_benchmark(first):
+        entry = benchmarks[name]
+        assert entry["stats"]["median"] * 1e9 == pytest.approx(row["time_ns"], rel=1e-6)
+        assert entry["stats"]["rounds"] == row["pairs"]
+        for figure in ("overhead", "overhead_lo", "overhead_hi", "baseline_time_ns", "converged"):
+            assert entry["extra_info"][figure] == row[figure]
+        assert entry["params"]["activation"] == row["activation"]
+    # And the gate.
+    assert len(benchmarks) == len(IDS) + len(SITE_IDS) + len(NETWORK_IDS) + 1
+
+
+def by_benchmark(run: Path) -> Iterator[tuple[str, dict[Hashable, Any]]]:
+    """Yield each row of a run by the name of its benchmark."""
+    for benchmark, load_rows in (
+        ("bench_activation", load), ("bench_site", load_site_rows),
+        ("bench_network", load_network_rows),
+    ):  # fmt: skip
+        for row in load_rows(run).to_dict("records"):
+            yield f"{benchmark}[{row['case_id']}]", row
+
+
+def test_benchmark_json_is_small(first: Path, benchmarks: dict[str, dict[str, Any]]) -> None:
+    for entry in benchmarks.values():
+        assert "data" not in entry["stats"]
+        assert len(json.dumps(entry, indent=4)) <= 4096
+    whole = json.loads((first / "benchmark.json").read_text())
+    about_the_machine = len(json.dumps(whole | {"benchmarks": []}, indent=4))
+    allowed = 4096 * len(benchmarks) + about_the_machine + 100
+    assert (first / "benchmark.json").stat().st_size <= allowed
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "benchmark.json",
+        "environment.json",
+        "rows.jsonl",
+        "site_rows.jsonl",
+        "network_rows.jsonl",
+        "gates.jsonl",
+        "ceilings.json",
+    ],
+)
+def test_names_no_folder_host_or_user(house: House, first: Path, name: str) -> None:
+    text = (first / name).read_text()
+    assert str(house.folder) not in text
+    assert str(Path.home()) + os.sep not in text
+    for private in (socket.gethostname(), getpass.getuser()):
+        assert f'"{private}"' not in text
+        assert f"/{private}/" not in text
+
+
+def test_groups_by_a_field_of_the_case(finished: Outcome) -> None:
+    for name in NAMES:
+        group = re.search(rf"benchmark '[^']*{name}[^']*': (\d+) tests", finished.output)
+        assert group, finished.output
+        measured = [*IDS, *SITE_IDS, *NETWORK_IDS]
+        assert int(group[1]) == sum(f"{name}-inf" in case_id for case_id in measured)
+
+
+def test_the_end_is_a_table_ordered_by_overhead(first: Path, finished: Outcome) -> None:
+    table = finished.output.split("dynact: time as a multiple of the baseline's")[1]
+    words = [line.split()[0] for line in table.splitlines() if line.split()]
+    shown = [word for word in words if "-inference-" in word]
+
+    # Layers of networks are there to explain them, not to be read one by one.
+    assert shown == [
+        case_id
+        for rows in (load(first), load_network_rows(first))
+        for case_id in rows.sort_values("overhead", ascending=False)["case_id"]
+    ]
+    assert "rows: reports/first/rows.jsonl" in table
+
+
+def test_in_process_measures_the_same_cases_and_skips_what_is_unsupported(
+    house: House, first: Path
+) -> None:
+    outcome = house.sweep(
+        *SHORT, *AXES, *NO_GATE, "--activation-from", "own_layers:Double", "--in-process",
+        "--impls", "reference,fused", "--run", "inside",
+    )  # fmt: skip
+    assert outcome.returncode == 0, outcome.said
+    rows = load(house.reports / "inside")
+    ours = rows[rows["impl"] == "reference"]
+    assert set(ours["case_id"]) == set(load(first)["case_id"])
+    assert set(ours["status"]) == {"ok"}
+    fused = rows[rows["impl"] == "fused"]
+    assert len(fused) == len(IDS)
+    assert set(fused["status"]) == {"unsupported"}
+    assert f"{len(IDS)} passed, {len(IDS)} skipped" in outcome.output
+    # The gate was deselected.
+    assert "gate not run" in outcome.output
+    assert not (house.reports / "inside" / "gates.jsonl").exists()
+
+
+def test_a_failing_layer_is_a_row_and_the_others_are_measured_at_the_shapes_of_networks(
+    house: House,
+) -> None:
+    outcome = house.sweep(
+        "--sweep", "smoke", "--max-seconds", "0.02", "--shapes-from", "lenet,resnet18",
+        "--image-size", "32", "--phases", "inference", "--activations", "prelu",
+        "--batches", "1,2", "--activation-from", "own_layers:NotSixteen", "--run", "failing",
+        "-k", "bench_activation and inference-1x",
+    )  # fmt: skip
+    assert outcome.returncode == 1, outcome.said
+    rows = load(house.reports / "failing").set_index("case_id")
+    # What was deselected was not measured.
+    assert set(rows["batch"]) == {1}
+    found = {
+        (row["activation"], row["channels"], row["height"]): row["occurrences"]
+        for row in rows.to_dict("records")
+    }
+    # LeNet: after both convolutions. ResNet-18: after the first, then two in each of eight
+    # blocks; the first of a stage has half the resolution from its first convolution on.
+    occurrences = {
+        (6, 28): 1, (16, 10): 1, (64, 16): 1, (64, 8): 4, (128, 4): 4, (256, 2): 4, (512, 1): 4,
+    }  # fmt: skip
+    assert found == {
+        (name, *shape): times
+        for name in ("prelu", "own_layers:NotSixteen")
+        for shape, times in occurrences.items()
+    }
+    assert not (house.reports / "failing" / "network_rows.jsonl").exists()
+    failed = "own_layers:NotSixteen-inference-1x16x10x10-float32-cpu"
+    assert dict(rows["status"]) == {
+        case_id: "error" if case_id == failed else "ok" for case_id in rows.index
+    }
+    assert rows.loc[failed, "message"] == "RuntimeError: sixteen is too few"
+    table = outcome.output.split("dynact: time as a multiple of the baseline's")[1]
+    first_row = next(line for line in table.splitlines() if "-inference-" in line)
+    assert re.fullmatch(rf"{failed} +ERROR: RuntimeError: sixteen is too few", first_row)
+    assert "Traceback" not in outcome.said
+
+
+def test_ctrl_c_keeps_the_row_in_progress_and_says_how_to_go_on(house: House) -> None:
+    process = house.start(
+        *SHORT, "--phases", "inference", "--activations", "prelu", "--channels", "8,16",
+        "--activation-from", "own_layers:Slow", "--run=stopped.",
+        "-k", "bench_activation and not (some or thing)", start_new_session=True,
+    )  # fmt: skip
+    run = house.reports / "stopped."
+    wait_until(process, lambda: rows_in(run) == 1)
+    # Now the slow layer is being measured, for more than a second.
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGINT)
+    outcome = finish(process)
+    assert outcome.returncode == 2, outcome.said
+    rows = load(run)
+    assert list(rows["activation"]) == ["prelu", "own_layers:Slow"]
+    assert set(rows["status"]) == {"ok"}
+    command = re.search(
+        r"2 cases are missing; go on with: (\S*python\S* -m pytest .*)", outcome.output
+    )
+    assert command, outcome.said
+    again = finish(house.start_command(command[1], shell=True))
+    assert again.returncode == 0, again.said
+    rows = load(run)
+    assert len(rows) == 4
+    assert rows["case_id"].is_unique
+    assert set(rows["status"]) == {"ok"}
+    assert rows["session"].nunique() == 2
+    assert "missing" not in again.output
+
+
+def test_killed_at_random_moments_every_case_is_there_once(house: House) -> None:
+    options = (
+        *SHORT, *NO_GATE, "--activations", "prelu,frelu,silu", "--channels", "4,8,16",
+        "--batches", "1,2", "--phases", "inference", "--run", "killed",
+    )  # fmt: skip
+    count = 3 * 3 * 2
+    run = house.reports / "killed"
+    moments = random.Random(0)
+    for session in range(2):
+        process = house.start(*options, *(["--resume"] if session else []))
+        before = rows_in(run)
+        wait_until(process, partial(has_more_rows, run, before))
+        time.sleep(moments.uniform(0, 0.2))
+        with_worker = psutil.Process(process.pid).children()
+        if session == 1:
+            for worker in with_worker:
+                worker.kill()
+            wait_until(process, partial(has_more_rows, run, before + 1))
+        process.kill()
+        finish(process)
+        _, alive = psutil.wait_procs(with_worker, timeout=30)
+        assert not alive
+        assert before < rows_in(run) < count
+    outcome = house.sweep(*options, "--resume")
+    assert outcome.returncode == 0, outcome.said
+    rows = load(run)
+    assert len(rows) == count
+    assert rows["case_id"].is_unique
+    assert set(rows["status"]) <= {"ok", "crashed"}
+    assert (rows["status"] == "crashed").sum() <= 1
+    assert rows["session"].nunique() == 3
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        # Before anything is opened; by the device's process; by a layer of the user's.
+        (("--activations", "frelu,dyrelu_x"), "unknown activation 'dyrelu_x'; did you mean dyrelu"),
+        (("--device", "abacus"), "device 'abacus' is not there; this machine has: cpu"),
+        (
+            ("--activation-from", "own_layers:Flattens"),
+            "activation 'own_layers:Flattens' changes the shape from (2, ",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_bad_input_is_one_line(house: House, typed: tuple[str, ...], says: str) -> None:
+    outcome = house.sweep("--sweep", "smoke", *typed, "--run", "bad")
+
+    (line,) = [line for line in outcome.said.splitlines() if line.strip()]
+    assert line.startswith(f"ERROR: {says}")
+    assert outcome.returncode == pytest.ExitCode.USAGE_ERROR
+    assert not (house.reports / "bad").exists()

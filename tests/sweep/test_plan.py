@@ -1,0 +1,182 @@
+"""What a session plans: which cases, and about how long they take."""
+
+from dataclasses import replace
+
+import pytest
+
+from dynact import activations
+from dynact.schema.cases import MODES, AnyCase
+from dynact.sweep.networks import Shape
+from dynact.sweep.plan import Plan, plan
+from tests.sweep.bench import INFO
+from tests.sweeping import case_of, network_case_of
+
+A_NETWORK = network_case_of("prelu", network="resnet18", phase="training", image_size=224)
+# The bounds of what a case takes beside its timing, in seconds. Compiling two layers, forward and
+# backward, takes the best of machines a few, and a slow one a minute.
+COMPILING_S = (5, 60)
+MAKING_LAYERS_S = (0.01, 0.5)
+MAKING_NETWORKS_S = (1, 20)
+# Of which any device has enough for these cases.
+LARGE = replace(INFO, memory_bytes=2**40)
+
+
+def planned(max_seconds: float, budget_s: float | None, *modes: str) -> Plan:
+    """Plan one activation at a thousand sizes in these modes."""
+    axes = {
+        "activations": ("prelu",),
+        "phases": ("inference",),
+        "modes": modes,
+        "batches": (1,),
+        "channels": tuple(range(1, 1001)),
+        "resolutions": ((7, 7),),
+    }
+    return plan("smoke", axes, LARGE, baseline="relu", max_seconds=max_seconds, budget_s=budget_s)
+
+
+def smoke(
+    axes: dict[str, tuple[object, ...]] | None = None,
+    memory_bytes: int = 2**40,
+    own_layers: tuple[str, ...] = (),
+    shapes: dict[Shape, int] | None = None,
+    budget_s: float | None = None,
+) -> Plan:
+    info = replace(INFO, memory_bytes=memory_bytes)
+    return plan(
+        "smoke", axes or {}, info, own_layers=own_layers, shapes=shapes, baseline="relu",
+        max_seconds=1, budget_s=budget_s,
+    )  # fmt: skip
+
+
+class TestPlannedSeconds:
+    @pytest.mark.parametrize("max_seconds", [0.02, 1, 10])
+    @pytest.mark.parametrize(
+        ("case", "bounds_s"),
+        [
+            (case_of(), MAKING_LAYERS_S),
+            (case_of(phase="training"), MAKING_LAYERS_S),
+            (case_of(mode="compile"), COMPILING_S),
+            (case_of(mode="compile", phase="training"), COMPILING_S),
+            (A_NETWORK, MAKING_NETWORKS_S),
+        ],
+        ids=lambda value: getattr(value, "id", ""),
+    )
+    def test_a_case_takes_its_timing_and_what_comes_before(
+        self, case: AnyCase, bounds_s: tuple[float, float], max_seconds: float
+    ) -> None:
+        seconds = planned(max_seconds, None, "eager").seconds([case])
+
+        least, most = bounds_s
+        assert max_seconds + least <= seconds <= max_seconds + most
+
+    def test_cases_take_their_sum(self) -> None:
+        cases: list[AnyCase] = [case_of(), case_of(mode="compile"), A_NETWORK]
+        sweep = planned(1, None, "eager")
+
+        assert sweep.seconds(cases * 3) == pytest.approx(
+            3 * sum(sweep.seconds([case]) for case in cases)
+        )
+        assert sweep.seconds([]) == 0
+
+
+class TestBudget:
+    @pytest.mark.parametrize("max_seconds", [0.02, 1, 10])
+    @pytest.mark.parametrize("modes", [("eager",), ("compile",), MODES], ids=" and ".join)
+    def test_it_is_kept_and_used(self, modes: tuple[str, ...], max_seconds: float) -> None:
+        thinned = planned(max_seconds, 600, *modes)
+
+        took = thinned.seconds(thinned.cases)
+        assert took <= 600
+        if len(thinned.cases) < 1000 * len(modes):
+            one_size_more = [case_of(mode=mode) for mode in modes]
+            assert took + thinned.seconds(one_size_more) > 600
+        assert {case.mode for case in thinned.cases} == set(modes)
+
+    def test_compiling_leaves_room_for_far_fewer_cases(self) -> None:
+        eager, compiled, both = (
+            len(planned(1, 600, *modes).cases) for modes in (("eager",), ("compile",), MODES)
+        )
+
+        # A second of timing each, and what is beside it.
+        for found, (least_s, most_s) in ((eager, MAKING_LAYERS_S), (compiled, COMPILING_S)):
+            assert 600 / (1 + most_s) - 1 <= found <= 600 / (1 + least_s)
+        assert compiled <= both <= 2 * compiled
+
+    def test_without_one_nothing_is_left_out(self) -> None:
+        assert len(planned(1, None, *MODES).cases) == 2000
+
+    def test_one_that_is_too_small_is_one_line(self) -> None:
+        with pytest.raises(ValueError, match=r"^budget for 0 cases is too small: .*$") as caught:
+            smoke(budget_s=1)
+
+        assert "\n" not in str(caught.value)
+
+
+class TestCases:
+    def test_the_users_own_axes_take_the_place_of_the_presets(self) -> None:
+        found = smoke({"activations": ("silu", "mish"), "channels": (5,), "dtypes": ("float16",)})
+
+        assert {case.activation for case in found.cases} == {"silu", "mish"}
+        assert {(case.channels, case.dtype) for case in found.cases} == {(5, "float16")}
+        # What was not named stays the preset's.
+        assert {(case.height, case.width) for case in found.cases} == {(14, 14), (7, 7)}
+        assert {case.device for case in found.cases} == {"cpu"}
+
+    def test_a_preset_of_all_activations_has_the_registrys(self) -> None:
+        found = plan("standard", {}, LARGE, baseline="relu", max_seconds=1, budget_s=None)
+
+        assert {case.activation for case in found.cases} == set(activations.names())
+
+    def test_ones_own_layer_is_beside_the_others_at_each_size(self) -> None:
+        found = smoke(own_layers=("mine:Layer",))
+
+        by_name = {
+            name: {(case.phase, case.channels, case.height) for case in found.cases
+                   if case.activation == name}
+            for name in ("mine:Layer", "frelu")
+        }  # fmt: skip
+        assert by_name["mine:Layer"] == by_name["frelu"]
+
+    def test_each_own_layer_is_tried_at_its_smallest_case(self) -> None:
+        found = smoke(own_layers=("mine:Layer", "mine:Other"))
+
+        assert [(case.activation, case.channels, case.height) for case in found.own_layers()] == [
+            ("mine:Layer", 16, 7), ("mine:Other", 16, 7),
+        ]  # fmt: skip
+        assert smoke().own_layers() == []
+
+
+class TestMemory:
+    def test_cases_that_cannot_fit_are_left_out_and_counted(self) -> None:
+        # A tensor of (2, 16, 14, 14) takes 25 kB, and several have to fit.
+        found = smoke(memory_bytes=16 * 2 * 16 * 14 * 14 * 4)
+
+        everything = smoke()
+        assert found.too_large == len(everything.cases) - len(found.cases) > 0
+        assert everything.too_large == 0
+        assert {(case.channels, case.height) for case in everything.cases} - {
+            (case.channels, case.height) for case in found.cases
+        } == {(32, 14)}
+
+    def test_where_none_fits_it_is_one_line(self) -> None:
+        with pytest.raises(
+            ValueError,
+            match=r"^none of 12 cases fits into the 1\.0 GiB of cpu; name smaller sizes$",
+        ):
+            smoke({"channels": (99999999999,)}, memory_bytes=2**30)
+
+
+class TestShapes:
+    def test_they_take_the_place_of_all_channels_and_resolutions(self) -> None:
+        shapes = {(6, 28, 28): 1, (16, 10, 5): 7}
+
+        found = smoke({"activations": ("prelu",), "phases": ("inference",)}, shapes=shapes)
+
+        assert len(found.cases) == len(found.occurrences) == 2
+        assert {
+            (case.channels, case.height, case.width): found.occurrences[case]
+            for case in found.cases
+        } == shapes
+
+    def test_without_them_nobody_knows_how_often_a_shape_occurs(self) -> None:
+        assert smoke().occurrences == {}

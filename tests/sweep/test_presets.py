@@ -1,0 +1,212 @@
+"""Presets, thinning, and the networks of a preset."""
+
+from dataclasses import astuple, replace
+from itertools import pairwise
+from math import prod
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynact.networks import shapes_in
+from dynact.networks.architectures import architecture
+from dynact.schema.cases import PLACEMENTS, Case
+from dynact.sweep.presets import (
+    HEADLINE,
+    PRESETS,
+    Grid,
+    NetworkGrid,
+    fits,
+    network_preset,
+    preset,
+    thin,
+    unique_cases,
+)
+from tests.sweeping import CASES
+
+SIZE_AXES = ("batches", "channels", "resolutions")
+SIZE_LISTS = st.integers(1, 7).map(lambda count: tuple(range(1, count + 1)))
+GRIDS = st.builds(
+    Grid,
+    activations=st.sampled_from((("a",), ("a", "b", "c"))),
+    phases=st.sampled_from((("inference",), ("inference", "training"))),
+    batches=SIZE_LISTS,
+    channels=SIZE_LISTS,
+    resolutions=SIZE_LISTS.map(lambda sides: tuple((side, side) for side in sides)),
+)
+ALL = ("relu", "prelu", "frelu", "dyrelu_a")
+
+
+def test_smoke_is_small() -> None:
+    cases = unique_cases(preset("smoke", ALL, False), "cpu", "relu")
+    assert len(cases) == 24
+    assert {case.phase for case in cases} == {"inference", "training"}
+
+
+def test_quick() -> None:
+    cases = unique_cases(preset("quick", ALL, False), "cpu", "relu")
+    assert {case.activation for case in cases} == set(HEADLINE)
+    assert {case.phase for case in cases} == {"inference", "training"}
+    assert {(case.dtype, case.mode, case.memory_format) for case in cases} == {
+        ("float32", "eager", "contiguous")
+    }
+    grid = {(case.channels, case.height, case.width) for case in cases if case.batch == 2}
+    assert grid == {(c, s, s) for c in (32, 128, 512) for s in (28, 14, 7)}
+    # The batch axis: the other sizes held, one of them on the grid.
+    along = {
+        (case.batch, case.channels, case.height, case.width)
+        for case in cases
+        if (case.channels, case.height) == (128, 14)
+    }
+    assert along == {(n, 128, 14, 14) for n in (1, 2, 8)}
+    assert len(cases) == len(HEADLINE) * 2 * (9 + 2)
+
+
+@pytest.mark.parametrize(
+    ("on_accelerator", "dtypes"), [(False, {"float32"}), (True, {"float32", "bfloat16"})]
+)
+def test_standard(on_accelerator: bool, dtypes: set[str]) -> None:
+    cases = unique_cases(preset("standard", ALL, on_accelerator), "cpu", "relu")
+    assert {case.activation for case in cases} == set(ALL)
+    assert {case.channels for case in cases} == {16, 32, 64, 128, 256, 512, 1024}
+    assert {(case.height, case.width) for case in cases} == {
+        (side, side) for side in (112, 56, 28, 14, 7)
+    }
+    assert {case.batch for case in cases} == {1, 8, 32}
+    assert {case.dtype for case in cases} == dtypes
+    assert {case.mode for case in cases} == {"eager"}
+    assert {case.memory_format for case in cases} == {"contiguous"}
+    assert len(cases) == len(ALL) * 2 * 7 * 5 * 3 * len(dtypes)
+
+
+@pytest.mark.parametrize("on_accelerator", [False, True])
+def test_full_is_standard_and_more(on_accelerator: bool) -> None:
+    full = set(unique_cases(preset("full", ALL, on_accelerator), "cpu", "relu"))
+    assert full > set(unique_cases(preset("standard", ALL, on_accelerator), "cpu", "relu"))
+    assert {case.memory_format for case in full} == {"contiguous", "channels_last"}
+    assert {case.mode for case in full} == {"eager", "compile"}
+    assert {case.dtype for case in full} == {"float32", "float16", "bfloat16"}
+    assert len(full) == len(ALL) * 2 * 7 * 5 * 3 * 3 * 2 * 2
+
+
+@given(st.lists(GRIDS, min_size=1, max_size=2))
+def test_unique_cases_has_each_combination_once(grids: list[Grid]) -> None:
+    cases = unique_cases(grids, "cpu", "relu")
+    wanted = {
+        (name, phase, batch, channels, *sides)
+        for grid in grids
+        for name in grid.activations
+        for phase in grid.phases
+        for batch in grid.batches
+        for channels in grid.channels
+        for sides in grid.resolutions
+    }
+    found = [(c.activation, c.phase, c.batch, c.channels, c.height, c.width) for c in cases]
+    assert len(found) == len(wanted)
+    assert set(found) == wanted
+    assert len(list(grids[0].cases("cpu", "relu"))) == len(grids[0])
+
+
+@given(CASES, st.integers(1, 2**44))
+def test_larger_tensors_never_fit_better(case: Case, memory_bytes: int) -> None:
+    doubled = replace(case, batch=2 * case.batch)
+    assert fits(case, memory_bytes) >= fits(doubled, memory_bytes)
+    assert fits(case)
+    # A training step keeps several tensors of the input's size.
+    assert not fits(case, 8 * case.input_bytes)
+
+
+@given(st.lists(GRIDS, min_size=1, max_size=2), st.integers(1, 600))
+def test_thin(grids: list[Grid], most_cases: int) -> None:
+    ends = sum(
+        len(grid.activations)
+        * len(grid.phases)
+        * prod(min(2, len(getattr(grid, axis))) for axis in SIZE_AXES)
+        for grid in grids
+    )
+    if ends > most_cases:
+        with pytest.raises(ValueError, match=f"^budget for {most_cases} cases .* axis are {ends};"):
+            thin(grids, most_cases)
+        return
+    thinned = thin(grids, most_cases)
+    assert sum(map(len, thinned)) <= most_cases
+    assert len(thinned) == len(grids)
+    for before, after in zip(grids, thinned, strict=True):
+        kept = {axis: getattr(after, axis) for axis in SIZE_AXES}
+        assert astuple(replace(before, **kept)) == astuple(after)
+        for axis in SIZE_AXES:
+            _check_even(getattr(before, axis), getattr(after, axis))
+
+
+def _check_even(before: tuple[object, ...], after: tuple[object, ...]) -> None:
+    positions = [before.index(value) for value in after]
+    assert positions[0] == 0
+    assert positions[-1] == len(before) - 1
+    gaps = [late - early for early, late in pairwise(positions)]
+    assert all(gap > 0 for gap in gaps)
+    assert max(gaps, default=0) - min(gaps, default=0) <= 1
+
+
+@given(GRIDS)
+def test_a_large_enough_budget_changes_nothing(grid: Grid) -> None:
+    assert thin([grid], len(grid)) == (grid,)
+
+
+@given(st.integers(2, 40), st.integers(2, 60))
+def test_thinning_gives_up_no_more_than_it_must(length: int, most_cases: int) -> None:
+    grid = Grid(activations=("a",), phases=("inference",), channels=tuple(range(1, length + 1)))
+    (thinned,) = thin([grid], most_cases)
+    assert len(thinned) == min(length, most_cases)
+
+
+@pytest.fixture(scope="module")
+def shapes() -> set[tuple[int, int, int]]:
+    """Return those at which activations occur in the networks that the presets have in mind."""
+    networks = ("mobilenet_v2", "mobilenet_v3_large", "resnet50")
+    return {shape for network in networks for shape in shapes_in(network, 224)}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_channels_and_resolutions_are_those_of_networks(
+    name: str, shapes: set[tuple[int, int, int]]
+) -> None:
+    for grid in preset(name, ("frelu",), on_accelerator=True):
+        assert {*grid.channels} <= {channels for channels, _, _ in shapes}
+        assert {*grid.resolutions} <= {(height, width) for _, height, width in shapes}
+
+
+def test_a_grid_of_networks_is_all_combinations_and_none_gets_more_than_its_own_size() -> None:
+    grid = NetworkGrid(
+        ("lenet", "resnet18"), placements=("all", "paper"), batches=(1, 8), image_size=64
+    )
+
+    cases = list(grid.cases("cpu"))
+
+    assert len(cases) == len(set(cases)) == 2 * 2 * 2 * 2 * 2
+    assert {(case.network, case.image_size) for case in cases} == {("lenet", 32), ("resnet18", 64)}
+    assert {case.placement for case in cases} == {"all", "paper"} < set(PLACEMENTS)
+
+
+def test_a_network_s_cases_are_together() -> None:
+    networks = [case.network for case in NetworkGrid(("lenet", "resnet18")).cases("cpu")]
+
+    assert networks == sorted(networks)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("on_accelerator", [False, True])
+def test_presets_have_networks_at_sizes_they_take(name: str, on_accelerator: bool) -> None:
+    cases = list(network_preset(name, on_accelerator).cases("cpu"))
+
+    assert cases
+    for case in cases:
+        architecture(case.network).check_image_size(case.image_size)
+        assert case.image_size <= architecture(case.network).image_size
+
+
+def test_quick_networks_are_small_on_a_cpu_and_full_on_an_accelerator() -> None:
+    small, full = (network_preset("quick", on_accelerator) for on_accelerator in (False, True))
+
+    assert small.networks == full.networks == ("lenet", "mobilenet_v2", "resnet18")
+    assert (small.image_size, full.image_size) == (48, 224)
+    assert small.batches < full.batches

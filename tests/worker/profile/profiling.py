@@ -1,0 +1,45 @@
+"""Cases profiled and counted on the CPU, and traces of an accelerator made by hand."""
+
+from typing import Any
+
+from dynact.schema.cases import Case
+from dynact.worker.counts import count_workload
+from dynact.worker.device import Cpu
+from dynact.worker.layer import LayerWorkload
+from dynact.worker.profile import Tables, ready_step, record, tables_of, traffic_of_operators
+
+
+def tables(case: Case, steps: int = 2) -> Tables:
+    """Return the tables of a case's trace."""
+    with ready_step(case, Cpu()) as step:
+        trace = record(step, Cpu(), steps)
+    return tables_of(trace, "cpu", traffic_of_operators(case, Cpu()))
+
+
+def counted(case: Case) -> dict[str, Any]:
+    """Return what a case's row says that was counted."""
+    answer = count_workload(LayerWorkload(case, Cpu()), Cpu())
+    assert answer.message == ""
+    return dict(answer.figures)
+
+
+def event(name: str, category: str, ts: float, dur: float, **args: Any) -> dict[str, Any]:
+    """Return an event as in a trace, of thread 1 unless ``tid`` says another; times in µs."""
+    tid = args.pop("tid", 1)
+    return {"name": name, "cat": category, "ts": ts, "dur": dur, "tid": tid, "args": args}
+
+
+def launches(*kernels: tuple[str, float, dict[str, Any]]) -> dict[str, Any]:
+    """Return the trace of a step in which each kernel is launched by a SiLU of its own.
+
+    A kernel is a name, a duration in µs and what the profiler says of it.
+    """
+    events = [event("ProfilerStep#1", "user_annotation", 0, 100)]
+    for number, (name, dur, arguments) in enumerate(kernels, 1):
+        ids = {"External id": number, "correlation": number}
+        events += [
+            event("aten::silu", "cpu_op", 5 * number, 4, **{"External id": number}),
+            event("launch", "cuda_runtime", 5 * number + 1, 1, **ids),
+            event(name, "kernel", 50 * number, dur, correlation=number, **arguments),
+        ]
+    return {"traceEvents": events}

@@ -1,0 +1,73 @@
+"""Categories of operators, and which of them work by themselves, as a reader would say it."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dynact.schema.profile import OPERATOR_CATEGORIES
+from dynact.worker.profile.operator_category import category_of, is_composite, moves_nothing
+from tests.sweeping import case_of
+from tests.worker.profile.profiling import counted, tables
+
+
+@pytest.mark.parametrize(
+    ("operator", "category"),
+    [
+        ("aten::mul", "pointwise"), ("aten::maximum", "pointwise"),
+        ("aten::threshold_backward", "pointwise"), ("aten::_prelu_kernel", "pointwise"),
+        ("aten::max", "reduction"), ("aten::mean", "reduction"), ("aten::_softmax", "reduction"),
+        ("aten::addmm", "matmul"), ("aten::convolution_backward", "convolution"),
+        ("aten::native_batch_norm", "normalisation"), ("aten::copy_", "memory"),
+        ("aten::empty", "memory"), ("aten::view", "other"), ("MulBackward0", "other"),
+        ("Torch-Compiled Region: 0/0", "other"), ("a_comm_of_no_operator", "other"),
+    ],
+)  # fmt: skip
+def test_category_of_an_operator(operator: str, category: str) -> None:
+    found = category_of(operator)
+
+    assert found == category
+    assert found in OPERATOR_CATEGORIES
+
+
+@pytest.mark.parametrize("name", ["Torch-Compiled Region: 0/0", "CompiledFunctionBackward"])
+def test_generated_code_runs_under_its_own_name_on_the_host_alone(name: str) -> None:
+    assert not is_composite(name, "cpu")
+    assert is_composite(name, "cuda")
+    assert not moves_nothing(name)
+
+
+@pytest.mark.parametrize("device_type", ["cpu", "cuda"])
+def test_an_operator_that_only_calls_others_is_composite(device_type: str) -> None:
+    assert is_composite("aten::conv2d", device_type)
+    assert not is_composite("aten::mul", device_type)
+
+
+@pytest.mark.parametrize(
+    ("operator", "nothing"),
+    [("aten::view", True), ("aten::empty", True), ("aten::mul", False), ("aten::mul_", False)],
+)
+def test_views_and_allocations_move_nothing(operator: str, nothing: bool) -> None:
+    assert moves_nothing(operator) == nothing
+
+
+def test_an_operator_registered_after_a_trace_is_known() -> None:
+    tables(case_of("relu"), steps=1)
+
+    @torch.library.custom_op("dynact_tests::negated", mutates_args=())
+    def negated(x: Tensor) -> Tensor:
+        return -x
+
+    case = case_of(f"{__name__}:Negating")
+    found = tables(case, steps=1)
+
+    assert list(found.timeline["kernel"]) == ["dynact_tests::negated"]
+    assert not is_composite("dynact_tests::negated", "cpu")
+    assert not moves_nothing("dynact_tests::negated")
+    assert found.operators == counted(case)["operator_calls"] == 1
+    assert found.kernels["bytes"].sum() == 2 * case.input_bytes
+
+
+class Negating(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        negated: Tensor = torch.ops.dynact_tests.negated(x)
+        return negated

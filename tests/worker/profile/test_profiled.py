@@ -1,0 +1,55 @@
+"""A case's profile: how long its steps take otherwise, and what is shown of generated code."""
+
+import torch
+
+from dynact.timing import WallClock
+from dynact.timing.clock import Call
+from dynact.worker.device import Cpu
+from dynact.worker.profile import profile_case
+from tests.sweeping import case_of
+
+
+class ListedClock(WallClock):
+    """Runs what it is given, says times of its own, and notes whether a profiler looked on."""
+
+    def __init__(self, *times_ns: float) -> None:
+        super().__init__()
+        self.times_ns = list(times_ns)
+        self.under_a_profiler: list[bool] = []
+
+    def _block_ns(self, call: Call, calls: int) -> float:
+        self.under_a_profiler.append(torch.autograd._profiler_enabled())
+        super()._block_ns(call, calls)
+        return self.times_ns.pop(0)
+
+
+def test_untraced_is_the_median_of_the_device_s_clock_without_a_profiler() -> None:
+    device = Cpu()
+    device.clock = clock = ListedClock(40.0, 10.0, 30.0, 20.0, 90.0)
+
+    found = profile_case(case_of("relu", phase="training"), device, steps=5)
+
+    assert found.untraced_ns == 30.0
+    assert found.tables.steps == 5
+    assert clock.under_a_profiler == [False] * 5
+    assert not found.on_accelerator
+
+
+def test_a_compiled_layer_is_one_call_of_generated_code_forward_and_one_backward() -> None:
+    # Of several operators, in the eager formulation.
+    case = case_of("acon_c", phase="training", mode="compile")
+
+    try:
+        found = profile_case(case, Cpu(), steps=2).tables
+    finally:
+        torch.compiler.reset()
+
+    parts = dict(zip(found.timeline["kernel"], found.timeline["part"], strict=True))
+    assert parts == {
+        "Torch-Compiled Region: 0/0": "forward", "CompiledFunctionBackward": "backward",
+    }  # fmt: skip
+    assert found.operators == 2
+    assert set(found.kernels["part"]) == {"forward", "backward"}
+    assert found.kernels["time_ns"].sum() == found.step_ns
+    assert found.coverage >= 0.9
+    assert found.kernels["bytes"].isna().all()
