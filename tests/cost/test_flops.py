@@ -193,6 +193,8 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Any], int]] = {
     "standard deviation": (lambda x: x.std(dim=(2, 3)), 4 * E + 12),
     "softmax": (lambda x: x.softmax(dim=1), 5 * E),
     "elu": (F.elu, 4 * E),
+    "elu with a factor": (lambda x: torch.ops.aten.elu(x, 1.0, 2.0, 1.0), 5 * E),
+    "elu with a factor on the input": (lambda x: torch.ops.aten.elu(x, 1.0, 1.0, 2.0), 5 * E),
     "selu": (F.selu, 5 * E),
     "celu": (lambda x: F.celu(x, 2.0), 5 * E),
     "logsigmoid": (F.logsigmoid, 2 * E),
@@ -215,6 +217,18 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Any], int]] = {
     "matmul": (lambda x: x @ x.mT, 2 * E * 5),
     "matrix by vector": (lambda x: x[0, 0] @ x[0, 0, 0], 2 * 20),
     "einsum": (lambda x: torch.einsum("nchw,ndhw->ncd", x, x), 2 * 2 * 6 * 6 * 20),
+    "einsum with spaces": (
+        lambda x: torch.einsum("n c h w, n d h w -> n c d", x, x),
+        2 * 2 * 6 * 6 * 20,
+    ),
+    "einsum with one side broadcast": (
+        lambda x: torch.einsum("nchw,nchw->nhw", x, x[:, :1]),
+        2 * 2 * 6 * 20,
+    ),
+    "einsum of a dimension of one": (
+        lambda x: torch.einsum("nchw,nchw->nhw", x[:, :1], x[:, :1]),
+        2 * 2 * 20,
+    ),
     "baddbmm": (lambda x: torch.baddbmm(x[0, :, :, :1], x[0], x[0].mT), 2 * 6 * 5 * 5 * 4),
     "convolution, same": (
         lambda x: F.conv2d(x, X.new_ones(8, 3, 3, 3), padding="same", groups=2),
@@ -227,6 +241,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Any], int]] = {
     "1-D convolution": (lambda x: F.conv1d(x[0], X.new_ones(3, 5, 2)), 2 * 10 * 6 * 3 * 3),
     "max pooling": (lambda x: F.max_pool2d(x, 2), 3 * 12 * 4),
     "max pooling with indices": (lambda x: F.max_pool2d(x, 2, return_indices=True), 3 * 12 * 4),
+    "max pooling, one size for both": (lambda x: F.max_pool2d(x, (2,)), 3 * 12 * 4),
     "average pooling": (lambda x: F.avg_pool2d(x, (2, 1)), 2 * 12 * 8),
     "adaptive average of uneven windows": (
         # 5 rows in windows 0–2, 1–4, 3–5: 7 of them; 4 columns in 0–2, 1–3, 2–4: 6.
@@ -240,13 +255,25 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Any], int]] = {
         lambda x: F.batch_norm(x, None, None, training=True),
         5 * E + 2 * 6,
     ),
+    "batch norm of the batch that keeps statistics": (
+        lambda x: F.batch_norm(x, X.new_zeros(6), X.new_ones(6), training=True),
+        5 * E + 2 * 6,
+    ),
     "instance norm": (F.instance_norm, 5 * E + 2 * 12),
+    "instance norm that keeps statistics": (
+        lambda x: F.instance_norm(x, X.new_zeros(6), X.new_ones(6), use_input_stats=True),
+        5 * E + 2 * 12,
+    ),
     "group norm": (lambda x: F.group_norm(x, 3, X.new_ones(6), X.new_ones(6)), 7 * E + 2 * 6),
     "layer norm": (lambda x: F.layer_norm(x, x.shape[2:]), 5 * E + 2 * 12),
     "rms norm": (lambda x: F.rms_norm(x, (4,), X.new_ones(4)), 4 * E + 2 * 60),
     "arithmetic of sizes is Python's": (
         lambda x: x * (0.5 * x.shape[1] ** -0.5 + x.numel() // 3 % 2),
         E,
+    ),
+    "arithmetic of a range as long as a size is the layer's": (
+        lambda x: x * (torch.arange(x.shape[3]) / 2),
+        4 + E,
     ),
     "arithmetic of values without dimensions is the layer's": (
         lambda x: x * (x.max() * 2 + 1),
@@ -304,6 +331,7 @@ class Doubling(torch.autograd.Function):
         (Doubling.apply, "prim::PythonOp.Doubling"),
         (lambda x: F.dropout(x, training=True), "aten::dropout"),
         (lambda x: torch.einsum("nchw,ndhw,ndhw->nc", x, x, x), "aten::einsum"),
+        (lambda x: torch.einsum("...w,...w->...", x, x), "aten::einsum"),
         (lambda x: F.avg_pool2d(x, x.shape[2:]), "aten::avg_pool2d"),
     ],
 )

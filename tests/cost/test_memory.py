@@ -139,6 +139,16 @@ def test_an_output_that_is_the_input_is_counted_as_input() -> None:
     assert saved_for_backward(KeepsAndReturnsIt(), x) == Saved(input=24, output=0, rest=0)
 
 
+def test_a_layer_that_takes_a_derivative_itself_is_asked_too() -> None:
+    class DerivativeOfTheCube(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            (derivative,) = torch.autograd.grad((x**3).sum(), x, create_graph=True)
+            return derivative
+
+    x = torch.randn(2, 3, requires_grad=True)
+    assert saved_for_backward(DerivativeOfTheCube(), x).input == x.nbytes
+
+
 # The peak.
 
 

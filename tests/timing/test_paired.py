@@ -1,9 +1,10 @@
 """The comparison in virtual time: known ratios, known disturbances, a thousand runs of each."""
 
 import gc
+import math
 from collections.abc import Callable, Iterator
 from functools import cache
-from itertools import pairwise
+from itertools import chain, cycle, pairwise, repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynact.timing import Comparison, compare, format_ns
+from dynact.timing import Comparison, compare, format_ns, is_steady
 from tests.timing.virtual import Machine, VirtualClock, Work
 
 Floats = npt.NDArray[np.float64]
@@ -19,10 +20,10 @@ Floats = npt.NDArray[np.float64]
 RATIO = 3.0
 BASELINE_NS = 200e3
 RUNS = 1000
+# More than any of the runs below takes.
 BLOCKS = 2000
-"""More than any of the runs below takes."""
+# Four blocks as long as a call of the target, and at most as much for settling.
 ROUND_S = 4 * 2 * 600e3 / 1e9
-"""Four blocks as long as a call of the target, and at most as much for settling."""
 
 
 def compared(
@@ -293,11 +294,36 @@ def test_stops_as_soon_as_the_interval_is_as_narrow_as_asked() -> None:
         for precision in (0.05, 0.02, 0.01)
     ]
 
+    # Each look is a chance to stop by luck: the next is at 1.3 times as many rounds.
+    looks = [16]
+    while looks[-1] < BLOCKS // 4:
+        looks.append(math.ceil(1.3 * looks[-1]))
+    assert {run.pairs // 2 for run in runs} <= set(looks)
     for coarse, medium, fine in zip(runs[::3], runs[1::3], runs[2::3], strict=True):
         assert coarse.pairs <= medium.pairs <= fine.pairs
     for run, precision in zip(runs, 20 * (0.05, 0.02, 0.01), strict=True):
         assert run.converged
         assert (run.overhead_hi - run.overhead_lo) / 2 <= precision * run.overhead
+
+
+def test_an_interval_exactly_as_narrow_as_asked_is_narrow_enough(machine: Machine) -> None:
+    # Both blocks of the target are a sixteenth too fast, right and too slow from round to round.
+    rounds = cycle((15 / 16, 1, 17 / 16))
+    factors = chain.from_iterable((factor, factor) for factor in rounds)
+    # While the block's size is estimated, blocks of both sides are undisturbed.
+    undisturbed = repeat(1.0, 3)
+
+    slowness = chain(undisturbed, factors)
+    clock = VirtualClock(
+        machine, spell=lambda name, _now_ns: next(slowness) if name == "T" else 1.0
+    )
+    result = compare(
+        Work(machine, "T", 2.0**20), Work(machine, "B", 2.0**20), clock=clock, precision=1 / 16
+    )
+
+    assert (result.overhead_lo, result.overhead_hi) == (15 / 16, 17 / 16)
+    assert result.converged
+    assert result.pairs == 2 * 16
 
 
 def test_says_so_when_time_runs_out() -> None:
@@ -328,6 +354,33 @@ def test_overruns_its_time_by_less_than_a_round(machine: Machine, rounds: int) -
     assert not result.converged
 
 
+def test_it_takes_a_second_unless_asked_otherwise(machine: Machine) -> None:
+    clock = VirtualClock(machine, disturbances_of("independent")[0].tolist())
+
+    result = compare(
+        Work(machine, "T", 600e3), Work(machine, "B", 200e3), clock=clock, precision=1e-6
+    )
+
+    estimating_s = 2 * 3 * 2 * 600e3 / 1e9
+    assert 1 <= machine.now_ns / 1e9 <= 1 + ROUND_S + estimating_s
+    assert not result.converged
+
+
+def test_calling_takes_the_settling_in_and_leaves_the_callers_changes_out(machine: Machine) -> None:
+    def change(_turn: int) -> None:
+        machine.now_ns += 50e6
+
+    result = compare(
+        Work(machine, "T", 1e6),
+        Work(machine, "B", 1e6),
+        clock=VirtualClock(machine),
+        before_round=change,
+    )
+
+    # One call of either side behind the change, then four blocks of one call, each settled by one.
+    assert result.calling_s == pytest.approx(result.pairs / 2 * (2 + 4 * 2) * 1e-3)
+
+
 @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.999])
 def test_never_fewer_rounds_than_the_interval_needs(machine: Machine, confidence: float) -> None:
     result = compare(
@@ -341,6 +394,7 @@ def test_never_fewer_rounds_than_the_interval_needs(machine: Machine, confidence
     # The range of n values misses the median with probability 2 · 2^-n.
     rounds = result.pairs // 2
     assert 2 / 2**rounds <= 1 - confidence
+    assert result.confidence == confidence
     assert rounds <= np.ceil(np.log2(2 / (1 - confidence))) + 1
 
 
@@ -399,13 +453,26 @@ def test_a_steady_machine_is_not_flagged() -> None:
     assert "UNSTEADY" not in str(result)
 
 
-def test_samples_are_one_a_block_in_the_order_measured(machine: Machine) -> None:
+@pytest.mark.parametrize(
+    ("speed_drift", "steady"),
+    [(1.0, True), (1.1, True), (1 / 1.1, True), (1.11, False), (1 / 1.11, False)],
+)
+def test_a_tenth_more_or_less_is_steady(speed_drift: float, steady: bool) -> None:
+    assert is_steady(speed_drift) == steady
+
+
+@pytest.mark.parametrize("confidence", [0.1, 0.95])
+def test_samples_are_one_a_block_in_the_order_measured(machine: Machine, confidence: float) -> None:
     # 2^-10 a block: exactly representable, and each block's factor tells its place.
     factors = [1 + block / 1024 for block in range(200)]
     clock = VirtualClock(machine, factors)
 
     result = compare(
-        Work(machine, "T", 600e3), Work(machine, "B", 600e3), clock=clock, max_seconds=1e-9
+        Work(machine, "T", 600e3),
+        Work(machine, "B", 600e3),
+        clock=clock,
+        max_seconds=1e-9,
+        confidence=confidence,
     )
 
     first = len(clock.blocks) - 2 * result.pairs
@@ -414,6 +481,11 @@ def test_samples_are_one_a_block_in_the_order_measured(machine: Machine) -> None
         assert list(samples) == pytest.approx([600e3 * factors[i] for i in places])
     assert result.target_ns == pytest.approx(float(np.median(result.target_samples_ns)))
     assert result.baseline_ns == pytest.approx(float(np.median(result.baseline_samples_ns)))
+    third = len(result.baseline_samples_ns) // 3
+    assert result.speed_drift == pytest.approx(
+        float(np.median(result.baseline_samples_ns[-third:]))
+        / float(np.median(result.baseline_samples_ns[:third]))
+    )
 
 
 @pytest.mark.parametrize("precision", [0, -0.1, 1, 2, float("nan")])
@@ -489,11 +561,14 @@ def test_garbage_collection_is_as_before_after_an_exception_too(
     [
         (0.4, "0.4 ns"),
         (999, "999 ns"),
+        (999.5, "1 µs"),
         (999.7, "1 µs"),
         (1e3, "1 µs"),
         (812_345, "812 µs"),
+        (999_500, "1 ms"),
         (999_700, "1 ms"),
         (2.5e6, "2.5 ms"),
+        (999.5e6, "1 s"),
         (999.7e6, "1 s"),
         (61e9, "61 s"),
     ],
