@@ -160,11 +160,14 @@ def _networks(
                 f"networks take no --{name.replace('_', '-')}; leave it out, or add --networks none"
             )
     image_size = _image_size(given)
-    placements = given.placements and split_list(given.placements, "--placements")
-    for placement in placements or ():
-        choice("placement", placement, PLACEMENTS)
-    named = given.networks and _network_names(given.networks, "--networks", image_size)
-    return NetworkOptions(named or None, placements, image_size)
+    networks = placements = None
+    if given.networks is not None:
+        networks = _network_names(given.networks, "--networks", image_size)
+    if given.placements is not None:
+        placements = split_list(given.placements, "--placements")
+        for placement in placements:
+            choice("placement", placement, PLACEMENTS)
+    return NetworkOptions(networks, placements, image_size)
 
 
 def _network_names(text: str, option: str, image_size: int | None) -> tuple[str, ...]:

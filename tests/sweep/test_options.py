@@ -263,6 +263,10 @@ BAD = [
     ("--max-seconds nan", "--max-seconds takes a positive number, got 'nan'"),
     ("--networks resnet81", "unknown network 'resnet81'; did you mean resnet18"),
     ("--networks lenet,,", "--networks takes a comma list without empty parts, got 'lenet,,'"),
+    ("--networks=", "--networks takes a comma list without empty parts, got ''"),
+    ("--networks lenet --placements=", "--placements takes a comma list without empty parts"),
+    ("--activations=", "--activations takes a comma list without empty parts, got ''"),
+    ("--shapes-from=", "--shapes-from takes a comma list without empty parts, got ''"),
     ("--shapes-from lent", "unknown network 'lent'; did you mean lenet?"),
     (
         "--networks resnet18 --image-size 8",
