@@ -143,7 +143,7 @@ class NetworkCase:
 
 AnyCase = Case | NetworkCase
 # In the order in which a sweep measures them: networks after what explains them.
-KINDS: dict[str, type[Case] | type[NetworkCase]] = {
+CASE_TYPES: dict[str, type[Case] | type[NetworkCase]] = {
     kind.table: kind for kind in (Case, SiteCase, NetworkCase)
 }
 CASE_FIELDS = tuple(field.name for field in fields(Case))
@@ -158,7 +158,7 @@ def case_record(case: AnyCase) -> dict[str, Any]:
 def case_of_record(record: Mapping[str, Any]) -> AnyCase:
     """Return the case of a `case_record`."""
     values = dict(record)
-    return KINDS[values.pop("table")](**values)
+    return CASE_TYPES[values.pop("table")](**values)
 
 
 def _check(case: AnyCase, words: Mapping[str, tuple[str, ...]], sizes: tuple[str, ...]) -> None:

@@ -159,7 +159,7 @@ def _upgraded_steps(header: list[str], lines: list[list[str]]) -> tuple[list[str
     Raises
     ------
     ValueError
-        If a line has no id.
+        If an id says no case.
     """
     if "device" in header or not {"case_id", "activation", "phase"} <= set(header):
         return header, lines

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from dynact.schema.cases import KINDS, AnyCase, Case, NetworkCase, SiteCase
+from dynact.schema.cases import CASE_TYPES, AnyCase, Case, NetworkCase, SiteCase
 from dynact.schema.columns import Column, column_of, described
 
 STATUSES = ("ok", "oom", "timeout", "crashed", "error", "unsupported")
@@ -292,7 +292,7 @@ def columns_of(table: str) -> tuple[Column, ...]:
     """Return what is declared of each column of a table, in the order of `Measured.record`."""
     return (
         _CASE_ID,
-        *(column_of(f) for f in fields(KINDS[table])),
+        *(column_of(f) for f in fields(CASE_TYPES[table])),
         *(column_of(f) for f in fields(_ROWS[table]) if f.name != "case"),
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from dynact.schema.cases import KINDS, Case
+from dynact.schema.cases import CASE_TYPES, Case
 from dynact.schema.rows import Measured
 
 LATEST = "latest"
@@ -208,7 +208,7 @@ class RunFolder(LockedFolder):
         self._gates = folder / GATES
         self._is_latest = False
         with _in_one_line(folder):
-            for name in (GATES, *KINDS):
+            for name in (GATES, *CASE_TYPES):
                 if (folder / name).exists():
                     _repair(folder / name)
             if resume:
@@ -218,7 +218,7 @@ class RunFolder(LockedFolder):
         """Return the table and the id of each case that has a row."""
         return {
             (table, record["case_id"])
-            for table in KINDS
+            for table in CASE_TYPES
             for record in read_records(self.folder / table)
         }
 

@@ -41,10 +41,18 @@ def add_options(add: Callable[..., Any]) -> None:
     add("--device", metavar="NAME", help="default: the accelerator if there is one, else cpu")
     add("--baseline", metavar="NAME", default="relu", help="compared with (default: relu)")
     add("--threads", metavar="N", help="torch threads on the host (default: 1 on a CPU)")
-    add("--precision", metavar="SHARE", default="0.01",
-        help="stop a case when its interval is within ± this share (default: 0.01)")  # fmt: skip
-    add("--max-seconds", metavar="S", default="1.0",
-        help="stop timing a case after this time (default: 1.0)")  # fmt: skip
+    add(
+        "--precision",
+        metavar="SHARE",
+        default=str(Settings.precision),
+        help="stop a case when its interval is within ± this share (default: %(default)s)",
+    )
+    add(
+        "--max-seconds",
+        metavar="S",
+        default=str(Settings.max_seconds),
+        help="stop timing a case after this time (default: %(default)s)",
+    )
     add("--budget", metavar="TIME", help="thin the sizes to end in, for example, 10m")
     add("--run", metavar="NAME", help="folder in reports/ (default: the time)")
     add("--resume", action="store_true",

@@ -24,8 +24,6 @@ class Plan:
     max_seconds: float
     too_large: int
     """Cases left out because the device's memory could not hold their tensors."""
-    occurrences: Mapping[AnyCase, int]
-    """How often networks have a case's shape, where the shapes come from networks."""
 
     def seconds(self, cases: Iterable[AnyCase]) -> float:
         """Return about how long some cases take, if none converges early."""
@@ -46,7 +44,7 @@ def plan(
     info: WorkerInfo,
     *,
     own_layers: tuple[str, ...] = (),
-    shapes: Mapping[Shape, int] | None = None,
+    shapes: Iterable[Shape] | None = None,
     baseline: str,
     max_seconds: float,
     budget_s: float | None,
@@ -60,7 +58,7 @@ def plan(
     own_layers
         The user's own, ``"pkg.mod:Class"``, beside those of the grids.
     shapes
-        To take in place of all channels and resolutions, and how often networks have them.
+        To take in place of all channels and resolutions.
     budget_s
         Thin the sizes so that the whole takes at most so long.
 
@@ -85,10 +83,7 @@ def plan(
             f"none of {len(cases)} cases fits into the {info.memory_bytes / 2**30:.1f} GiB of "
             f"{info.device}; name smaller sizes"
         )
-    occurrences: dict[AnyCase, int] = {
-        case: shapes[case.channels, case.height, case.width] for case in fitting if shapes
-    }
-    return Plan(fitting, max_seconds, len(cases) - len(fitting), occurrences)
+    return Plan(fitting, max_seconds, len(cases) - len(fitting))
 
 
 def _beside_timing(case: AnyCase) -> float:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from dynact.schema.cases import KINDS, AnyCase, Case, NetworkCase, SiteCase
+from dynact.schema.cases import CASE_TYPES, AnyCase, Case, NetworkCase, SiteCase
 from dynact.schema.messages import Request
 from dynact.schema.redact import without_paths
 from dynact.schema.run_folder import RunError, RunFolder, check_run, find_run
@@ -126,7 +126,7 @@ class SweepPlugin:
                 environment=self._environment(options.settings),
             )
             config.add_cleanup(self.run.close)
-            self._sweep = Sweep(self._bench, self.run, self._started, self._plan.occurrences)
+            self._sweep = Sweep(self._bench, self.run, self._started, shapes)
             config.stash[SWEEP] = self._sweep
         self._to_measure = 0
         self._first_case_at: float | None = None
@@ -146,7 +146,7 @@ class SweepPlugin:
             case = _case(item)
             (measured if case and (case.table, case.id) in done else left).append(item)
         # The gate comes first: whoever watches learns at once whether to go on.
-        order = [None, *KINDS]
+        order = [None, *CASE_TYPES]
         items[:] = sorted(left, key=lambda item: order.index(_table(item)))
         self._config.hook.pytest_deselected(items=measured)
 
@@ -259,7 +259,12 @@ class SweepPlugin:
         return {
             "started": self._started.isoformat(timespec="seconds"),
             "command": ["pytest", *map(without_paths, self._config.invocation_params.args)],
-            "settings": {"precision": settings.precision, "max_seconds": settings.max_seconds},
+            # The bench's environment says which device and threads were taken.
+            "settings": {
+                name: value
+                for name, value in asdict(settings).items()
+                if name not in ("device", "threads")
+            },
             **self._bench.info.environment,
         }
 

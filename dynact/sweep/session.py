@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from dynact.schema.cases import KINDS, AnyCase, SiteCase
+from dynact.schema.cases import CASE_TYPES, AnyCase, Case, SiteCase
 from dynact.schema.limits import Ceilings
 from dynact.schema.messages import Answer, Request, WorkerInfo
 from dynact.schema.rows import Measured, figures_of, new_row
 from dynact.schema.run_folder import RunFolder
 from dynact.sweep.interrupt import interrupt_deferred
+from dynact.sweep.networks import Shape
 from dynact.sweep.worker import WorkerError
 
 # Of a case's time by its table: a site is one of many terms of a sum, and wants less precision.
@@ -52,7 +53,7 @@ class Sweep:
     started
         When the session's process did: start-up counts as the sweep's time.
     occurrences
-        How often networks have a case's shape, where the shapes come from networks.
+        How often networks have a shape, where the shapes come from networks.
     """
 
     def __init__(
@@ -60,10 +61,10 @@ class Sweep:
         bench: Bench,
         run: RunFolder,
         started: datetime,
-        occurrences: Mapping[AnyCase, int] | None = None,
+        occurrences: Mapping[Shape, int] | None = None,
     ) -> None:
         self.run = run
-        self.rows: dict[str, list[Measured]] = {table: [] for table in KINDS}
+        self.rows: dict[str, list[Measured]] = {table: [] for table in CASE_TYPES}
         """This session's by their table, in the order measured."""
         self.latest: Measured
         self.gates: list[dict[str, Any]] = []
@@ -86,13 +87,14 @@ class Sweep:
             timed = self._time(case)
             figures, message = dict(timed.figures), timed.message
             if timed.status == "ok":
-                counted = self._bench.ask(Request("count", case))
+                counted = self._ask(Request("count", case))
                 figures |= counted.figures
                 # Counting may end the process: what was timed stays.
                 message = counted.message if counted.status == "ok" else _not_counted(counted)
                 figures |= self._floor(ceilings, case, figures)
-            if case in self._occurrences:
-                figures["occurrences"] = self._occurrences[case]
+            if isinstance(case, Case):
+                shape = case.channels, case.height, case.width
+                figures["occurrences"] = self._occurrences.get(shape)
             row = new_row(
                 case,
                 timed.status,
@@ -128,8 +130,15 @@ class Sweep:
     def _time(self, case: AnyCase) -> Answer:
         share = TIME_SHARES.get(case.table, 1.0)
         answer = self._bench.ask(Request("compare", case, {"time_share": share}))
-        # A bench refuses what its own options make impossible: to a row that is an error.
+        # What cannot even be made ready is to a row what fails when it is timed.
         return answer if answer.status != "refused" else Answer("error", answer.message)
+
+    def _ask(self, request: Request) -> Answer:
+        """Ask for what a row can do without: no process to be had is one more reason."""
+        try:
+            return self._bench.ask(request)
+        except WorkerError as error:
+            return Answer("crashed", str(error))
 
     @staticmethod
     def _floor(ceilings: Ceilings, case: AnyCase, figures: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,7 +154,7 @@ class Sweep:
     def _known_ceilings(self) -> Ceilings:
         record = self.run.ceilings()
         if record is None:
-            answer = self._bench.ask(Request("limits"))
+            answer = self._ask(Request("limits"))
             # Rows without a floor are still rows.
             found = (
                 answer.figures

@@ -1,4 +1,4 @@
-"""The process that measures, so that a crash costs one row.
+"""Asks the process that measures, so that a crash costs one row.
 
 The parent never imports torch: it is up in a moment, small, and its threads disturb nothing. It
 asks over a pipe, a JSON value a line; the worker answers each line with one line.
@@ -80,8 +80,12 @@ class Worker:
         self._process.end()
 
     def _limit_s(self, request: Request) -> float:
+        if request.verb == "count":
+            return CASE_LIMIT_S
         limit_s = CASE_LIMIT_S + TIMING_LIMIT * self._settings.max_seconds
-        return limit_s * (LIMIT_FACTORS.get(request.case.table, 1) if request.case else 1)
+        if request.verb == "compare" and request.case:
+            return limit_s * LIMIT_FACTORS.get(request.case.table, 1)
+        return limit_s
 
     def _revive(self) -> None:
         if self._process.ended:

@@ -36,8 +36,8 @@ def compare_workload(
     figures: dict[str, Any] = {}
     status, message = "ok", ""
     try:
+        sides = workload.sides()
         with grad_mode(workload.case):
-            sides = workload.sides()
             comparison = compare(
                 sides.target,
                 sides.baseline,

@@ -239,7 +239,9 @@ class Accelerator:
     def describe(self) -> dict[str, Any]:
         """Return the clock's limit, the runtime and the driver."""
         module = torch.get_device_module(self.torch_device)
-        properties = module.get_device_properties(self.torch_device)
+        # Apple's devices have none.
+        properties_of = getattr(module, "get_device_properties", lambda _device: None)
+        properties = properties_of(self.torch_device)
         return {
             "max_khz": getattr(properties, "clock_rate", None),
             "runtime": torch.version.cuda or torch.version.hip or torch.version.xpu,

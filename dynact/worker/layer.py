@@ -17,7 +17,7 @@ from dynact.schema.redact import error_line
 from dynact.worker import counters
 from dynact.worker.counter_cache import Counter, Figures
 from dynact.worker.device import Device
-from dynact.worker.modes import watched_mode
+from dynact.worker.modes import grad_mode, watched_mode
 from dynact.worker.rotating_input import RotatingInput
 from dynact.worker.workload import Sides
 
@@ -66,7 +66,7 @@ class LayerWorkload:
             raise UnsupportedError(f"{case.activation} has no implementation {case.impl!r}")
         inputs = RotatingInput(draw_input(case, device))
         gradient = draw_gradient(case, device)
-        with fresh_graphs(case):
+        with grad_mode(case), fresh_graphs(case):
             target, baseline = (
                 ready_call(name, case, device, inputs, gradient)
                 for name in (case.activation, case.baseline)
@@ -214,12 +214,12 @@ def fresh_graphs(case: Case) -> Iterator[None]:
         yield
         return
     # Imported on demand: dynamo takes as long to import as torch itself.
-    from torch._dynamo.utils import counters
+    from torch._dynamo.utils import counters as of_dynamo
 
     torch.compiler.reset()
-    counters.clear()
+    of_dynamo.clear()
     yield
-    if counters["stats"]["unique_graphs"] == 0:
+    if of_dynamo["stats"]["unique_graphs"] == 0:
         raise RuntimeError("torch.compile captured no graph: this would run eager code")
 
 

@@ -18,7 +18,7 @@ from dynact.worker import counters
 from dynact.worker.counter_cache import Counter, Figures
 from dynact.worker.device import Device
 from dynact.worker.layer import SEED, warm_up
-from dynact.worker.modes import watched_mode
+from dynact.worker.modes import grad_mode, watched_mode
 from dynact.worker.workload import Sides
 
 # In place of an activation: the network keeps its own.
@@ -48,8 +48,9 @@ class NetworkWorkload:
             call_of_network(self.case, network, images)
             for network in (self._pair().swapped, self._pair().original)
         )
-        for call in (target, baseline):
-            warm_up(call)
+        with grad_mode(self.case):
+            for call in (target, baseline):
+                warm_up(call)
         return Sides(target, baseline)
 
     def target_counters(self) -> list[Counter]:

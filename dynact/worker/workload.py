@@ -27,7 +27,7 @@ class Workload(Protocol):
         """Return what is to be measured."""
 
     def sides(self) -> Sides:
-        """Make both sides and warm them up, within the case's `modes.grad_mode`.
+        """Make both sides, and warm them up in the case's `modes.grad_mode`.
 
         Whatever a layer, a network or a compiler raises is passed on.
         """

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dynact.schema.cases import (
     CASE_FIELDS,
-    KINDS,
+    CASE_TYPES,
     NETWORK_FIELDS,
     PLACEMENTS,
     AnyCase,
@@ -152,7 +152,7 @@ class TestRecord:
 
     def test_each_kind_goes_to_a_file_of_its_own_networks_last(self) -> None:
         # In the order of measuring: networks after what explains them.
-        assert list(KINDS.items()) == [
+        assert list(CASE_TYPES.items()) == [
             ("rows.jsonl", Case),
             ("site_rows.jsonl", SiteCase),
             ("network_rows.jsonl", NetworkCase),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynact.schema.cases import CASE_FIELDS, KINDS, NETWORK_FIELDS, AnyCase, Case, NetworkCase
+from dynact.schema.cases import CASE_FIELDS, CASE_TYPES, NETWORK_FIELDS, AnyCase, Case, NetworkCase
 from dynact.schema.rows import (
     STATUSES,
     NetworkRow,
@@ -21,7 +21,7 @@ from dynact.schema.rows import (
 from tests.sweeping import ROWS, case_of, network_case_of, site_of
 
 UNITS = {"", "ns", "s", "bytes", "bytes/s", "FLOP/s", "×", "count", "pixels"}
-TABLES = pytest.mark.parametrize("table", KINDS)
+TABLES = pytest.mark.parametrize("table", CASE_TYPES)
 
 
 class TestNewRow:
@@ -76,7 +76,7 @@ class TestRecord:
 class TestColumns:
     @TABLES
     def test_each_column_has_a_label_a_unit_and_a_meaning(self, table: str) -> None:
-        of_case = [field.name for field in fields(KINDS[table])]
+        of_case = [field.name for field in fields(CASE_TYPES[table])]
         names = ["case_id", *of_case, *figures_of(table)]
         assert [column.name for column in columns_of(table)] == names
         for column in columns_of(table):
@@ -103,13 +103,13 @@ class TestColumns:
                 assert column.unit == units[ending], column.name
 
     def test_of_the_baseline_there_is_only_what_the_target_has_too(self) -> None:
-        for table in KINDS:
+        for table in CASE_TYPES:
             names = set(figures_of(table))
             of_baseline = {name for name in names if name.startswith("baseline_")}
             assert {name.removeprefix("baseline_") for name in of_baseline} <= names
 
     def test_sites_have_the_figures_of_layers(self) -> None:
-        layers, sites, networks = KINDS
+        layers, sites, networks = CASE_TYPES
 
         assert figures_of(sites) == figures_of(layers) != figures_of(networks)
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from dynact.report.run import COLUMNS, load, load_network_rows, load_site_rows
 from dynact.schema import run_folder as results
-from dynact.schema.cases import KINDS, Case
+from dynact.schema.cases import CASE_TYPES, Case
 from dynact.schema.rows import Measured, NetworkRow, Row
 from dynact.schema.run_folder import (
     RunError,
@@ -232,7 +232,7 @@ def test_a_row_goes_to_the_table_of_its_case_and_is_done_there_alone(run_folder:
     done = run.done()
     run.close()
 
-    assert {name for name in KINDS if (run_folder / name).is_file()} == set(KINDS)
+    assert {name for name in CASE_TYPES if (run_folder / name).is_file()} == set(CASE_TYPES)
     assert list(load(run_folder)["activation"]) == ["a0"]
     assert list(load_site_rows(run_folder)["activation"]) == ["a1"]
     assert list(load_network_rows(run_folder)["activation"]) == ["a2"]

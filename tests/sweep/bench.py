@@ -12,7 +12,8 @@ ENVIRONMENT = {
 }  # fmt: skip
 INFO = WorkerInfo(device="cpu", is_accelerator=False, memory_bytes=2**34, environment=ENVIRONMENT)
 LIMITS = {
-    "copies": [{"bytes": 16, "bytes_per_s": 1e9}],
+    # A small copy stays in cache.
+    "copies": [{"bytes": 1_000, "bytes_per_s": 1e10}, {"bytes": 10_000_000, "bytes_per_s": 1e9}],
     "flops_per_s": {"float32": 1e9},
     "case_s": 0.1,
 }

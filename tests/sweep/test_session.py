@@ -52,8 +52,8 @@ class TestRow:
         assert [request.case for request in bench.asked[1:]] == [case_of("prelu")] * 2
         assert (row.status, row.message, row.overhead) == ("ok", "", 2.0)
         assert (row.flops, row.counting_s) == (3_000, 0.5)
-        assert (row.bandwidth_bytes_per_s, row.peak_flops_per_s) == (1e9, 1e9)
-        # 3,000 FLOPs at 1 GFLOP/s take longer than 1,000 B at 1 GB/s.
+        assert (row.bandwidth_bytes_per_s, row.peak_flops_per_s) == (1e10, 1e9)
+        # 3,000 FLOPs at 1 GFLOP/s take longer than 1,000 B at 10 GB/s.
         assert row.floor_time_ns == pytest.approx(3_000)
 
     @A_CASE_OF_EACH_TABLE
@@ -68,6 +68,14 @@ class TestRow:
         assert {table: rows for table, rows in sweep.rows.items() if rows} == {case.table: [row]}
         assert sweep.measured == 1
 
+    def test_the_bandwidth_is_that_of_a_copy_of_its_size(self, run: RunFolder) -> None:
+        sweep = sweep_with(FakeBench(), run)
+
+        # 3,136 B and 31 MB.
+        rows = [measured(sweep, case_of(batch=batch)) for batch in (2, 20_000)]
+
+        assert [row.bandwidth_bytes_per_s for row in rows] == [1e10, 1e9]
+
     def test_a_network_has_no_floor(self, run: RunFolder) -> None:
         row, _ = sweep_with(FakeBench(), run).measure(network_case_of())
 
@@ -76,11 +84,20 @@ class TestRow:
         assert "floor_time_ns" not in row.record()
 
     def test_it_says_how_often_networks_have_its_shape(self, run: RunFolder) -> None:
-        sweep = sweep_with(FakeBench(), run, occurrences={case_of("prelu"): 7})
+        shape = {"channels": 6, "height": 28, "width": 14}
+        sweep = sweep_with(FakeBench(), run, occurrences={(6, 28, 14): 7, (6, 14, 28): 8})
+        cases = [
+            case_of("prelu", **shape), case_of("silu", phase="training", **shape),
+            site_of(**shape), case_of(**shape | {"height": 14}), network_case_of(),
+        ]  # fmt: skip
 
-        rows = [measured(sweep, case_of(name)) for name in ("prelu", "silu")]
+        *of_layers, of_a_network = [sweep.measure(case)[0].record() for case in cases]
 
-        assert [row.occurrences for row in rows] == [7, None]
+        assert [record["occurrences"] for record in of_layers] == [7, 7, 7, None]
+        assert "occurrences" not in of_a_network
+
+    def test_no_networks_no_occurrences(self, run: RunFolder) -> None:
+        assert measured(sweep_with(FakeBench(), run), case_of()).occurrences is None
 
     def test_it_says_when_it_was_measured(self, run: RunFolder) -> None:
         started = datetime.now() - timedelta(hours=2)
@@ -123,6 +140,20 @@ class TestFailure:
 
         assert (row.status, row.message) == ("ok", "not counted: exit code 3")
         assert (row.overhead, row.flops, row.floor_time_ns) == (2.0, None, None)
+
+    @pytest.mark.parametrize("verb", ["count", "limits"])
+    def test_what_was_timed_survives_a_bench_that_is_no_more(
+        self, run: RunFolder, verb: str
+    ) -> None:
+        def gone(_request: Request) -> Answer:
+            raise WorkerError("the measuring process did not start: SIGKILL")
+
+        row = measured(sweep_with(FakeBench({verb: gone}), run), case_of())
+
+        assert (row.status, row.overhead, row.floor_time_ns) == ("ok", 2.0, None)
+        assert list(read_records(run.folder / case_of().table)) == [row.record()]
+        if verb == "count":
+            assert row.message == "not counted: the measuring process did not start: SIGKILL"
 
     def test_what_could_not_be_counted_is_said_and_the_rest_is_kept(self, run: RunFolder) -> None:
         bench = FakeBench({"count": Answer("ok", "traffic not counted: why", {"flops": 5})})

@@ -235,6 +235,15 @@ class TestWhatADeviceDecides:
         assert Cpu().describe() == {}
         assert notes
 
+    def test_apple_s_devices_tell_nothing_of_themselves(
+        self, notes: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        device = Accelerator(torch.device("mps"))
+        monkeypatch.setattr(torch, "get_device_module", lambda _: torch.mps)
+
+        assert device.describe()["max_khz"] is None
+        assert notes
+
     def test_only_cuda_keeps_a_history_of_its_allocations(self, notes: list[Any]) -> None:
         calls: list[str] = []
 

@@ -15,7 +15,7 @@ _LEGEND_LINE = 0.21
 _PLOT = 3.4
 _AXIS_LABELS = 0.5
 
-_KINDS = {
+_COLOURS = {
     "pointwise": "#e69f00",
     "reduction": "#0072b2",
     "matmul": "#009e73",
@@ -40,7 +40,7 @@ def step_timeline(profile: Profile, caption: str = "") -> Figure:
     calls = timeline.groupby("activation").size()
     block = "kernel" if profile.on_accelerator else "operator"
     texts = [f"{format_ns(ends[a])}, {calls[a]} {block}s" for a in order]
-    kinds = [kind for kind in _KINDS if (timeline["kind"] == kind).any()]
+    kinds = [kind for kind in _COLOURS if (timeline["kind"] == kind).any()]
     names = short_names(profile)
     left = names_width(names.values())
     page = Page(
@@ -68,7 +68,7 @@ def step_timeline(profile: Profile, caption: str = "") -> Figure:
                 axes.broken_barh(
                     list(zip(blocks["start_ns"] / 1e6, blocks["duration_ns"] / 1e6, strict=True)),
                     (top, 0.4),
-                    facecolors=_KINDS[kind],
+                    facecolors=_COLOURS[kind],
                     edgecolors=INK,
                     linewidth=0.2,
                 )
@@ -78,7 +78,9 @@ def step_timeline(profile: Profile, caption: str = "") -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.set_yticks(range(len(order)), [names[a] for a in order])
     axes.legend(
-        handles=[Patch(facecolor=_KINDS[k], edgecolor=INK, linewidth=0.2, label=k) for k in kinds],
+        handles=[
+            Patch(facecolor=_COLOURS[k], edgecolor=INK, linewidth=0.2, label=k) for k in kinds
+        ],
         ncols=len(kinds), frameon=False, loc="lower left", bbox_to_anchor=(0, 1.0),
         borderaxespad=0.2, handlelength=1.2, columnspacing=1.2,
     )  # fmt: skip

@@ -19,6 +19,7 @@ from dynact.report.figures.style import (
     texts_width,
     write_beside,
 )
+from dynact.schema.profile import PARTS
 from dynact.timing import format_ns
 
 # Lengths in inches.
@@ -58,7 +59,7 @@ def time_by_operator(profile: Profile, caption: str = "") -> Figure:
         colours.append("#8a8a8a")
 
     names = short_names(profile)
-    parts = [part for part in ("forward", "backward", "other") if (kernels["part"] == part).any()]
+    parts = [part for part in PARTS if (kernels["part"] == part).any()]
     tables = {
         part: kernels.assign(place=operators.map(places))[kernels["part"] == part]
         .pivot_table(index="activation", columns="place", values="time_ns", aggfunc="sum")
