@@ -61,6 +61,6 @@ def without_folders(text: str) -> str:
     return _FRAME.sub(lambda frame: _OUTSIDE.sub(r"\1", frame[0]), text)
 
 
-def error_line(error: Exception) -> str:
+def error_line(error: BaseException) -> str:
     """Return what went wrong, fit for a row's message."""
     return f"{type(error).__name__}: {one_line(str(error))}"

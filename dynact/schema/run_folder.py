@@ -311,14 +311,26 @@ def _append(path: Path, record: dict[str, Any]) -> None:
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records of a file of JSON lines, none where it is not there."""
+    """Yield the records of a file of JSON lines, none where it is not there.
+
+    Raises
+    ------
+    RunError
+        If a line is no JSON: one line that names it.
+    """
     if not path.is_file():
         return
     with path.open("rb") as file:
-        for line in file:
+        for number, line in enumerate(file, start=1):
             # A line without its end was being written when the process died.
             if line.endswith(b"\n"):
-                yield json.loads(line)
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    raise RunError(
+                        f"{path.parent.name}/{path.name}: line {number} is no JSON; remove that "
+                        "line, and --resume measures its case again"
+                    ) from None
 
 
 def _repair(path: Path) -> None:

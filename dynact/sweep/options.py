@@ -1,6 +1,7 @@
 """The sweep's command line: what can be asked for, and what it means, before torch is there."""
 
 import argparse
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from dynact.sweep.presets import PRESETS
 
 # Of ImageNet, at which papers count.
 USUAL_IMAGE_SIZE = 224
+# For each that the machine runs at once; far beyond, the system gives up.
+MOST_THREADS = 16
 NO_NETWORKS = "none"
 # Axes that layers and networks share; other axes ask for layers alone.
 SHARED_AXES = ("activations", "phases", "dtypes", "batches")
@@ -127,7 +130,7 @@ def read_options(given: argparse.Namespace) -> SweepOptions:
         in_process=given.in_process,
         settings=Settings(
             device=given.device,
-            threads=None if given.threads is None else parse_count(given.threads, "--threads"),
+            threads=None if given.threads is None else _parse_threads(given.threads),
             precision=parse_share(given.precision, "--precision"),
             max_seconds=parse_number(given.max_seconds, "--max-seconds"),
         ),
@@ -204,6 +207,16 @@ def split_list(text: str, option: str) -> tuple[str, ...]:
     if not all(words):
         raise ValueError(f"{option} takes a comma list without empty parts, got {text!r}")
     return words
+
+
+def _parse_threads(text: str) -> int:
+    threads, processors = parse_count(text, "--threads"), os.cpu_count() or 1
+    if threads > MOST_THREADS * processors:
+        raise ValueError(
+            f"--threads {text}: this machine runs {processors} at once; "
+            f"name {MOST_THREADS * processors} or fewer"
+        )
+    return threads
 
 
 def parse_count(text: str, option: str) -> int:

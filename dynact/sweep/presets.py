@@ -125,8 +125,8 @@ def thin(grids: Sequence[Grid], most_cases: int) -> tuple[Grid, ...]:
         )
         if length <= 2:
             raise ValueError(
-                f"budget for {most_cases} cases is too small: the ends of every axis are {total};"
-                " raise --budget or name fewer activations, phases or sizes"
+                f"the budget has time for {most_cases} cases, and the ends of every axis are "
+                f"{total}; raise --budget or name fewer activations, phases or sizes"
             )
         # From all the values: thinning what is thinned would leave uneven gaps.
         fewer = _evenly(getattr(grids[index], axis), length - 1)

@@ -41,7 +41,8 @@ def ask_or_raise(bench: Bench, request: Request) -> Answer:
     if answer.status == "refused":
         raise WorkerError(answer.message)
     if answer.status != "ok":
-        raise WorkerError(f"{request.verb.replace('_', ' ')}: {answer.message}")
+        of_case = f" of {request.case.activation}" if request.case else ""
+        raise WorkerError(f"{request.verb.replace('_', ' ')}{of_case}: {answer.message}")
     return answer
 
 

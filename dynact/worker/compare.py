@@ -59,7 +59,7 @@ def compare_workload(
     return Answer(status, message, figures | {"case_s": time.perf_counter() - start_s}, samples_ns)
 
 
-def diagnosed(error: Exception) -> tuple[str, str]:
+def diagnosed(error: BaseException) -> tuple[str, str]:
     """Return the status that an error stands for, and a line that says what it was."""
     text = str(error).lower()
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(

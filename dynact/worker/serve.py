@@ -67,7 +67,7 @@ class InProcess:
             return VERBS[request.verb](self, request)
         except ValueError as error:
             return Answer("refused", str(error))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return Answer(*diagnosed(error))
 
     def close(self) -> None:
@@ -139,8 +139,12 @@ def main() -> None:
     """Answer the requests of a `dynact.sweep.worker.Worker`, a line each, until it is gone."""
     answers = _own_standard_output()
     requests = _read_ahead(sys.stdin.buffer)
+    process = os.getpid()
 
     def say(answer: Answer) -> None:
+        # A layer that forked leaves a copy of this, whose answer nobody asked for.
+        if os.getpid() != process:
+            os._exit(0)
         answers.write(answer.to_json() + b"\n")
         answers.flush()
 

@@ -106,3 +106,29 @@ def test_what_is_stored_meanwhile_is_not_what_a_figure_was_drawn_from(folder: Pa
     after = Run(folder)
 
     assert before.origin(LayerFigure.files) != after.origin(LayerFigure.files)
+
+
+def test_rows_of_former_versions_are_read_as_those_of_this_one(tmp_path: Path) -> None:
+    for name in ("rows", "site_rows"):
+        record = {"case_id": name, "kernels": 3, "flops_by_operator": "conv:36 batch_norm:4"}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(record) + "\n")
+    of_network = {"case_id": "a network", "sites": "fc.1=relu:120"}
+    (tmp_path / "network_rows.jsonl").write_text(json.dumps(of_network) + "\n")
+
+    run = Run(tmp_path)
+
+    for rows in (run.rows, run.sites):
+        (row,) = rows.to_dict("records")
+        assert row["operator_calls"] == 3
+        assert row["flops_by_operator"] == {"conv": 36, "batch_norm": 4}
+    (network,) = run.networks.to_dict("records")
+    assert network["sites"] == [
+        {"name": "fc.1", "original": "relu", "channels": 120, "height": None, "width": None}
+    ]
+
+
+def test_what_was_profiled_and_not_swept_has_a_name_too(folder: Path) -> None:
+    call = ("one", "silu", "training", "aten::silu", "other", "forward", 0, 1_000)
+    write_tables(folder, build_profile([call], [("one", 500, 4096, "forward")]))
+
+    assert Run(folder).names["silu"] == "SiLU"

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -256,6 +257,11 @@ BAD = [
     ("--run=", "--run takes a name of letters, digits, '.', '_' and '-', got ''"),
     ("--budget 10", "--budget takes a duration such as 90s, 10m or 1.5h, got '10'"),
     ("--threads 0", "--threads takes positive integers, got '0'"),
+    (
+        "--threads 99999999",
+        f"--threads 99999999: this machine runs {os.cpu_count()} at once; "
+        f"name {16 * (os.cpu_count() or 1)} or fewer",
+    ),
     ("--threads=", "--threads takes positive integers, got ''"),
     ("--precision 1", "--precision takes a share between 0 and 1, got '1'"),
     ("--precision 1%", "--precision takes a positive number, got '1%'"),

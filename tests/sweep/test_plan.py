@@ -106,7 +106,7 @@ class TestBudget:
         assert len(planned(1, None, *MODES).cases) == 2000
 
     def test_one_that_is_too_small_is_one_line(self) -> None:
-        with pytest.raises(ValueError, match=r"^budget for 0 cases is too small: .*$") as caught:
+        with pytest.raises(ValueError, match=r"^the budget has time for 0 cases, .*$") as caught:
             smoke(budget_s=1)
 
         assert "\n" not in str(caught.value)

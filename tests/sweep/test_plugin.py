@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -86,6 +87,10 @@ def sweep(
 
 def ids_in(table: Path) -> list[str]:
     return [record["case_id"] for record in read_records(table)]
+
+
+def ended(_request: Request) -> Answer:
+    raise WorkerError("no process any more")
 
 
 def closing_table_of(outcome: pytest.RunResult) -> list[str]:
@@ -361,6 +366,20 @@ class TestResuming:
         assert "'bench_activation and not (some or thing)'" in told
         assert bench.closed
 
+    @pytest.mark.parametrize("given", [["--run", "first"], ["--run=first"]])
+    def test_each_option_is_said_once(self, sweep: Run, bench: FakeBench, given: list[str]) -> None:
+        bench.answers["compare"] = ended
+
+        for more in ([], ["--resume"]):
+            outcome = sweep(*FOUR_CASES, *given, *more, run="")
+
+            (told,) = [line for line in outcome.outlines if "missing" in line]
+            said = shlex.split(told)
+            assert said[-3:] == ["--run", "first", "--resume"]
+            assert [word for word in said if "--run" in word or "--resume" in word] == [
+                "--run", "--resume"
+            ]  # fmt: skip
+
 
 class TestRefusal:
     """Told in one line, before anything is measured or written."""
@@ -432,7 +451,10 @@ class TestRefusal:
         ("options", "line"),
         [
             (("--channels", "99999999999"), "none of 2 cases fits into the 16.0 GiB of cpu"),
-            (("--budget", "1s", "--max-seconds", "1"), "budget for 0 cases is too small"),
+            (
+                ("--budget", "1s", "--max-seconds", "1"),
+                "the budget has time for 0 cases, and the ends of every axis are ",
+            ),
         ],
     )
     def test_a_plan_that_cannot_be(

@@ -289,6 +289,12 @@ class TestAskOrRaise:
 
         assert str(caught.value) == line
 
+    def test_it_names_the_layer_that_ended_the_process(self) -> None:
+        bench = FakeBench({"check": Answer("crashed", "exit code 7")})
+
+        with pytest.raises(WorkerError, match=r"^check of frelu: exit code 7$"):
+            ask_or_raise(bench, Request("check", case_of("frelu")))
+
 
 def test_closing_lets_go_of_the_device_and_the_run(run: RunFolder) -> None:
     bench = FakeBench()

@@ -82,6 +82,19 @@ class KillsBatches(Quiet):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().forward(x)
 
+class Forks(Quiet):
+    # A copy of the process goes on beside it, as where a layer starts helpers by fork.
+    forked = False
+    def forward(self, x):
+        if not Forks.forked:
+            Forks.forked = True
+            os.fork()
+        return super().forward(x)
+
+class Leaves(Quiet):
+    def forward(self, x):
+        raise SystemExit("no more")
+
 class Raises(Quiet):
     def forward(self, x):
         raise RuntimeError("first line\\nsecond line")
@@ -167,6 +180,22 @@ class TestOneProcess:
         assert missing.message.endswith("has no attribute 'Missing'")
         assert len(before) == 1
         assert children() == before
+
+    def test_one_request_has_one_answer_though_a_layer_forks(self, bench: Worker) -> None:
+        check_ok(bench, own("Forks"))
+
+        counts = bench.ask(Request("count", case_of("relu")))
+
+        assert set(counts.figures) > {"flops", "parameters"}
+        assert not {"overhead", "pairs"} & set(counts.figures)
+        check_ok(bench, case_of("relu"))
+
+    def test_a_layer_that_exits_is_an_error_of_its_own(self, bench: Worker) -> None:
+        answer = bench.ask(Request("check", own("Leaves")))
+
+        assert answer.status in ("refused", "error")
+        assert "no more" in answer.message
+        check_ok(bench)
 
     def test_it_says_what_there_is(self, bench: Worker) -> None:
         assert (bench.info.device, bench.info.is_accelerator) == ("cpu", False)

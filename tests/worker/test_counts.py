@@ -389,3 +389,33 @@ def test_the_floor_follows_what_the_registry_says() -> None:
         activations.least_passes("dyrelu_b", True) * case.input_bytes
         + 2 * 4 * figures["parameters"]
     )
+
+
+def test_what_was_counted_before_is_no_answer_for_another_case() -> None:
+    case = case_of("frelu", dtype="float32")
+    cases = [
+        case,
+        replace(case, phase="training"),
+        replace(case, activation="prelu"),
+        replace(case, baseline="silu"),
+        replace(case, batch=case.batch + 1),
+        replace(case, channels=2 * case.channels),
+        replace(case, height=case.height + 1),
+        replace(case, width=case.width + 2),
+        replace(case, dtype="bfloat16"),
+        replace(case, memory_format="channels_last"),
+    ]
+    device = Cpu()
+    alone = []
+    for each in cases:
+        CACHE.clear()
+        alone.append(count(each, device))
+
+    CACHE.clear()
+    there_and_back = [count(each, device) for each in (*cases, *reversed(cases))]
+
+    for figures in (*alone, *there_and_back):
+        del figures["counting_s"]
+    assert there_and_back == [*alone, *reversed(alone)]
+    # Each but the memory format costs something else.
+    assert len({str(figures) for figures in alone}) >= len(cases) - 1

@@ -56,10 +56,11 @@ def verdict_on(
 
 
 def test_good_comparisons_make_it_trustworthy(monkeypatch: pytest.MonkeyPatch) -> None:
-    verdict = verdict_on(monkeypatch)
+    verdict = verdict_on(monkeypatch, replace(GOOD, calling_s=0.25), replace(MORE, calling_s=0.5))
 
     assert verdict["trustworthy"] is True
     assert verdict["message"] == ""
+    assert verdict["timing_s"] == 0.75
 
 
 @pytest.mark.parametrize("low_and_high", [(1.0001, 1.004), (0.996, 0.9999)])

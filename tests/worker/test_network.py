@@ -16,6 +16,7 @@ from dynact.cost import MemoryTracker
 from dynact.networks.lenet import LeNet
 from dynact.schema.cases import NetworkCase
 from dynact.schema.rows import NetworkRow
+from dynact.worker.counts import CACHE
 from dynact.worker.device import Cpu
 from dynact.worker.network import call_of_network, draw_images, pair_of
 from tests.fake_device import Kernels, LazyLibrary, VirtualDevice
@@ -312,3 +313,30 @@ def test_what_a_library_sets_up_at_its_first_call_is_not_of_the_peak(phase: str)
     # The case's own batch and mode.
     training = phase == "training"
     assert set(device.asked_in) == {(CASE.batch, training, training)}
+
+
+def test_what_was_counted_before_is_no_answer_for_another_case() -> None:
+    cases = [
+        CASE,
+        replace(CASE, phase="inference"),
+        replace(CASE, activation="prelu"),
+        replace(CASE, batch=2 * CASE.batch),
+        replace(CASE, dtype="bfloat16"),
+        replace(CASE, network="mobilenet_v2_x0_35"),
+        replace(CASE, network="mobilenet_v2_x0_35", image_size=64),
+        replace(CASE, network="resnet50", batch=1),
+        replace(CASE, network="resnet50", batch=1, placement="paper"),
+    ]
+    device = Cpu()
+    alone = []
+    for each in cases:
+        CACHE.clear()
+        alone.append(count(each, device))
+
+    CACHE.clear()
+    there_and_back = [count(each, device) for each in (*cases, *reversed(cases))]
+
+    for figures in (*alone, *there_and_back):
+        del figures["counting_s"]
+    assert there_and_back == [*alone, *reversed(alone)]
+    assert len({str(figures) for figures in alone}) == len(cases)
