@@ -32,6 +32,7 @@ from dynact.schema.run_folder import (
     load_ceilings,
     load_environment,
     load_gates,
+    read_records,
 )
 from tests.sweeping import CASES, ROWS, case_of, network_case_of, ok_row, site_of
 
@@ -456,3 +457,21 @@ def test_one_line_a_row_that_any_reader_understands(run_folder: Path) -> None:
     write_run(run_folder, rows)
     lines = (run_folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == [row.record() for row in rows]
+
+
+def test_verdicts_of_former_versions_are_read_as_those_of_this_one(tmp_path: Path) -> None:
+    former = {"trustworthy": True, "self_ratio": 1.0, "self_lo": 0.9, "more_hi": 1.2}
+    (tmp_path / "gates.jsonl").write_text(json.dumps(former) + "\n")
+
+    assert load_gates(tmp_path) == [
+        {"trustworthy": True, "self_overhead": 1.0, "self_overhead_lo": 0.9,
+         "more_overhead_hi": 1.2}
+    ]  # fmt: skip
+
+
+def test_a_broken_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"flops": 1}\nflops\n{"flops": 3}\n')
+
+    with pytest.raises(RunError, match=r"/rows\.jsonl: line 2 is no JSON; remove that line, and"):
+        list(read_records(path))

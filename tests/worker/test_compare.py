@@ -4,17 +4,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from dynact.schema.cases import DTYPES, MEMORY_FORMATS, Case
+from dynact.worker import compare as compare_module
 from dynact.worker.device import Cpu
 from dynact.worker.layer import draw_input
 from dynact.worker.rotating_input import MOST_PLACES
 from tests.fake_device import FakeAccelerator, Kernels, VirtualDevice
 from tests.measuring import Measurement, measure
+from tests.sweeping import case_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -569,3 +572,37 @@ class CountsItsPython(nn.Module):
         if not torch.compiler.is_compiling():
             CountsItsPython.runs += 1
         return x.relu()
+
+
+class Lost(Cpu):
+    """A device that was lost, which it says where its memory is to be given back."""
+
+    def release_memory(self) -> None:
+        raise RuntimeError("the device is lost\nsince then")
+
+
+@pytest.mark.parametrize(
+    ("layer", "status", "message"),
+    [("relu", "error", "RuntimeError: the device is lost"), (own(Broken), "error", "")],
+)
+def test_a_device_that_is_lost_gives_no_figures(layer: str, status: str, message: str) -> None:
+    found = measure(case_of(layer), Lost(), precision=0.05, max_seconds=0.05)
+
+    assert (found.row.status, found.row.overhead, found.samples_ns) == (status, None, ())
+    # What went wrong first is what is said.
+    assert found.row.message.startswith(message)
+    assert ("lost" in found.row.message) is bool(message)
+
+
+def test_it_measures_as_precisely_and_as_long_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def note(*_sides: Any, **how: Any) -> Any:
+        asked.append(how)
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr(compare_module, "compare", note)
+
+    measure(case_of(), Cpu(), precision=0.07, max_seconds=0.3)
+
+    assert [(how["precision"], how["max_seconds"]) for how in asked] == [(0.07, 0.3)]
