@@ -84,6 +84,26 @@ class Measured:
         return {"case_id": self.case.id, **asdict(self.case), **figures}
 
 
+# Of layers and of networks alike: label, unit and help.
+_PARAMETERS = ("parameters", "count", "Elements that learn, those of normalisation included.")
+_UNCOUNTED_OPS = (
+    "operators that FLOPs lack",
+    "",
+    "Operators that `flops` lacks; empty if it has them all.",
+)
+_PEAK_SOURCE = (
+    "source of the peak",
+    "",
+    "Where `peak_bytes` is from: `allocator`, the device's own statistics, or `tracker`, the "
+    "tensors' storages.",
+)
+_SAVED_FOR_BACKWARD = (
+    "kept for backward",
+    "bytes",
+    "What autograd keeps from forward to backward, parameters aside; 0 in inference.",
+)
+
+
 @dataclass(frozen=True)
 class Row(Measured):
     """What was found of a single layer."""
@@ -94,9 +114,7 @@ class Row(Measured):
         "count",
         "How often this shape occurs in the networks that shapes were taken from.",
     )
-    parameters: int | None = column(
-        "parameters", "count", "Elements that learn, those of normalisation included."
-    )
+    parameters: int | None = column(*_PARAMETERS)
     parameters_normalisation: int | None = column(
         "parameters of normalisation",
         "count",
@@ -114,9 +132,7 @@ class Row(Measured):
     flops_by_operator: dict[str, int] | None = column(
         "FLOPs by operator", "", "Parts of `flops` by operator, the largest first."
     )
-    uncounted_ops: list[str] | None = column(
-        "operators that FLOPs lack", "", "Operators that `flops` lacks; empty if it has them all."
-    )
+    uncounted_ops: list[str] | None = column(*_UNCOUNTED_OPS)
     baseline_flops: int | None = column("baseline’s FLOPs", "count", "The baseline's `flops`.")
     traffic_floor_bytes: int | None = column(
         "least bytes moved",
@@ -142,11 +158,7 @@ class Row(Measured):
         "",
         "Whether the host reads values off tensors: such work is counted as for this input.",
     )
-    saved_for_backward_bytes: int | None = column(
-        "kept for backward",
-        "bytes",
-        "What autograd keeps from forward to backward, parameters aside; 0 in inference.",
-    )
+    saved_for_backward_bytes: int | None = column(*_SAVED_FOR_BACKWARD)
     saved_input_bytes: int | None = column(
         "kept input", "bytes", "The part of `saved_for_backward_bytes` that is the input itself."
     )
@@ -161,12 +173,7 @@ class Row(Measured):
         "bytes",
         "The most allocated at once above input, parameters and, in training, output gradient.",
     )
-    peak_source: str | None = column(
-        "source of the peak",
-        "",
-        "Where `peak_bytes` is from: `allocator`, the device's own statistics, or `tracker`, the "
-        "tensors' storages.",
-    )
+    peak_source: str | None = column(*_PEAK_SOURCE)
     baseline_peak_bytes: int | None = column(
         "baseline’s peak memory", "bytes", "The baseline's `peak_bytes`."
     )
@@ -194,9 +201,7 @@ class NetworkRow(Measured):
     """
 
     case: NetworkCase
-    parameters: int | None = column(
-        "parameters", "count", "Elements that learn, those of normalisation included."
-    )
+    parameters: int | None = column(*_PARAMETERS)
     baseline_parameters: int | None = column(
         "original’s parameters", "count", "The original network's `parameters`."
     )
@@ -210,26 +215,15 @@ class NetworkRow(Measured):
         "Multiply-accumulates of the same pass, of convolutions and matrix products alone.",
     )
     baseline_macs: int | None = column("original’s MACs", "count", "The original network's `macs`.")
-    uncounted_ops: list[str] | None = column(
-        "operators that FLOPs lack", "", "Operators that `flops` lacks; empty if it has them all."
-    )
+    uncounted_ops: list[str] | None = column(*_UNCOUNTED_OPS)
     peak_bytes: int | None = column(
         "peak memory", "bytes", "The most allocated at once above images and parameters."
     )
-    peak_source: str | None = column(
-        "source of the peak",
-        "",
-        "Where `peak_bytes` is from: `allocator`, the device's own statistics, or `tracker`, the "
-        "tensors' storages.",
-    )
+    peak_source: str | None = column(*_PEAK_SOURCE)
     baseline_peak_bytes: int | None = column(
         "original’s peak memory", "bytes", "The original network's `peak_bytes`."
     )
-    saved_for_backward_bytes: int | None = column(
-        "kept for backward",
-        "bytes",
-        "What autograd keeps from forward to backward, parameters aside; 0 in inference.",
-    )
+    saved_for_backward_bytes: int | None = column(*_SAVED_FOR_BACKWARD)
     baseline_saved_for_backward_bytes: int | None = column(
         "original’s kept for backward",
         "bytes",

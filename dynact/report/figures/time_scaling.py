@@ -70,7 +70,8 @@ def time_scaling(group: SettingsGroup, caption: str = "") -> Figure:
     page = Page(
         title,
         [
-            "Line: median; band: 20th to 80th percentile over blocks; gap: the case failed.",
+            "Line: median; band: 20th to 80th percentile over blocks"
+            + ("; gap: the case failed." if len(group.ok) < len(rows) else "."),
             caption,
         ],
         width=_LEFT + panels_width + 0.75 + 0.075 * longest,

@@ -4,7 +4,7 @@ from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.colors import to_rgb
 
 from dynact.report.figures.time_scaling import time_scaling
-from tests.report.figures.reading import panels
+from tests.report.figures.reading import notes_of, panels
 from tests.report.sample_run import phase_of
 
 
@@ -36,8 +36,14 @@ def test_scaling_draws_medians_bands_and_the_baseline_in_milliseconds(make_rows)
 
 def test_scaling_leaves_a_gap_at_a_failure(make_rows, fail):
     rows = fail(make_rows(("prelu",), (32,), (7, 14, 28), ("training",)), [1], "timeout", "")
-    line = time_scaling(phase_of(rows)).axes[0].lines[0]
-    assert np.isnan(line.get_ydata()).tolist() == [False, True, False]
+    figure = time_scaling(phase_of(rows))
+    assert np.isnan(figure.axes[0].lines[0].get_ydata()).tolist() == [False, True, False]
+    assert "gap: the case failed" in notes_of(figure)
+
+
+def test_scaling_speaks_of_no_gap_where_nothing_failed(make_rows):
+    rows = make_rows(("prelu",), (32,), (7, 14, 28), ("training",))
+    assert "gap" not in notes_of(time_scaling(phase_of(rows)))
 
 
 def test_lines_differ_in_colour_marker_or_dashes_at_least_twice(make_rows):
