@@ -45,13 +45,27 @@ class Measured:
         "baseline’s time", "ns", "Median time of one call of the baseline."
     )
     overhead: float | None = column(
-        "overhead", "×", "Median of paired ratios, the target's time over the baseline's."
+        "overhead",
+        "×",
+        "The target's time over the baseline's, paired within each visit and averaged over visits.",
     )
     overhead_lo: float | None = column(
-        "95 % from", "×", "Lower end of the 95 % interval of `overhead`, within this run."
+        "95 % from",
+        "×",
+        "Lower end of the 95 % interval of `overhead`, from the scatter between visits; none of "
+        "one visit alone.",
     )
-    overhead_hi: float | None = column(
-        "to", "×", "Upper end of the 95 % interval of `overhead`, within this run."
+    overhead_hi: float | None = column("to", "×", "Upper end of that interval.")
+    visits: int | None = column(
+        "visits",
+        "count",
+        "How often it was measured, at moments spread over the sweep; none in runs of versions "
+        "before, whose interval is of one visit.",
+    )
+    disturbed_visits: int | None = column(
+        "disturbed visits",
+        "count",
+        "During how many of them other programs, or the system, took time away.",
     )
     pairs: int | None = column("pairs", "count", "Pairs of blocks timed, target and baseline.")
     converged: bool | None = column(
