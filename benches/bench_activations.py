@@ -13,5 +13,5 @@ replay = Replay()
 
 @pytest.mark.benchmark(timer=replay.read)
 def bench_activation(case: Case, sweep: Sweep, benchmark: Any) -> None:
-    """Measure a case against its baseline."""
-    replay.report(benchmark, *sweep.measure(case))
+    """Report what all visits of a case say of it and its baseline."""
+    replay.report(benchmark, *sweep.found(case))

@@ -13,11 +13,11 @@ replay = Replay()
 
 @pytest.mark.benchmark(timer=replay.read)
 def bench_site(site_case: SiteCase, sweep: Sweep, benchmark: Any) -> None:
-    """Measure an activation against the one it replaces, at a shape that a network has."""
-    replay.report(benchmark, *sweep.measure(site_case))
+    """Report an activation against the one it replaces, at a shape that a network has."""
+    replay.report(benchmark, *sweep.found(site_case))
 
 
 @pytest.mark.benchmark(timer=replay.read)
 def bench_network(network_case: NetworkCase, sweep: Sweep, benchmark: Any) -> None:
-    """Measure a network with another activation against the network as it is."""
-    replay.report(benchmark, *sweep.measure(network_case))
+    """Report a network with another activation against the network as it is."""
+    replay.report(benchmark, *sweep.found(network_case))

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dynact.timing import Clock, EventClock
 from dynact.timing.clock import Call
-from dynact.worker.device import Accelerator, Cpu
+from dynact.worker.device import Cpu
 
 
 class FakeAccelerator:
@@ -132,8 +132,6 @@ class VirtualDevice(Cpu):
     def __init__(self, torch_device: str = "cpu") -> None:
         super().__init__()
         self.torch_device = torch.device(torch_device)
-        if torch_device != self.type:
-            self.known_pair_shape = Accelerator.known_pair_shape
         self.accelerator = FakeAccelerator(launch_ns=1e3)
         self.clock: Clock = VirtualEventClock(self.accelerator)
         self.released = 0

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -14,15 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from dynact.report.run import load
-from dynact.schema.cases import Case, NetworkCase
+from dynact.schema.cases import Case, KnownPair, NetworkCase
 from dynact.schema.limits import Ceilings
 from dynact.timing import compare
+from dynact.timing.visits import over_visits
 from dynact.worker.device import Accelerator, Cpu, open_device
-from dynact.worker.known_pairs import compare_known_pairs
+from dynact.worker.kept import Kept
 from dynact.worker.limits import measure_limits
 from dynact.worker.network import call_of_network, draw_images, pair_of
 from dynact.worker.profile import memory_snapshot, profile_case, ready_step, store
-from tests.measuring import count, measure
+from tests.measuring import Bench, count, visit
 
 pytestmark = pytest.mark.gpu
 
@@ -166,47 +167,91 @@ def test_the_allocator_s_peak_is_the_storages_of_the_tensors(
 def test_no_layer_is_faster_than_the_ceilings_allow(device: Accelerator) -> None:
     ceilings = Ceilings.of(measure_limits(device))
     case = replace(case_on(device, "relu"), batch=64, baseline="relu")
-    row = measure(case, device, precision=0.01, max_seconds=0.5).row
+    found = visit(case, device, seconds=0.5)
     counted = count(case, device)
 
     floor_ns = ceilings.figures(
         case.input_bytes, case.dtype, counted["traffic_floor_bytes"], counted["flops"]
     )["floor_time_ns"]
 
-    assert row.time_ns is not None
+    assert found.time_ns is not None
     assert floor_ns is not None
-    assert 0.9 < row.time_ns / floor_ns < 3
+    assert 0.9 < found.time_ns / floor_ns < 3
 
 
-def test_the_gate_passes(device: Accelerator) -> None:
-    answer = compare_known_pairs(device)
+@pytest.mark.parametrize("phase", ["inference", "training"])
+@pytest.mark.parametrize(("more_rows", "more"), [(0, 0), (8, 0.1)])
+def test_visits_of_a_known_pair_find_what_is_known(
+    device: Accelerator, more_rows: int, more: float, phase: str
+) -> None:
+    # Large enough that memory traffic, not the kernel's launch, takes the time.
+    shape = {"batch": 64, "channels": 256, "height": 80, "width": 128}
+    case = replace(case_on(device, "relu"), phase=phase, **shape)
+    pair = KnownPair(**asdict(case), more_rows=more_rows)
+    bench = Bench(device, Kept.on(device))
 
-    assert answer.figures["trustworthy"], answer.figures["message"]
-    assert len(answer.samples_ns) >= 16
+    visits = [bench.visit(pair, seconds=0.2) for _ in range(6)]
+
+    assert {each.status for each in visits} == {"ok"}, visits[0].message
+    found = over_visits([each.overhead for each in visits if each.overhead is not None])
+    assert found.middle == pytest.approx(1 + more, rel=0.03)
+    # A tenth of the work can be told from none.
+    assert found.half_width is not None
+    assert found.half_width < 0.05
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_compiled_cases_keep_their_graphs_between_visits(device: Accelerator, phase: str) -> None:
+    # Here, for it takes seconds, and most machines skip all tests of this file.
+    from torch._dynamo.utils import counters as of_dynamo
+
+    case = replace(case_on(device, "silu"), phase=phase, mode="compile")
+    cases = [replace(case, batch=batch) for batch in (8, 16)]
+    bench = Bench(device, Kept.on(device))
+    try:
+        assert {bench.visit(each, seconds=0.1).status for each in cases} == {"ok"}
+        graphs = of_dynamo["stats"]["unique_graphs"]
+
+        assert {bench.visit(each, seconds=0.1).status for each in cases} == {"ok"}
+
+        assert of_dynamo["stats"]["unique_graphs"] == graphs
+    finally:
+        torch.compiler.reset()
+
+
+def test_memory_of_what_was_given_up_is_free(device: Accelerator) -> None:
+    case = replace(case_on(device, "relu"), batch=64, channels=256)
+    bench = Bench(device, Kept(0))
+
+    def allocated_bytes() -> int:
+        return torch.accelerator.memory_allocated(device.torch_device)
+
+    before = allocated_bytes()
+    for batch in (64, 48, 32, 16):
+        assert bench.visit(replace(case, batch=batch), seconds=0.05).status == "ok"
+        bench.kept.clear()
+        # What libraries allocate at their first call stays, and is small.
+        assert allocated_bytes() - before < case.input_bytes
 
 
 @pytest.mark.parametrize("phase", ["inference", "training"])
 def test_a_case_is_timed_by_events(device: Accelerator, phase: str) -> None:
-    row = measure(
-        replace(case_on(device), phase=phase), device, precision=0.02, max_seconds=1.0
-    ).row
+    found = visit(replace(case_on(device), phase=phase), device, seconds=0.5)
 
-    assert (row.status, row.clock) == ("ok", "event"), row.message
+    assert (found.status, found.clock) == ("ok", "event"), found.message
     # It moves 6.5 times the bytes that ReLU moves, in a dozen kernels to one.
-    assert row.overhead_lo is not None
-    assert row.overhead_lo > 1.5
+    assert found.overhead is not None
+    assert found.overhead > 1.5
 
 
-def test_a_good_row_follows_one_out_of_memory(device: Accelerator) -> None:
+def test_a_good_visit_follows_one_out_of_memory(device: Accelerator) -> None:
     hoarder = case_on(device, f"{__name__}:{Hoarder.__name__}")
+    bench = Bench(device)
 
-    rows = [
-        measure(case, device, precision=0.05, max_seconds=0.2).row
-        for case in (hoarder, case_on(device))
-    ]
+    visits = [bench.visit(case) for case in (case_on(device), hoarder, case_on(device))]
 
-    assert [row.status for row in rows] == ["oom", "ok"], [row.message for row in rows]
-    assert rows[0].message.startswith("OutOfMemoryError: ")
+    assert [each.status for each in visits] == ["ok", "oom", "ok"], [v.message for v in visits]
+    assert visits[1].message.startswith("OutOfMemoryError: ")
 
 
 def test_a_smoke_sweep_ends_well(device: Accelerator, tmp_path: Path) -> None:
@@ -273,12 +318,15 @@ def test_a_network_is_measured_and_counted(device: Accelerator, phase: str) -> N
         "mobilenet_v2", "frelu", "all", phase, "float32", 8, 128, device.torch_device.type
     )
 
-    row = measure(case, device, precision=0.02, max_seconds=1.0).row
+    bench = Bench(device, Kept.on(device))
+    visits = [bench.visit(case, seconds=0.3) for _ in range(2)]
     figures = count(case, device)
 
-    assert (row.status, row.message, figures["message"]) == ("ok", "", "")
-    assert row.overhead is not None
-    assert row.overhead > 1
+    assert figures["message"] == ""
+    for found in visits:
+        assert (found.status, found.message) == ("ok", "")
+        assert found.overhead is not None
+        assert found.overhead > 1
     assert figures["peak_source"] == "allocator"
 
 

@@ -141,7 +141,7 @@ def bench_counting(benchmark: Any) -> None:
 
 def compared(case: Case) -> Request:
     """Return the request to time a case."""
-    return Request("compare", case, {"time_share": 1.0})
+    return Request("visit", case, {"seconds": 1.0})
 
 
 @pytest.fixture

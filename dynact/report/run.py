@@ -23,8 +23,11 @@ from dynact.schema.run_folder import (
     load_ceilings,
     load_environment,
     load_gates,
+    load_visits,
     read_records,
 )
+from dynact.schema.settings import Settings
+from dynact.schema.visits import with_visits
 
 COLUMNS = ("case_id", *CASE_FIELDS, *figures_of(Case.table))
 NETWORK_COLUMNS = ("case_id", *NETWORK_FIELDS, *figures_of(NetworkCase.table))
@@ -150,29 +153,38 @@ def load(run_folder: Path | str) -> pd.DataFrame:
     RunNotFoundError
         If the folder holds no rows.jsonl.
     """
-    path = Path(run_folder) / Case.table
-    if not path.is_file():
-        raise RunNotFoundError(f"{Path(run_folder).name!r} is not a run: it has no {Case.table}")
-    return _frame(path, COLUMNS)
+    folder = Path(run_folder)
+    if not (folder / Case.table).is_file():
+        raise RunNotFoundError(f"{folder.name!r} is not a run: it has no {Case.table}")
+    return _frame(folder, Case.table, COLUMNS)
 
 
 def load_network_rows(run_folder: Path | str) -> pd.DataFrame:
     """Return the network rows of a run, with the columns `NETWORK_COLUMNS`; none is no error."""
-    return _frame(Path(run_folder) / NetworkCase.table, NETWORK_COLUMNS)
+    return _frame(Path(run_folder), NetworkCase.table, NETWORK_COLUMNS)
 
 
 def load_site_rows(run_folder: Path | str) -> pd.DataFrame:
     """Return what single layers take at the networks' shapes, as `load` does for the sweep's."""
-    return _frame(Path(run_folder) / SiteCase.table, COLUMNS)
+    return _frame(Path(run_folder), SiteCase.table, COLUMNS)
 
 
-def _frame(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    return pd.DataFrame(list(_rows(path)), columns=list(columns))
+def _frame(folder: Path, table: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    return pd.DataFrame(list(_rows(folder, table)), columns=list(columns))
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    for record in read_records(path):
-        yield upgraded(record)
+def _rows(folder: Path, table: str) -> Iterator[dict[str, Any]]:
+    # The rows may have been stored before the last visits: the process was killed between.
+    visits = load_visits(folder, table)
+    precision = _precision(folder) if visits else 0.0
+    for record in map(upgraded, read_records(folder / table)):
+        of_case = visits.get(record["case_id"])
+        yield with_visits(record, of_case, precision) if of_case else record
+
+
+def _precision(folder: Path) -> float:
+    settings: dict[str, float] = load_environment(folder).get("settings", {})
+    return settings.get("precision", Settings.precision)
 
 
 def _digest(path: Path) -> bytes:

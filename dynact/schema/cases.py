@@ -1,7 +1,7 @@
 """What to measure: a layer at a shape, or a network with an activation in it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 from dynact.schema.choice import choice
@@ -98,6 +98,42 @@ class SiteCase(Case):
 
 
 @dataclass(frozen=True)
+class KnownPair(Case):
+    """A layer against itself, or on a known few pixels more: what comes out is known before."""
+
+    table: ClassVar[str] = "known_rows.jsonl"
+
+    more_rows: int = field(
+        default=0,
+        metadata=described(
+            "more rows", "pixels", "By how many the target's input is higher than the baseline's."
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.more_rows < 0:
+            raise ValueError(f"more_rows must be at least 0, got {self.more_rows}")
+
+    @property
+    def id(self) -> str:
+        """A readable name, equal only for equal cases."""
+        return f"{super().id}-more_{self.more_rows}"
+
+    @property
+    def more(self) -> float:
+        """How many elements more the target has, as a share of the baseline's."""
+        return self.more_rows / self.height
+
+
+def target_case(case: Case) -> Case:
+    """Return the case whose input the target gets: the baseline gets that of the case itself."""
+    if isinstance(case, KnownPair):
+        return replace(case, height=case.height + case.more_rows, more_rows=0)
+    return case
+
+
+@dataclass(frozen=True)
 class NetworkCase:
     """One measurement: a network in which an activation takes the place of its own."""
 
@@ -142,9 +178,9 @@ class NetworkCase:
 
 
 AnyCase = Case | NetworkCase
-# In the order in which a sweep measures them: networks after what explains them.
+# In the order in which a sweep reports them: networks after what explains them.
 CASE_TYPES: dict[str, type[Case] | type[NetworkCase]] = {
-    kind.table: kind for kind in (Case, SiteCase, NetworkCase)
+    kind.table: kind for kind in (KnownPair, Case, SiteCase, NetworkCase)
 }
 CASE_FIELDS = tuple(field.name for field in fields(Case))
 NETWORK_FIELDS = tuple(field.name for field in fields(NetworkCase))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from dynact.schema.cases import CASE_TYPES, AnyCase, Case, NetworkCase, SiteCase
+from dynact.schema.cases import CASE_TYPES, AnyCase, Case, KnownPair, NetworkCase, SiteCase
 from dynact.schema.columns import Column, column_of, described
 
 STATUSES = ("ok", "oom", "timeout", "crashed", "error", "unsupported")
@@ -33,21 +33,24 @@ class Measured:
         ),
     )
     time_ns: float | None = column(
-        "time", "ns", "Median time of one call: a forward pass, or a training step."
+        "time",
+        "ns",
+        "Time of one call, a forward pass or a training step: median over visits of their medians.",
     )
     time_p20_ns: float | None = column(
-        "time, p20", "ns", "The 20th percentile of that time over the timed blocks."
+        "time, p20", "ns", "The 20th percentile of that time over visits."
     )
     time_p80_ns: float | None = column(
-        "time, p80", "ns", "The 80th percentile of that time over the timed blocks."
+        "time, p80", "ns", "The 80th percentile of that time over visits."
     )
     baseline_time_ns: float | None = column(
-        "baseline’s time", "ns", "Median time of one call of the baseline."
+        "baseline’s time", "ns", "The same of one call of the baseline."
     )
     overhead: float | None = column(
         "overhead",
         "×",
-        "The target's time over the baseline's, paired within each visit and averaged over visits.",
+        "The target's time over the baseline's, within each visit, and the trimmed mean over "
+        "visits.",
     )
     overhead_lo: float | None = column(
         "95 % from",
@@ -60,12 +63,16 @@ class Measured:
         "visits",
         "count",
         "How often it was measured, at moments spread over the sweep; none in runs of versions "
-        "before, whose interval is of one visit.",
+        "before, whose interval is of one visit and holds within the run.",
     )
     disturbed_visits: int | None = column(
         "disturbed visits",
         "count",
-        "During how many of them other programs, or the system, took time away.",
+        "During how many of them other programs, or the system, took time away. Figures are of "
+        "the others, if these are five or more.",
+    )
+    failed_visits: int | None = column(
+        "failed visits", "count", "How many visits more there were, that found nothing."
     )
     pairs: int | None = column("pairs", "count", "Pairs of blocks timed, target and baseline.")
     converged: bool | None = column(
@@ -277,7 +284,8 @@ class NetworkRow(Measured):
 
 
 _CASE_ID = Column("case_id", "id", "", "The case in one word, equal only for equal cases.")
-_ROWS: dict[str, type[Row] | type[NetworkRow]] = {
+_ROWS: dict[str, type[Measured]] = {
+    KnownPair.table: Measured,
     Case.table: Row,
     SiteCase.table: Row,
     NetworkCase.table: NetworkRow,
@@ -286,9 +294,7 @@ _ROWS: dict[str, type[Row] | type[NetworkRow]] = {
 
 def new_row(case: AnyCase, status: str, message: str = "", **figures: Any) -> Measured:
     """Return the kind of row that a case gets."""
-    row: Any = _ROWS[case.table]
-    made: Measured = row(case, status, message, **figures)
-    return made
+    return _ROWS[case.table](case, status, message, **figures)
 
 
 def figures_of(table: str) -> tuple[str, ...]:
@@ -310,6 +316,7 @@ def columns_markdown() -> str:
     tables = {
         f"Of a layer: {Case.table}, {SiteCase.table}, table.csv": Case.table,
         f"Of a network: {NetworkCase.table}": NetworkCase.table,
+        f"Of what is known before: {KnownPair.table}": KnownPair.table,
     }
     parts = [
         "# What each column of a run's rows is",

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,15 @@ from filelock import FileLock, Timeout
 
 from dynact.schema.cases import CASE_TYPES, Case
 from dynact.schema.rows import Measured
+from dynact.schema.visits import VISITS, Visit, visit_of_record
 
 LATEST = "latest"
 GATES = "gates.jsonl"
+# What a session may ask for anew of a run: it tells how much is measured, not how.
+_OF_A_SESSION = (
+    *("command", "started"),
+    *(f"settings.{name}" for name in ("precision", "max_seconds", "passes")),
+)
 CEILINGS = "ceilings.json"
 # Of a folder, in characters: below every file system's limit, and readable.
 LONGEST_NAME = 120
@@ -57,6 +63,15 @@ def load_gates(run_folder: Path | str) -> list[dict[str, Any]]:
         {_FORMER_GATE_NAMES.get(name, name): value for name, value in gate.items()}
         for gate in read_records(Path(run_folder) / GATES)
     ]
+
+
+def load_visits(run_folder: Path | str, table: str) -> dict[str, list[Visit]]:
+    """Return the visits of a table's cases by case id, in the order made; none in older runs."""
+    visits: dict[str, list[Visit]] = {}
+    for record in read_records(Path(run_folder) / VISITS):
+        if record["table"] == table:
+            visits.setdefault(record["case_id"], []).append(visit_of_record(record))
+    return visits
 
 
 def load_ceilings(run_folder: Path | str) -> dict[str, Any] | None:
@@ -169,7 +184,7 @@ class LockedFolder:
         path = self.folder / "environment.json"
         # Before the first row there is nothing to compare with, only a start that was cut short.
         if not (path.exists() and self._rows.exists()):
-            others = [p.name for p in self.folder.glob("*.jsonl") if p.name != GATES]
+            others = [p.name for p in self.folder.glob("*.jsonl") if p.name not in (GATES, VISITS)]
             if others:
                 raise RunError(
                     f"run {self.folder.name!r} is of another kind, it has {others[0]}; name "
@@ -177,17 +192,20 @@ class LockedFolder:
                 )
             _write_whole(path, environment)
             return
-        then, now = _flatten(load_environment(self.folder)), _flatten(environment)
+        recorded = load_environment(self.folder)
+        then, now = _flatten(recorded), _flatten(environment)
         differences = [
             f"{key} was {then.get(key)!r} and is {now.get(key)!r}"
             for key in sorted(then.keys() | now.keys())
-            if then.get(key) != now.get(key) and not key.startswith(("command", "started"))
+            if then.get(key) != now.get(key) and key not in _OF_A_SESSION
         ]
         if differences:
             raise RunError(
                 f"cannot resume run {self.folder.name!r}, its rows would not be comparable: "
                 + "; ".join([*differences, "name another --run"])
             )
+        if "settings" in environment:
+            _write_whole(path, recorded | {"settings": environment["settings"]})
 
 
 class RunFolder(LockedFolder):
@@ -205,22 +223,41 @@ class RunFolder(LockedFolder):
     def __init__(self, folder: Path, *, resume: bool, environment: dict[str, Any]) -> None:
         check_run(folder, resume)
         super().__init__(folder, Case.table, environment)
-        self._gates = folder / GATES
         self._is_latest = False
         with _in_one_line(folder):
-            for name in (GATES, *CASE_TYPES):
+            for name in (GATES, VISITS, *CASE_TYPES):
                 if (folder / name).exists():
                     _repair(folder / name)
             if resume:
                 self._point_latest_here()
 
-    def done(self) -> set[tuple[str, str]]:
-        """Return the table and the id of each case that has a row."""
-        return {
-            (table, record["case_id"])
-            for table in CASE_TYPES
-            for record in read_records(self.folder / table)
-        }
+    def records(self, table: str) -> list[dict[str, Any]]:
+        """Return the lines of a table, as stored."""
+        return list(read_records(self.folder / table))
+
+    def visits(self) -> Iterator[Visit]:
+        """Yield all visits, in the order made."""
+        return map(visit_of_record, read_records(self.folder / VISITS))
+
+    def append_visit(self, visit: Visit) -> None:
+        """Store a visit; same promise and error as `append`."""
+        _append(self.folder / VISITS, visit.record())
+
+    def replace(self, table: str, records: Iterable[Mapping[str, Any]]) -> None:
+        """Store all lines of a table anew: readers find those before or these.
+
+        Raises
+        ------
+        RunError
+            If they cannot be written (a full disk); those before stay.
+        """
+        path = self.folder / table
+        fresh = path.with_suffix(".new")
+        with _safe_on_full_disk(table), fresh.open("wb") as file:
+            file.writelines(map(_line, records))
+            file.flush()
+            os.fsync(file.fileno())
+            fresh.replace(path)
 
     def append(self, row: Measured) -> None:
         """Store a row; it is on disk when this returns.
@@ -234,10 +271,6 @@ class RunFolder(LockedFolder):
         if not self._is_latest:
             self._point_latest_here()
 
-    def append_gate(self, record: dict[str, Any]) -> None:
-        """Store a verdict of the gate; same promise and error as `append`."""
-        _append(self._gates, record)
-
     def ceilings(self) -> dict[str, Any] | None:
         """Return the device's rates, or None where this run has not measured them yet."""
         return load_ceilings(self.folder)
@@ -250,10 +283,8 @@ class RunFolder(LockedFolder):
         RunError
             If they cannot be written (a full disk).
         """
-        try:
+        with _safe_on_full_disk(CEILINGS):
             _write_whole(self.folder / CEILINGS, record)
-        except OSError as error:
-            raise RunError(f"cannot write {CEILINGS}: {error.strerror}; free some space") from None
 
     def _point_latest_here(self) -> None:
         # Renamed into place: a reader never finds it missing.
@@ -290,9 +321,21 @@ def _write_whole(path: Path, record: dict[str, Any]) -> None:
     fresh.replace(path)
 
 
-def _append(path: Path, record: dict[str, Any]) -> None:
+@contextmanager
+def _safe_on_full_disk(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"cannot write {name}: {error.strerror}; free some space") from None
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
     # A lone surrogate, as in a strange file name, becomes the escape that JSON has for it.
-    line = json.dumps(record, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
+    return json.dumps(record, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
+
+
+def _append(path: Path, record: Mapping[str, Any]) -> None:
+    line = _line(record)
     try:
         with path.open("ab", buffering=0) as file:
             whole = file.tell()

@@ -14,4 +14,11 @@ class Settings:
     precision: float = 0.01
     """The half-width at which a case's interval is narrow enough, as a share of the ratio."""
     max_seconds: float = 1.0
-    """The most time to spend in timing a case."""
+    """The most time to spend in timing a case, over all passes."""
+    passes: int = 14
+    """How often to visit each case, if its interval does not become narrow before."""
+
+    @property
+    def visit_s(self) -> float:
+        """How long to time a case in each pass."""
+        return self.max_seconds / self.passes

@@ -48,18 +48,24 @@ def add_options(add: Callable[..., Any]) -> None:
         "--precision",
         metavar="SHARE",
         default=str(Settings.precision),
-        help="stop a case when its interval is within ± this share (default: %(default)s)",
+        help="end a case's visits when its interval is within ± this share (default: %(default)s)",
     )
     add(
         "--max-seconds",
         metavar="S",
         default=str(Settings.max_seconds),
-        help="stop timing a case after this time (default: %(default)s)",
+        help="time a case for so long, over all passes (default: %(default)s)",
+    )
+    add(
+        "--passes",
+        metavar="N",
+        default=str(Settings.passes),
+        help="visit each case so often, spread over the sweep (default: %(default)s)",
     )
     add("--budget", metavar="TIME", help="thin the sizes to end in, for example, 10m")
     add("--run", metavar="NAME", help="folder in reports/ (default: the time)")
     add("--resume", action="store_true",
-        help="measure what is missing in --run (default: the latest)")  # fmt: skip
+        help="go on with --run (default: the latest), or add --passes to it")  # fmt: skip
     add("--in-process", action="store_true", help="measure in pytest itself, for a debugger")
 
 
@@ -133,6 +139,7 @@ def read_options(given: argparse.Namespace) -> SweepOptions:
             threads=None if given.threads is None else _parse_threads(given.threads),
             precision=parse_share(given.precision, "--precision"),
             max_seconds=parse_number(given.max_seconds, "--max-seconds"),
+            passes=parse_count(given.passes, "--passes"),
         ),
     )
 

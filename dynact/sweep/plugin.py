@@ -3,9 +3,8 @@
 import shlex
 import shutil
 import sys
-import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,11 +13,12 @@ from typing import Any
 import psutil
 import pytest
 
-from dynact.schema.cases import CASE_TYPES, AnyCase, Case, NetworkCase, SiteCase
+from dynact.schema.cases import CASE_TYPES, PHASES, AnyCase, Case, KnownPair, NetworkCase, SiteCase
 from dynact.schema.messages import Request
 from dynact.schema.redact import without_paths
 from dynact.schema.run_folder import RunError, RunFolder, check_run, find_run
 from dynact.schema.settings import Settings
+from dynact.sweep.known_pairs import known_pairs
 from dynact.sweep.networks import NetworkPlan, Shape, plan_networks, shapes_of
 from dynact.sweep.options import (
     SHARED_AXES,
@@ -29,14 +29,16 @@ from dynact.sweep.options import (
 )
 from dynact.sweep.plan import plan
 from dynact.sweep.presets import network_preset
-from dynact.sweep.progress import closing_table, format_seconds, gate_lines, progress_line
+from dynact.sweep.progress import Progress, closing_table, format_seconds, gate_line
 from dynact.sweep.session import Bench, Sweep, ask_or_raise
 from dynact.sweep.worker import Worker, WorkerError
 
 ROOT = Path(__file__).parents[2]
 BENCHES = ROOT / "benches"
 REPORTS = ROOT / "reports"
+GATE = "bench_gate"
 SECONDS_BETWEEN_LINES = 10
+SECONDS_IN_PLACE = 0.5
 SWEEP = pytest.StashKey[Sweep]()
 # The parameter of a benchmark by the table of its cases.
 PARAMETERS = {
@@ -126,11 +128,11 @@ class SweepPlugin:
                 environment=self._environment(options.settings),
             )
             config.add_cleanup(self.run.close)
-            self._sweep = Sweep(self._bench, self.run, self._started, shapes)
+            self._sweep = Sweep(self._bench, self.run, options.settings, self._started, shapes)
             config.stash[SWEEP] = self._sweep
-        self._to_measure = 0
-        self._first_case_at: float | None = None
-        self._last_line_at = 0.0
+        self._settings = options.settings
+        self._known_pairs: list[KnownPair] = []
+        self._asked_for: list[AnyCase] = []
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         for table, parameter in PARAMETERS.items():
@@ -139,22 +141,33 @@ class SweepPlugin:
                 metafunc.parametrize(parameter, cases, ids=[case.id for case in cases])
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        done = self.run.done() if self.run else set()
-        measured: list[pytest.Item] = []
-        left: list[pytest.Item] = []
-        for item in items:
-            case = _case(item)
-            (measured if case and (case.table, case.id) in done else left).append(item)
-        # The gate comes first: whoever watches learns at once whether to go on.
         order = [None, *CASE_TYPES]
-        items[:] = sorted(left, key=lambda item: order.index(_table(item)))
-        self._config.hook.pytest_deselected(items=measured)
+        items.sort(key=lambda item: order.index(_table(item)))
+        if self.run is None:
+            return
+        cases = [case for case in map(_case, items) if case]
+        to_do = {(case.table, case.id) for case in self._sweep.to_do(cases)}
+        done = [
+            item
+            for item in items
+            # Where nothing is to be told any more, nobody asks what can be told.
+            if (cases and not to_do)
+            or ((case := _case(item)) and (case.table, case.id) not in to_do)
+        ]
+        self._config.hook.pytest_deselected(items=done)
+        items[:] = [item for item in items if item not in done]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         cases = [case for case in map(_case, session.items) if case]
-        self._to_measure = len(cases)
-        about = format_seconds(self._plan.seconds(cases))
-        self._write(f"dynact: {self._to_measure} cases in about {about}, run {self.name}")
+        if any(item.name == GATE for item in session.items):
+            phases = [phase for phase in PHASES if any(case.phase == phase for case in cases)]
+            self._known_pairs = known_pairs(phases or PHASES, self._bench.info)
+        self._asked_for = [*self._known_pairs, *cases]
+        about = format_seconds(self._plan.seconds(self._asked_for))
+        self._write(
+            f"dynact: {len(cases)} cases in {self._settings.passes} passes, about {about}, "
+            f"run {self.name}"
+        )
         # Or pytest would name the file anew after each line of progress.
         self._reporter.showfspath = False
         for line in self._networks.left_out:
@@ -163,35 +176,48 @@ class SweepPlugin:
             self._write(f"dynact: {self._plan.too_large} cases left out, too large for the device")
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_call(self) -> Iterator[None]:
-        try:
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        if self.run is None or session.testsfailed:
             return (yield)
+        interrupted = None
+        try:
+            self._make_passes()
         except (RunError, WorkerError) as error:
             pytest.exit(str(error), returncode=1)
+        except KeyboardInterrupt as interrupt:
+            # What has been visited by now is a sweep too, and is reported as one.
+            interrupted = interrupt
+            session.items[:] = [
+                item
+                for item in session.items
+                if (case := _case(item)) is None or self._sweep.row(case)
+            ]
+        reported = yield
+        if interrupted:
+            raise interrupted
+        return reported
+
+    def _make_passes(self) -> None:
+        passes = self._sweep.passes(self._asked_for)
+        every_s = SECONDS_IN_PLACE if self._reporter.isatty else SECONDS_BETWEEN_LINES
+        progress = Progress(self._settings.passes, self._show, every_s)
+        try:
+            for number, due in passes:
+                progress.begin_pass(
+                    number, len(due), passes.left_after(number), passes.half_width()
+                )
+                for visited in due:
+                    self._sweep.visit(visited, number)
+                    progress.visited()
+                self._sweep.store_rows(self._asked_for)
+        finally:
+            self._sweep.store_rows(self._asked_for)
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         # A line of progress says more than a dot.
         if report.when == "call" and report.passed and self._config.get_verbosity() <= 0:
             return "passed", "", ""
         return None
-
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        if self._first_case_at is None and _case(item):
-            self._first_case_at = time.monotonic()
-
-    def pytest_runtest_logfinish(self) -> None:
-        done = self._sweep.measured
-        now = time.monotonic()
-        in_place = self._reporter.isatty
-        if not done or not (in_place or now - self._last_line_at > SECONDS_BETWEEN_LINES):
-            return
-        self._last_line_at = now
-        elapsed_s = now - (self._first_case_at or now)
-        line = progress_line(done, self._to_measure, elapsed_s, self._sweep.latest)
-        if in_place:
-            self._reporter.rewrite(line[: shutil.get_terminal_size().columns - 1], erase=True)
-        else:
-            self._write(line)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
@@ -207,16 +233,19 @@ class SweepPlugin:
         if self.run is None:
             return
         self._reporter.section("dynact: time as a multiple of the baseline's")
-        for line, trustworthy in gate_lines(self._sweep.gates):
-            self._reporter.write_line(line, bold=True, green=trustworthy, red=not trustworthy)
+        line, trustworthy = gate_line(self._sweep.gate)
+        self._reporter.write_line(line, bold=True, green=trustworthy, red=not trustworthy)
+        rows = [row for case in self._asked_for if (row := self._sweep.row(case))]
         # Sites are there to explain their networks, not to be read one by one.
         for table in (Case.table, NetworkCase.table):
-            for line in closing_table(self._sweep.rows[table]):
+            for line in closing_table(row for row in rows if row.case.table == table):
                 self._write(line)
         self._write(f"rows: {REPORTS.name}/{self.name}/{Case.table}")
-        missing = self._to_measure - self._sweep.measured
-        if missing:
-            self._write(f"{missing} cases are missing; go on with: {self._resume_command()}")
+        left = self._sweep.to_do(self._asked_for)
+        if left:
+            self._write(
+                f"{len(left)} cases are to be visited further; go on with: {self._resume_command()}"
+            )
 
     def _shapes(self, options: SweepOptions) -> Counter[Shape] | None:
         if options.shapes_from is None:
@@ -254,6 +283,13 @@ class SweepPlugin:
 
     def _write(self, line: str) -> None:
         self._reporter.write_line(line)
+
+    def _show(self, line: str) -> None:
+        """Show a line of progress: in place of the last one, where that can be done."""
+        if self._reporter.isatty:
+            self._reporter.rewrite(line[: shutil.get_terminal_size().columns - 1], erase=True)
+        else:
+            self._write(line)
 
     def _environment(self, settings: Settings) -> dict[str, Any]:
         return {

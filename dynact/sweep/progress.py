@@ -1,6 +1,7 @@
 """How far a sweep is, and how a finished one reads in a terminal."""
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from dynact.schema.rows import Measured
@@ -20,30 +21,93 @@ def format_seconds(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def progress_line(done: int, total: int, elapsed_s: float, latest: Measured) -> str:
-    """Return how many of ``total`` cases are done, the time left, and what came last."""
-    left = format_seconds(elapsed_s / done * (total - done))
-    return (
-        f"[{done / total:4.0%}] {done}/{total} · {left} left · {latest.case.id}: {_finding(latest)}"
-    )
+class Progress:
+    """Tells, now and then, how far a sweep is.
 
+    Parameters
+    ----------
+    passes
+        How many there are to be.
+    show
+        Takes a line.
+    every_s
+        So long there is at least between two lines.
+    """
 
-def gate_lines(gates: Sequence[dict[str, Any]]) -> list[tuple[str, bool]]:
-    """Return each verdict of the gate with its figures, and whether ratios can be trusted."""
-    if not gates:
-        return [("gate not run: nothing says whether ratios can be trusted here", False)]
-    lines = []
-    for gate in gates:
-        if not gate["trustworthy"]:
-            # The message has the figures, where there are any.
-            lines.append((f"{UNTRUSTWORTHY}: {gate['message']}", False))
-            continue
-        itself = f"ReLU against itself {_interval(gate, 'self_overhead')}"
-        more = (
-            f"on {gate['more_elements'] - 1:.1%} more elements {_interval(gate, 'more_overhead')}"
+    def __init__(self, passes: int, show: Callable[[str], None], every_s: float) -> None:
+        self._passes = passes
+        self._show = show
+        self._every_s = every_s
+        self._number = self._due = self._done = self._made = self._left_after = 0
+        self._half_width: float | None = None
+        self._since = self._shown_at = time.monotonic()
+
+    def begin_pass(self, number: int, due: int, left_after: int, half_width: float | None) -> None:
+        """Note that a pass begins.
+
+        Parameters
+        ----------
+        due
+            Its cases.
+        left_after
+            Visits of all passes to come.
+        half_width
+            Of intervals by now.
+        """
+        if self._number == 1:
+            # The first pass makes and counts what the others find made.
+            self._made, self._since = 0, time.monotonic()
+        self._number, self._due, self._done = number, due, 0
+        self._left_after, self._half_width = left_after, half_width
+
+    def visited(self) -> None:
+        """Note that one more case of the pass is visited."""
+        self._done += 1
+        self._made += 1
+        now = time.monotonic()
+        if now - self._shown_at < self._every_s:
+            return
+        self._shown_at = now
+        left = self._due - self._done + self._left_after
+        left_s = (now - self._since) / self._made * left
+        self._show(
+            progress_line(
+                self._number, self._passes, self._done, self._due, left_s, self._half_width
+            )
         )
-        lines.append((f"gate passed: {itself}; {more}", True))
-    return lines
+
+
+def progress_line(
+    number: int, passes: int, done: int, due: int, left_s: float, half_width: float | None
+) -> str:
+    """Return which pass a sweep is in, how far, the time left, and how wide intervals are by now.
+
+    Parameters
+    ----------
+    done, due
+        Of the cases of this pass.
+    half_width
+        Median over cases, as a share; ``None`` before the second pass.
+    """
+    pass_of = f"pass {number}/{passes}" if number <= passes else f"pass {number}, what is widest"
+    parts = [pass_of, f"case {done}/{due}", f"{format_seconds(left_s)} left"]
+    if half_width is not None:
+        parts.append(f"intervals ±{half_width:.1%} (median)")
+    return " · ".join(parts)
+
+
+def gate_line(gate: dict[str, Any] | None) -> tuple[str, bool]:
+    """Return what differences can be told, in a line, and whether ratios can be trusted."""
+    if gate is None:
+        return "known pairs not visited: nothing says what differences can be told here", False
+    if not gate["trustworthy"]:
+        return f"{UNTRUSTWORTHY}: {gate['message']}", False
+    return (
+        f"differences of {gate['resolution']:.1%} or more can be told here and now: of "
+        f"{gate['self_pairs']} layers compared with themselves {gate['false_alarms']} seem to "
+        f"differ, and {len(gate['detections'])} of {len(gate['detections'])} known differences "
+        "are seen"
+    ), True
 
 
 def closing_table(rows: Iterable[Measured]) -> list[str]:
@@ -60,16 +124,18 @@ def closing_table(rows: Iterable[Measured]) -> list[str]:
 def _finding(row: Measured) -> str:
     if row.status != "ok":
         return f"{row.status.upper()}: {row.message}"
-    interval = _interval(row.record(), "overhead")
     assert row.time_ns
-    remarks = [] if row.converged else ["not converged"]
+    assert row.overhead
+    remarks = []
+    if row.visits is not None:
+        visits = f"{row.visits} visit{'s' * (row.visits != 1)}"
+        disturbed = f", {row.disturbed_visits} disturbed" if row.disturbed_visits else ""
+        remarks.append(f"{visits}{disturbed}")
     if row.speed_drift is not None and not is_steady(row.speed_drift):
         remarks.append(f"device's speed changed {row.speed_drift:.2f}×")
-    return f"{interval}  {format_ns(row.time_ns)}" + (
-        f"  ({', '.join(remarks)})" if remarks else ""
+    interval = (
+        "one visit, no interval"
+        if row.overhead_lo is None
+        else f"[{row.overhead_lo:.3f}, {row.overhead_hi:.3f}]"
     )
-
-
-def _interval(figures: dict[str, Any], name: str) -> str:
-    middle, lower, upper = (figures[name + end] for end in ("", "_lo", "_hi"))
-    return f"{middle:7.3f}× [{lower:.3f}, {upper:.3f}]"
+    return f"{row.overhead:7.3f}× {interval}  {format_ns(row.time_ns)}  ({', '.join(remarks)})"

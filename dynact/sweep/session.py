@@ -1,16 +1,21 @@
 """A session of measuring: every row on disk before the next case."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from dynact.schema.cases import CASE_TYPES, AnyCase, Case, SiteCase
+from dynact.schema.cases import CASE_TYPES, AnyCase, Case, KnownPair, SiteCase
 from dynact.schema.limits import Ceilings
 from dynact.schema.messages import Answer, Request, WorkerInfo
-from dynact.schema.rows import Measured, figures_of, new_row
-from dynact.schema.run_folder import RunFolder
+from dynact.schema.rows import Measured, figures_of, new_row, upgraded
+from dynact.schema.run_folder import GATES, RunFolder
+from dynact.schema.settings import Settings
+from dynact.schema.visits import Visit, measured_figures, telling, with_visits
 from dynact.sweep.interrupt import interrupt_deferred
+from dynact.sweep.known_pairs import verdict
 from dynact.sweep.networks import Shape
+from dynact.sweep.passes import Passes, Visited
 from dynact.sweep.worker import WorkerError
 
 # Of a case's time by its table: a site is one of many terms of a sum, and wants less precision.
@@ -47,7 +52,7 @@ def ask_or_raise(bench: Bench, request: Request) -> Answer:
 
 
 class Sweep:
-    """Measures cases one after the other, and stores each row before the next.
+    """Visits cases, and stores each visit before the next; a row is what all of a case's say.
 
     Parameters
     ----------
@@ -61,78 +66,136 @@ class Sweep:
         self,
         bench: Bench,
         run: RunFolder,
+        settings: Settings,
         started: datetime,
         occurrences: Mapping[Shape, int] | None = None,
     ) -> None:
         self.run = run
-        self.rows: dict[str, list[Measured]] = {table: [] for table in CASE_TYPES}
-        """This session's by their table, in the order measured."""
-        self.latest: Measured
-        self.gates: list[dict[str, Any]] = []
+        self.gate: dict[str, Any] | None = None
+        """What the known pairs say of this session, once they are visited."""
         self._bench = bench
+        self._settings = settings
         self._started = started
         self._session = started.isoformat(timespec="seconds")
+        self._former_gates = run.records(GATES)
         self._ceilings: Ceilings | None = None
         self._occurrences = occurrences or {}
+        # By table and case id, as stored: rows of cases that are not asked for now stay.
+        self._records = {
+            table: {record["case_id"]: upgraded(record) for record in run.records(table)}
+            for table in CASE_TYPES
+        }
+        self._visits: dict[tuple[str, str], list[Visit]] = defaultdict(list)
+        for visit in run.visits():
+            # What could be told then does not say what can be told now.
+            if visit.table != KnownPair.table:
+                self._visits[visit.table, visit.case_id].append(visit)
 
-    def measure(self, case: AnyCase) -> tuple[Measured, tuple[float, ...]]:
-        """Return the case's row, which is on disk, and its samples in ns.
+    def passes(self, cases: Iterable[AnyCase]) -> Passes[AnyCase]:
+        """Return the visits to make of some cases."""
+        visited = [
+            Visited(case, TIME_SHARES.get(case.table, 1.0), self._visits[case.table, case.id])
+            for case in cases
+        ]
+        return Passes(visited, self._settings)
+
+    def to_do(self, cases: Iterable[AnyCase]) -> list[AnyCase]:
+        """Return the cases that are to be visited, or have no row yet for the visits they had."""
+        due = set(self.passes(cases).to_do())
+        return [case for case in cases if case in due or self.row(case) is None]
+
+    def visit(self, visited: Visited[AnyCase], number: int) -> None:
+        """Make a visit; it is on disk when this returns, and at the first one a row.
 
         Raises
         ------
         KeyboardInterrupt
-            After the row is stored, if Ctrl-C came meanwhile; a second one ends it at once.
+            After that, if Ctrl-C came meanwhile; a second one ends it at once.
         """
+        case = visited.case
         with interrupt_deferred():
-            ceilings = self._ceilings = self._ceilings or self._known_ceilings()
-            timed = self._time(case)
-            figures, message = dict(timed.figures), timed.message
-            if timed.status == "ok":
-                counted = self._ask(Request("count", case))
-                figures |= counted.figures
-                # Counting may end the process: what was timed stays.
-                message = counted.message if counted.status == "ok" else _not_counted(counted)
-                figures |= self._floor(ceilings, case, figures)
-            if isinstance(case, Case):
-                shape = case.channels, case.height, case.width
-                figures["occurrences"] = self._occurrences.get(shape)
-            row = new_row(
-                case,
-                timed.status,
-                message,
-                **figures,
+            seconds = visited.share * self._settings.visit_s
+            answer = self._bench.ask(Request("visit", case, {"seconds": seconds}))
+            visit = Visit(
+                case.table,
+                case.id,
+                number,
+                # What cannot even be made ready is to a row what fails when it is timed.
+                "error" if answer.status == "refused" else answer.status,
+                answer.message,
+                seconds,
                 session=self._session,
                 elapsed_s=(datetime.now() - self._started).total_seconds(),
+                **answer.figures,
             )
-            self.run.append(row)
-            self.rows[case.table].append(row)
-            self.latest = row
-        return row, timed.samples_ns
+            self.run.append_visit(visit)
+            visited.visits.append(visit)
+            if case.id not in self._records[case.table]:
+                self._store_row(case, visited.visits)
 
-    @property
-    def measured(self) -> int:
-        """How many cases this session has measured."""
-        return sum(map(len, self.rows.values()))
+    def row(self, case: AnyCase) -> Measured | None:
+        """Return what all visits of a case say, or None where there are none."""
+        record = self._records[case.table].get(case.id)
+        if record is None:
+            return None
+        figures = {name: record.get(name) for name in figures_of(case.table)}
+        return new_row(case, **self._with_visits(case.table, case.id, figures))
 
-    def compare_known_pairs(self) -> tuple[dict[str, Any], tuple[float, ...]]:
-        """Return whether ratios can be trusted, which is on disk, and the samples in ns."""
+    def store_rows(self, cases: Iterable[AnyCase]) -> None:
+        """Store what all visits say by now, whole: a row a case, in their order, and the gate."""
         with interrupt_deferred():
-            answer = ask_or_raise(self._bench, Request("known_pairs"))
-            verdict = {"session": self._session, **answer.figures}
-            self.run.append_gate(verdict)
-            self.gates.append(verdict)
-        return verdict, answer.samples_ns
+            pairs = {}
+            for case in cases:
+                records = self._records[case.table]
+                # Rows of cases that are not asked for now come first, and stay.
+                visits = self._visits[case.table, case.id]
+                if record := records.pop(case.id, None):
+                    records[case.id] = self._with_visits(case.table, case.id, record)
+                elif visits:
+                    # The process was killed between both.
+                    self._store_row(case, visits)
+                if isinstance(case, KnownPair):
+                    pairs[case] = visits
+            for table, records in self._records.items():
+                if records:
+                    self.run.replace(table, records.values())
+            if pairs:
+                self.gate = {"session": self._session, **verdict(pairs)}
+                self.run.replace(GATES, [*self._former_gates, self.gate])
+
+    def found(self, case: AnyCase) -> tuple[Measured, list[float]]:
+        """Return the row of a case that was visited, and the times in ns that it is of."""
+        row = self.row(case)
+        assert row
+        ok = [visit for visit in self._visits[case.table, case.id] if visit.status == "ok"]
+        return row, [visit.time_ns for visit in telling(ok) if visit.time_ns]
 
     def close(self) -> None:
         """Let go of the device and the run folder."""
         self._bench.close()
         self.run.close()
 
-    def _time(self, case: AnyCase) -> Answer:
-        share = TIME_SHARES.get(case.table, 1.0)
-        answer = self._bench.ask(Request("compare", case, {"time_share": share}))
-        # What cannot even be made ready is to a row what fails when it is timed.
-        return answer if answer.status != "refused" else Answer("error", answer.message)
+    def _store_row(self, case: AnyCase, visits: Sequence[Visit]) -> None:
+        figures = measured_figures(visits, self._settings.precision)
+        if figures["status"] == "ok" and not isinstance(case, KnownPair):
+            counted = self._ask(Request("count", case))
+            figures |= counted.figures
+            # Counting may end the process: what was timed stays.
+            figures["message"] = (
+                counted.message if counted.status == "ok" else f"not counted: {counted.message}"
+            )
+            figures |= self._floor(case, figures)
+        if isinstance(case, Case) and "occurrences" in figures_of(case.table):
+            figures["occurrences"] = self._occurrences.get((case.channels, case.height, case.width))
+        row = new_row(case, **figures)
+        self.run.append(row)
+        self._records[case.table][case.id] = row.record()
+
+    def _with_visits(self, table: str, case_id: str, figures: dict[str, Any]) -> dict[str, Any]:
+        # A run of a version before has none.
+        if not (visits := self._visits[table, case_id]):
+            return figures
+        return with_visits(figures, visits, self._settings.precision)
 
     def _ask(self, request: Request) -> Answer:
         """Ask for what a row can do without: no process to be had is one more reason."""
@@ -141,11 +204,11 @@ class Sweep:
         except WorkerError as error:
             return Answer("crashed", str(error))
 
-    @staticmethod
-    def _floor(ceilings: Ceilings, case: AnyCase, figures: Mapping[str, Any]) -> dict[str, Any]:
+    def _floor(self, case: AnyCase, figures: Mapping[str, Any]) -> dict[str, Any]:
         if "floor_time_ns" not in figures_of(case.table):
             return {}
-        return ceilings.figures(
+        self._ceilings = self._ceilings or self._known_ceilings()
+        return self._ceilings.figures(
             case.input_bytes,
             case.dtype,
             figures.get("traffic_floor_bytes"),
@@ -165,7 +228,3 @@ class Sweep:
             record = {"session": self._session, **found}
             self.run.store_ceilings(record)
         return Ceilings.of(record)
-
-
-def _not_counted(answer: Answer) -> str:
-    return f"not counted: {answer.message}"

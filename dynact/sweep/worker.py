@@ -83,7 +83,7 @@ class Worker:
         if request.verb == "count":
             return CASE_LIMIT_S
         limit_s = CASE_LIMIT_S + TIMING_LIMIT * self._settings.max_seconds
-        if request.verb == "compare" and request.case:
+        if request.verb == "visit" and request.case:
             return limit_s * LIMIT_FACTORS.get(request.case.table, 1)
         return limit_s
 

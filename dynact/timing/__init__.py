@@ -2,12 +2,14 @@
 
 from dynact.timing.clock import Clock, EventClock, WallClock
 from dynact.timing.fastest import fastest_ns
-from dynact.timing.paired import Comparison, compare, format_ns, is_steady
+from dynact.timing.paired import Comparison, Pair, Readings, compare, format_ns, is_steady
 
 __all__ = [
     "Clock",
     "Comparison",
     "EventClock",
+    "Pair",
+    "Readings",
     "WallClock",
     "compare",
     "fastest_ns",

@@ -64,6 +64,98 @@ class Comparison:
         return " · ".join(parts)
 
 
+@dataclass
+class Readings:
+    """What rounds found, in the order measured."""
+
+    target_ns: list[float] = field(default_factory=list)
+    """One entry a block: the mean time of its calls."""
+    baseline_ns: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+    """One entry a round: target time / baseline time."""
+    calling_s: float = 0.0
+    """Seconds spent in timed or settling calls."""
+
+
+class Pair:
+    """Two callables, compared in rounds: at once, or now a few rounds and more of them later.
+
+    A round is four blocks, A B B A and B A A B in turn: its ratio is free of any linear change of
+    the machine's speed. Each block starts from the clock's cache state, and the faster side's
+    blocks hold as many calls as last about as long as the slower side's.
+
+    Parameters
+    ----------
+    target, baseline
+        Callables without arguments, warm: compiled, autotuned, allocated.
+    clock
+        Of the device that does the work.
+    before_round
+        Called untimed with the number of each round, over all visits. May vary what the ratio
+        should not hang on, the same for both sides.
+    """
+
+    def __init__(
+        self,
+        target: Call,
+        baseline: Call,
+        clock: Clock,
+        before_round: Callable[[int], object] | None = None,
+    ) -> None:
+        self._target = target
+        self._baseline = baseline
+        self._clock = clock
+        self._before_round = before_round
+        self._target_calls = self._baseline_calls = 0
+        self._rounds = 0
+
+    def balance(self) -> None:
+        """Find out how many calls of either side last about equally long."""
+        self._balance(
+            fastest_ns(self._target, self._clock), fastest_ns(self._baseline, self._clock)
+        )
+
+    def round(self, readings: Readings) -> None:
+        """Make one round, balanced before, and note it."""
+        clock = self._clock
+        start_s = clock.now_s()
+        if self._before_round:
+            self._before_round(self._rounds)
+            start_s = clock.now_s()
+            # Or the first block would pay for what the caller changed.
+            self._target()
+            self._baseline()
+        for side in "TBBT" if self._rounds % 2 == 0 else "BTTB":
+            if side == "T":
+                readings.target_ns.append(clock.call_ns(self._target, self._target_calls))
+            else:
+                readings.baseline_ns.append(clock.call_ns(self._baseline, self._baseline_calls))
+        readings.calling_s += clock.now_s() - start_s
+        readings.ratios.append(sum(readings.target_ns[-2:]) / sum(readings.baseline_ns[-2:]))
+        self._rounds += 1
+
+    def visit(self, seconds: float) -> Readings:
+        """Make rounds for so long, at least one; the two orders take turns over all visits.
+
+        The first visit also finds the balance, before its time begins to count.
+        """
+        readings = Readings()
+        with _garbage_collection_paused():
+            if not self._target_calls:
+                self.balance()
+            deadline_s = self._clock.now_s() + seconds
+            while not readings.ratios or self._clock.now_s() < deadline_s:
+                self.round(readings)
+        # For the next visit: the first may have been made in a slow moment.
+        self._balance(min(readings.target_ns), min(readings.baseline_ns))
+        return readings
+
+    def _balance(self, target_ns: float, baseline_ns: float) -> None:
+        block_ns = max(target_ns, baseline_ns, self._clock.min_block_ns)
+        self._target_calls = max(round(block_ns / target_ns), 1)
+        self._baseline_calls = max(round(block_ns / baseline_ns), 1)
+
+
 def compare(
     target: Call,
     baseline: Call,
@@ -77,9 +169,7 @@ def compare(
     """Measure how many times longer ``target`` takes than ``baseline``.
 
     Both must do their work the same way (two modules called alike) and be warm: compiled,
-    autotuned, allocated. A round is four blocks, A B B A and B A A B in turn: its ratio is free of
-    any linear change of the machine's speed. Each block starts from the clock's cache state, and
-    the faster side's blocks hold as many calls as last about as long as the slower side's.
+    autotuned, allocated. They are compared in rounds, see `Pair`.
 
     Parameters
     ----------
@@ -113,53 +203,38 @@ def compare(
 
     interval_confidence = 1 - STOPPING_TAIL * (1 - confidence)
     least_rounds = values_needed(interval_confidence)
-    target_ns: list[float] = []
-    baseline_ns: list[float] = []
-    ratios: list[float] = []
     next_look = max(FIRST_LOOK, least_rounds)
+    pair = Pair(target, baseline, clock, before_round)
+    readings = Readings()
 
     with _garbage_collection_paused():
-        target_calls, baseline_calls = _balanced_calls(target, baseline, clock)
+        pair.balance()
         deadline_s = clock.now_s() + max_seconds
-        calling_s = 0.0
         while True:
-            start_s = clock.now_s()
-            if before_round:
-                before_round(len(ratios))
-                start_s = clock.now_s()
-                # Or the first block would pay for what the caller changed.
-                target()
-                baseline()
-            sides = "TBBT" if len(ratios) % 2 == 0 else "BTTB"
-            for side in sides:
-                if side == "T":
-                    target_ns.append(clock.call_ns(target, target_calls))
-                else:
-                    baseline_ns.append(clock.call_ns(baseline, baseline_calls))
-            calling_s += clock.now_s() - start_s
-            ratios.append(sum(target_ns[-2:]) / sum(baseline_ns[-2:]))
-
-            late = clock.now_s() >= deadline_s and len(ratios) >= least_rounds
-            if not late and len(ratios) < next_look:
+            pair.round(readings)
+            rounds = len(readings.ratios)
+            late = clock.now_s() >= deadline_s and rounds >= least_rounds
+            if not late and rounds < next_look:
                 continue
-            overhead, lower, upper = median_interval(ratios, interval_confidence)
+            overhead, lower, upper = median_interval(readings.ratios, interval_confidence)
             converged = (upper - lower) / 2 <= precision * overhead
             if converged or late:
                 break
-            next_look = ceil(len(ratios) * LOOK_GROWTH)
+            next_look = ceil(rounds * LOOK_GROWTH)
 
+    target_ns, baseline_ns = readings.target_ns, readings.baseline_ns
     third = max(len(baseline_ns) // 3, 1)
     return Comparison(
         overhead=overhead,
         overhead_lo=lower,
         overhead_hi=upper,
-        pairs=2 * len(ratios),
+        pairs=len(target_ns),
         target_ns=median(target_ns),
         baseline_ns=median(baseline_ns),
         converged=converged,
         speed_drift=median(baseline_ns[-third:]) / median(baseline_ns[:third]),
         confidence=confidence,
-        calling_s=calling_s,
+        calling_s=readings.calling_s,
         target_samples_ns=tuple(target_ns),
         baseline_samples_ns=tuple(baseline_ns),
     )
@@ -177,13 +252,6 @@ def format_ns(duration_ns: float) -> str:
         if duration_ns >= 0.9995 * scale:
             return f"{duration_ns / scale:.3g} {unit}"
     return f"{duration_ns:.3g} ns"
-
-
-def _balanced_calls(target: Call, baseline: Call, clock: Clock) -> tuple[int, int]:
-    """Return the calls to a block on either side that make blocks about equally long."""
-    target_ns, baseline_ns = fastest_ns(target, clock), fastest_ns(baseline, clock)
-    block_ns = max(target_ns, baseline_ns, clock.min_block_ns)
-    return max(round(block_ns / target_ns), 1), max(round(block_ns / baseline_ns), 1)
 
 
 @contextmanager

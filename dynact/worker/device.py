@@ -33,8 +33,6 @@ class Device(Protocol):
     """All the memory there is for tensors."""
     default_threads: int | None
     """Of torch on the host where nothing else is asked for; ``None`` is torch's own choice."""
-    known_pair_shape: tuple[int, ...]
-    """Of an input at which two equal layers can be told from two that are not."""
     matrix_rows: int
     """Of a square matrix whose product comes near the device's peak."""
 
@@ -108,8 +106,6 @@ class Cpu:
 
     is_accelerator = False
     default_threads: int | None = 1
-    # Small enough for the caches to hold input, output and interpreter together.
-    known_pair_shape: tuple[int, ...] = (1, 32, 56, 56)
     # Near a CPU's peak, and still quick in a dtype it has to emulate.
     matrix_rows = 768
 
@@ -159,8 +155,6 @@ class Accelerator:
 
     is_accelerator = True
     default_threads: int | None = None
-    # Large enough that memory traffic, not the kernel's launch, takes the time.
-    known_pair_shape: tuple[int, ...] = (64, 256, 56, 56)
     matrix_rows = 4096
 
     def __init__(self, device: torch.device) -> None:

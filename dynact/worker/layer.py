@@ -1,10 +1,9 @@
 """A layer at a shape: made, prepared and called as its case says, compared with another."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,14 +11,16 @@ from torch import Tensor, nn
 from dynact import activations
 from dynact.activations.by_name import build
 from dynact.cost import MemoryTracker, TrafficCounter, floor_bytes, fvcore_default_flops
-from dynact.schema.cases import Case
+from dynact.schema.cases import Case, target_case
 from dynact.schema.redact import error_line
+from dynact.timing import Pair
 from dynact.worker import counters
+from dynact.worker.compiled import compile_alone
 from dynact.worker.counter_cache import Counter, Figures
 from dynact.worker.device import Device
+from dynact.worker.kept import Kept
 from dynact.worker.modes import grad_mode, watched_mode
 from dynact.worker.rotating_input import RotatingInput
-from dynact.worker.workload import Sides
 
 MEMORY_FORMATS = {
     "contiguous": torch.contiguous_format,
@@ -29,17 +30,12 @@ SEED = 0
 WARM_UP_CALLS = 3
 
 
-class Source(Protocol):
-    """Where each call finds its input."""
-
-    current: Tensor
-
-
 @dataclass
-class Fixed:
-    """The same input for each call."""
+class Feed:
+    """Where each call finds its input and, in training, the gradient it starts back from."""
 
-    current: Tensor
+    x: Tensor
+    gradient: Tensor | None = None
 
 
 class UnsupportedError(Exception):
@@ -55,23 +51,26 @@ class LayerWorkload:
     gradients set to None between.
     """
 
-    def __init__(self, case: Case, device: Device) -> None:
+    def __init__(self, case: Case, device: Device, kept: Kept) -> None:
         self.case = case
         self._device = device
+        self._kept = kept
 
-    def sides(self) -> Sides:
-        """Make both layers, compile them if the case is, check what they return, warm them up."""
+    @contextmanager
+    def ready(self) -> Iterator[Pair]:
+        """Yield both layers made, compiled if the case is, checked, warm, and with their inputs."""
         case, device = self.case, self._device
         if case.impl != "reference":
             raise UnsupportedError(f"{case.activation} has no implementation {case.impl!r}")
-        inputs = RotatingInput(draw_input(case, device))
-        gradient = draw_gradient(case, device)
-        with grad_mode(case), fresh_graphs(case):
-            target, baseline = (
-                ready_call(name, case, device, inputs, gradient)
-                for name in (case.activation, case.baseline)
-            )
-        return Sides(target, baseline, before_round=inputs.rotate)
+        inputs = [self._input(case) for case in (target_case(case), case)]
+        layers = self._kept.get(case, lambda: _Layers(case, device, inputs))
+        with layers.fed_from(inputs):
+            yield layers.pair
+
+    def _input(self, case: Case) -> RotatingInput:
+        # Of a shape, whatever is called on it.
+        key = "input", replace(case, activation="", baseline="", mode="eager")
+        return self._kept.get(key, lambda: RotatingInput(*draw_tensors(case, self._device)))
 
     def target_counters(self) -> list[Counter]:
         """Return what is counted of the eager formulation, on the case's device.
@@ -86,9 +85,57 @@ class LayerWorkload:
         return _counters(case, self._device)
 
 
+class _Layers:
+    """Two layers to be compared, warm, whose inputs are there for a visit alone."""
+
+    def __init__(self, case: Case, device: Device, inputs: Sequence[RotatingInput]) -> None:
+        self._feeds = [Feed(source.current, source.gradient) for source in inputs]
+        self._inputs = inputs
+        self._layers = [prepared(name, case, device) for name in (case.activation, case.baseline)]
+        self._compiled = case.mode == "compile"
+        with grad_mode(case):
+            target, baseline = (
+                ready_call(layer, case, feed)
+                for layer, feed in zip(self._layers, self._feeds, strict=True)
+            )
+        self.pair = Pair(target, baseline, device.clock, before_round=self._rotate)
+
+    @property
+    def kept_bytes(self) -> int | None:
+        """What the layers take; compiled ones are too long in the making to be given up."""
+        if self._compiled:
+            return None
+        return sum(
+            tensor.nbytes
+            for layer in self._layers
+            for tensor in (*layer.parameters(), *layer.buffers())
+        )
+
+    @contextmanager
+    def fed_from(self, inputs: Sequence[RotatingInput]) -> Iterator[None]:
+        self._inputs = inputs
+        self._feed()
+        try:
+            yield
+        finally:
+            # Or what is given up would still be held here.
+            self._inputs = ()
+            for feed in self._feeds:
+                del feed.x, feed.gradient
+
+    def _rotate(self, turn: int) -> None:
+        for source in self._inputs:
+            source.rotate(turn)
+        self._feed()
+
+    def _feed(self) -> None:
+        for feed, source in zip(self._feeds, self._inputs, strict=True):
+            feed.x, feed.gradient = source.current, source.gradient
+
+
 def _counters(case: Case, device: Device) -> list[Counter]:
     subject = functools.cache(
-        lambda: (prepared(case.activation, case, device), draw_input(case, device))
+        lambda: (prepared(case.activation, case, device), draw_tensors(case, device)[0])
     )
     shared = replace(case, phase="inference"), device
     own = case, device
@@ -108,7 +155,7 @@ def _fvcore_default(layer: nn.Module, x: Tensor) -> Figures:
 def _traffic_and_peak(layer: nn.Module, x: Tensor, case: Case, device: Device) -> Figures:
     training = case.phase == "training"
     gradient = torch.ones_like(x) if training else None
-    call = call_of(layer, Fixed(x), gradient)
+    call = call_of(layer, Feed(x, gradient))
     parameters = list(layer.parameters())
     there_anyway = [x, *parameters, *layer.buffers()]
     if gradient is not None:
@@ -145,30 +192,30 @@ def prepared(name: str, case: Case, device: Device) -> nn.Module:
     return layer.train(case.phase == "training")
 
 
-def draw_input(case: Case, device: Device) -> Tensor:
-    """Return the case's input, N(0, 1), the same for every activation of the same shape."""
-    return _draw(case, device, SEED).requires_grad_(case.phase == "training")
+def draw_tensors(case: Case, device: Device) -> tuple[Tensor, Tensor | None]:
+    """Return the case's input and, in training, the gradient that a step starts back from.
+
+    Both N(0, 1), the same for every activation of the same shape.
+    """
+    training = case.phase == "training"
+    x = _draw(case, device, SEED).requires_grad_(training)
+    return x, _draw(case, device, SEED + 1) if training else None
 
 
-def draw_gradient(case: Case, device: Device) -> Tensor | None:
-    """Return the gradient that a training step starts from, N(0, 1); ``None`` for inference."""
-    return _draw(case, device, SEED + 1) if case.phase == "training" else None
-
-
-def call_of(layer: nn.Module, source: Source, gradient: Tensor | None) -> Callable[[], None]:
-    """Return what is timed: a forward pass or, given a gradient, a training step."""
-    if gradient is None:
+def call_of(layer: nn.Module, feed: Feed) -> Callable[[], None]:
+    """Return what is timed: a forward pass or, where the feed has a gradient, a training step."""
+    if feed.gradient is None:
 
         def infer() -> None:
-            layer(source.current)
+            layer(feed.x)
 
         return infer
 
     parameters = list(layer.parameters())
 
     def train() -> None:
-        x = source.current
-        layer(x).backward(gradient)
+        x = feed.x
+        layer(x).backward(feed.gradient)
         x.grad = None
         for parameter in parameters:
             parameter.grad = None
@@ -176,21 +223,20 @@ def call_of(layer: nn.Module, source: Source, gradient: Tensor | None) -> Callab
     return train
 
 
-def ready_call(
-    name: str, case: Case, device: Device, source: Source, gradient: Tensor | None
-) -> Callable[[], None]:
+def ready_call(layer: nn.Module, case: Case, feed: Feed) -> Callable[[], None]:
     """Return what is timed of a layer, warm: compiled if the case is, checked, and called before.
 
     Raises
     ------
     ValueError
         If what the layer returns is no activation's output.
+    RuntimeError
+        If torch.compile captured no graph of it.
     """
-    layer = prepared(name, case, device)
     if case.mode == "compile":
-        layer.compile(fullgraph=True)
-    check_output(case, source.current, layer(source.current))
-    call = call_of(layer, source, gradient)
+        compile_alone(layer, feed.x)
+    check_output(case, feed.x, layer(feed.x))
+    call = call_of(layer, feed)
     warm_up(call)
     return call
 
@@ -199,28 +245,6 @@ def warm_up(call: Callable[[], object]) -> None:
     """Call often enough that nothing is done for the first time when it is timed."""
     for _ in range(WARM_UP_CALLS):
         call()
-
-
-@contextmanager
-def fresh_graphs(case: Case) -> Iterator[None]:
-    """Forget, for a compiled case, all graphs, and see that the body compiles one.
-
-    Raises
-    ------
-    RuntimeError
-        If it compiled none: what it made would run eager code.
-    """
-    if case.mode != "compile":
-        yield
-        return
-    # Imported on demand: dynamo takes as long to import as torch itself.
-    from torch._dynamo.utils import counters as of_dynamo
-
-    torch.compiler.reset()
-    of_dynamo.clear()
-    yield
-    if of_dynamo["stats"]["unique_graphs"] == 0:
-        raise RuntimeError("torch.compile captured no graph: this would run eager code")
 
 
 def check_output(case: Case, x: Tensor, y: object) -> None:
@@ -252,7 +276,7 @@ def check_layer(case: Case, device: Device) -> None:
     except Exception as error:
         raise ValueError(f"activation {case.activation!r}: {error_line(error)}") from None
     try:
-        x = draw_input(case, device)
+        x, _ = draw_tensors(case, device)
         before = x.clone()
         with torch.no_grad():  # where a leaf may be written to, so that we can see it
             y = layer(x)

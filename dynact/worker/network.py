@@ -2,12 +2,14 @@
 
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from dynact import timing
 from dynact.cost import MemoryTracker
 from dynact.networks.architectures import architecture, create, example_input
 from dynact.networks.loss import training_loss
@@ -17,9 +19,9 @@ from dynact.schema.cases import NetworkCase
 from dynact.worker import counters
 from dynact.worker.counter_cache import Counter, Figures
 from dynact.worker.device import Device
+from dynact.worker.kept import Kept
 from dynact.worker.layer import SEED, warm_up
 from dynact.worker.modes import grad_mode, watched_mode
-from dynact.worker.workload import Sides
 
 # In place of an activation: the network keeps its own.
 ITSELF = ""
@@ -36,35 +38,31 @@ class NetworkWorkload:
     optimiser; images require no gradient.
     """
 
-    def __init__(self, case: NetworkCase, device: Device) -> None:
+    def __init__(self, case: NetworkCase, device: Device, kept: Kept) -> None:
         self.case = case
         self._device = device
-        self._pair = functools.cache(lambda: pair_of(case, device))
+        self._kept = kept
 
-    def sides(self) -> Sides:
-        """Make both networks and warm them up."""
-        images = draw_images(self.case, self.case.batch, self._device)
-        target, baseline = (
-            call_of_network(self.case, network, images)
-            for network in (self._pair().swapped, self._pair().original)
-        )
-        with grad_mode(self.case):
-            for call in (target, baseline):
-                warm_up(call)
-        return Sides(target, baseline)
+    @contextmanager
+    def ready(self) -> Iterator[timing.Pair]:
+        """Yield both networks made and warm."""
+        yield self._networks().to_visit
+
+    def _networks(self) -> "_Networks":
+        return self._kept.get(self.case, lambda: _Networks(self.case, self._device))
 
     def target_counters(self) -> list[Counter]:
         """Return what is counted of the network with the activation, and where it was placed."""
         of_any_batch = replace(self.case, phase="inference", batch=1)
         return [
-            *self._counters(self.case, lambda: self._pair().swapped),
-            Counter("sites", of_any_batch, lambda: _sites(self._pair().swaps)),
+            *self._counters(self.case, lambda: self._networks().pair.swapped),
+            Counter("sites", of_any_batch, lambda: _sites(self._networks().pair.swaps)),
         ]
 
     def baseline_counters(self) -> list[Counter]:
         """Return the same of the network as it is, whatever the activation."""
         itself = replace(self.case, activation=ITSELF, placement="all")
-        return self._counters(itself, lambda: self._pair().original)
+        return self._counters(itself, lambda: self._networks().pair.original)
 
     def _counters(self, case: NetworkCase, network: Callable[[], nn.Module]) -> list[Counter]:
         device = self._device
@@ -85,6 +83,38 @@ class NetworkWorkload:
                 lambda: counters.saved(*_on_meta(network(), case, case.batch), case.phase),
             ),
         ]
+
+
+class _Networks:
+    """Two networks to be counted and compared; warm once they are."""
+
+    def __init__(self, case: NetworkCase, device: Device) -> None:
+        self.pair = pair_of(case, device)
+        self._case = case
+        self._device = device
+
+    @property
+    def kept_bytes(self) -> int:
+        """What both take."""
+        return sum(
+            tensor.nbytes
+            for network in (self.pair.original, self.pair.swapped)
+            for tensor in (*network.parameters(), *network.buffers())
+        )
+
+    @functools.cached_property
+    def to_visit(self) -> timing.Pair:
+        """The calls of both on the same images."""
+        case, device = self._case, self._device
+        images = draw_images(case, case.batch, device)
+        target, baseline = (
+            call_of_network(case, network, images)
+            for network in (self.pair.swapped, self.pair.original)
+        )
+        with grad_mode(case):
+            for call in (target, baseline):
+                warm_up(call)
+        return timing.Pair(target, baseline, device.clock)
 
 
 @dataclass(frozen=True)

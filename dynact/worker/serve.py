@@ -12,27 +12,28 @@ from typing import IO, Any
 
 import torch
 
-from dynact.schema.cases import AnyCase, Case, NetworkCase, SiteCase
+from dynact.schema.cases import AnyCase, Case, KnownPair, NetworkCase, SiteCase
 from dynact.schema.messages import Answer, Request, WorkerInfo
 from dynact.schema.settings import Settings
-from dynact.worker.compare import compare_workload, diagnosed
 from dynact.worker.counts import count_workload
 from dynact.worker.device import Device, open_device
 from dynact.worker.environment import describe_environment
-from dynact.worker.known_pairs import compare_known_pairs
+from dynact.worker.kept import Kept
 from dynact.worker.layer import LayerWorkload, check_layer
 from dynact.worker.limits import measure_limits
+from dynact.worker.visit import diagnosed, visit_workload
 from dynact.worker.workload import Workload
 
 
-def _network_workload(case: NetworkCase, device: Device) -> Workload:
+def _network_workload(case: NetworkCase, device: Device, kept: Kept) -> Workload:
     # Networks are imported on demand: torchvision takes a second, and most sessions end without.
     from dynact.worker.network import NetworkWorkload
 
-    return NetworkWorkload(case, device)
+    return NetworkWorkload(case, device, kept)
 
 
 WORKLOADS: dict[str, Callable[..., Workload]] = {
+    KnownPair.table: LayerWorkload,
     Case.table: LayerWorkload,
     SiteCase.table: LayerWorkload,
     NetworkCase.table: _network_workload,
@@ -54,6 +55,7 @@ class InProcess:
         threads = settings.threads or self.device.default_threads
         if threads:
             torch.set_num_threads(threads)
+        self.kept = Kept.on(self.device)
         self.info = WorkerInfo(
             device=str(self.device.torch_device),
             is_accelerator=self.device.is_accelerator,
@@ -74,14 +76,15 @@ class InProcess:
         """Nothing to end."""
 
 
-def _compare(bench: InProcess, request: Request) -> Answer:
-    """Time a case, in the share of ``max_seconds`` that is asked for."""
-    return compare_workload(
-        _workload(bench, request.case),
-        bench.device,
-        precision=bench.settings.precision,
-        max_seconds=request.arguments["time_share"] * bench.settings.max_seconds,
-    )
+def _visit(bench: InProcess, request: Request) -> Answer:
+    """Time a case for the seconds that are asked for."""
+    answer = visit_workload(_workload(bench, request.case), bench.device, **request.arguments)
+    if answer.status == "oom" and len(bench.kept):
+        # What is kept of other cases may be all that was too much.
+        bench.kept.clear()
+        bench.device.release_memory()
+        answer = visit_workload(_workload(bench, request.case), bench.device, **request.arguments)
+    return answer
 
 
 def _count(bench: InProcess, request: Request) -> Answer:
@@ -94,11 +97,6 @@ def _check(bench: InProcess, request: Request) -> Answer:
     case: Any = request.case
     check_layer(case, bench.device)
     return Answer()
-
-
-def _known_pairs(bench: InProcess, _request: Request) -> Answer:
-    """Find out whether ratios can be trusted."""
-    return compare_known_pairs(bench.device)
 
 
 def _limits(bench: InProcess, _request: Request) -> Answer:
@@ -125,10 +123,9 @@ def _sites(bench: InProcess, request: Request) -> Answer:
 
 
 VERBS: dict[str, Callable[[InProcess, Request], Answer]] = {
-    "compare": _compare,
+    "visit": _visit,
     "count": _count,
     "check": _check,
-    "known_pairs": _known_pairs,
     "limits": _limits,
     "shapes": _shapes,
     "sites": _sites,
@@ -163,7 +160,7 @@ def main() -> None:
 
 def _workload(bench: InProcess, case: AnyCase | None) -> Workload:
     assert case
-    return WORKLOADS[case.table](case, bench.device)
+    return WORKLOADS[case.table](case, bench.device, bench.kept)
 
 
 def _own_standard_output() -> IO[bytes]:

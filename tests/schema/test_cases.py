@@ -14,10 +14,12 @@ from dynact.schema.cases import (
     PLACEMENTS,
     AnyCase,
     Case,
+    KnownPair,
     NetworkCase,
     SiteCase,
     case_of_record,
     case_record,
+    target_case,
 )
 from tests.sweeping import CASES, NETWORK_CASES, SITE_CASES, case_of, network_case_of, site_of
 
@@ -151,8 +153,9 @@ class TestRecord:
         assert case_record(case) == {"table": case.table} | asdict(case)
 
     def test_each_kind_goes_to_a_file_of_its_own_networks_last(self) -> None:
-        # In the order of measuring: networks after what explains them.
+        # In the order of reporting: networks after what explains them.
         assert list(CASE_TYPES.items()) == [
+            ("known_rows.jsonl", KnownPair),
             ("rows.jsonl", Case),
             ("site_rows.jsonl", SiteCase),
             ("network_rows.jsonl", NetworkCase),
@@ -161,3 +164,27 @@ class TestRecord:
     def test_fields_are_in_the_order_of_the_cases(self) -> None:
         assert tuple(asdict(case_of())) == CASE_FIELDS
         assert tuple(asdict(network_case_of())) == NETWORK_FIELDS
+
+
+class TestKnownPair:
+    PAIR = KnownPair(**asdict(case_of("relu", height=40)), more_rows=4)
+
+    def test_the_target_s_input_is_so_many_rows_higher(self) -> None:
+        target = target_case(self.PAIR)
+
+        assert (target.height, target.width, self.PAIR.height) == (44, 7, 40)
+        assert self.PAIR.more == pytest.approx(0.1)
+        # What is called on it is no other than what is called on the baseline's.
+        assert replace(target, height=40) == replace(self.PAIR, more_rows=0)
+
+    def test_of_any_other_case_it_is_the_case_itself(self) -> None:
+        for case in (case_of(), site_of(), replace(self.PAIR, more_rows=0)):
+            assert target_case(case) == case
+
+    def test_fewer_rows_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="more_rows must be at least 0, got -1"):
+            replace(self.PAIR, more_rows=-1)
+
+    def test_its_id_tells_how_many(self) -> None:
+        assert self.PAIR.id.endswith("-more_4")
+        assert replace(self.PAIR, more_rows=0).id != self.PAIR.id

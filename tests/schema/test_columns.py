@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dynact.schema.cases import CASE_TYPES, Case, NetworkCase, SiteCase
+from dynact.schema.cases import CASE_TYPES, Case, KnownPair, NetworkCase, SiteCase
 from dynact.schema.rows import columns_markdown, columns_of, new_row
 
 ROOT = Path(__file__).parents[2]
@@ -15,6 +15,7 @@ CASE = {
     "width": 7, "device": "cpu", "baseline": "relu",
 }  # fmt: skip
 CASES = {
+    KnownPair.table: KnownPair(**CASE, more_rows=1),
     Case.table: Case(**CASE),
     SiteCase.table: SiteCase(**CASE),
     NetworkCase.table: NetworkCase(

@@ -94,9 +94,9 @@ class TestWorkerInfo:
 
 def test_a_case_is_sent_as_values_of_json() -> None:
     verb, case, arguments = json.loads(
-        Request("compare", case_of("frelu"), {"time_share": 0.5}).to_json()
+        Request("visit", case_of("frelu"), {"seconds": 0.5}).to_json()
     )
 
-    assert verb == "compare"
+    assert verb == "visit"
     assert (case["table"], case["activation"], case["channels"]) == ("rows.jsonl", "frelu", 8)
-    assert arguments == {"time_share": 0.5}
+    assert arguments == {"seconds": 0.5}

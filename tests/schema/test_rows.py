@@ -109,7 +109,7 @@ class TestColumns:
             assert {name.removeprefix("baseline_") for name in of_baseline} <= names
 
     def test_sites_have_the_figures_of_layers(self) -> None:
-        layers, sites, networks = CASE_TYPES
+        _, layers, sites, networks = CASE_TYPES
 
         assert figures_of(sites) == figures_of(layers) != figures_of(networks)
 

@@ -32,8 +32,10 @@ from dynact.schema.run_folder import (
     load_ceilings,
     load_environment,
     load_gates,
+    load_visits,
     read_records,
 )
+from dynact.schema.visits import Visit
 from tests.sweeping import CASES, ROWS, case_of, network_case_of, ok_row, site_of
 
 ENVIRONMENT = {
@@ -45,6 +47,15 @@ ENVIRONMENT = {
     "versions": {"torch": "2.14.1"},
     "git": None,
 }
+
+
+VISITS_MADE = [
+    Visit(
+        "rows.jsonl", "a", number, "ok", "", 0.07, session="2026-03-01T10:00:00", elapsed_s=1.0,
+        overhead=2.0, time_ns=2e3, baseline_time_ns=1e3, pairs=4, timing_s=0.07, visit_s=0.08,
+    )
+    for number in (1, 2, 3)
+]  # fmt: skip
 
 
 def open_run(folder: Path, resume: bool = False, **changes: Any) -> RunFolder:
@@ -91,7 +102,7 @@ def test_what_is_appended_is_loaded(rows: list[Row]) -> None:
         run = open_run(Path(folder) / "run")
         for row in rows:
             run.append(row)
-        assert run.done() == {("rows.jsonl", row.case.id) for row in rows}
+        assert run.records("rows.jsonl") == [row.record() for row in rows]
         run.close()
         assert tuple(load(run.folder).columns) == COLUMNS
         assert records_of(run.folder) == [row.record() for row in rows]
@@ -161,7 +172,6 @@ NETWORKS = [NetworkRow(network_case_of(f"a{i}"), "oom", WORDY) for i in range(3)
 OF_TABLES: dict[str, Sequence[Measured]] = {
     "rows.jsonl": LAYERS, "site_rows.jsonl": SITES, "network_rows.jsonl": NETWORKS,
 }  # fmt: skip
-VERDICTS = [{"trustworthy": True, "message": message} for message in ("", "–", "größer")]
 
 
 def kept_rows(name: str, load_rows: Callable[[Path], pd.DataFrame]) -> Kept:
@@ -181,7 +191,13 @@ def kept_rows(name: str, load_rows: Callable[[Path], pd.DataFrame]) -> Kept:
         kept_rows("rows.jsonl", load),
         kept_rows("site_rows.jsonl", load_site_rows),
         kept_rows("network_rows.jsonl", load_network_rows),
-        Kept("gates.jsonl", VERDICTS, RunFolder.append_gate, load_gates, VERDICTS),
+        Kept(
+            "visits.jsonl",
+            VISITS_MADE,
+            RunFolder.append_visit,
+            lambda folder: load_visits(folder, Case.table).get("a", []),
+            VISITS_MADE,
+        ),
     ],
     ids=lambda kept: kept.name,
 )
@@ -208,40 +224,35 @@ def test_a_file_torn_at_any_byte_is_repaired(run_folder: Path, kept: Kept) -> No
 
 
 @pytest.mark.parametrize("name", OF_TABLES)
-def test_a_torn_row_is_not_done(run_folder: Path, name: str) -> None:
+def test_a_torn_row_is_none(run_folder: Path, name: str) -> None:
     rows = OF_TABLES[name]
     run = open_run(run_folder)
     for row in rows:
         run.append(row)
-    whole = run.done()
+    whole = run.records(name)
     run.close()
     path = run_folder / name
     path.write_bytes(path.read_bytes()[:-1])
 
     again = open_run(run_folder, resume=True)
 
-    assert whole == {(name, row.case.id) for row in rows}
-    assert again.done() == {(name, row.case.id) for row in rows[:2]}
+    assert whole == [row.record() for row in rows]
+    assert again.records(name) == whole[:2]
     again.close()
 
 
-def test_a_row_goes_to_the_table_of_its_case_and_is_done_there_alone(run_folder: Path) -> None:
+def test_a_row_goes_to_the_table_of_its_case_alone(run_folder: Path) -> None:
     run = open_run(run_folder)
     run.append(LAYERS[0])
     run.append(SITES[1])
     run.append(NETWORKS[2])
-    done = run.done()
     run.close()
 
-    assert {name for name in CASE_TYPES if (run_folder / name).is_file()} == set(CASE_TYPES)
+    tables = {name for name in CASE_TYPES if (run_folder / name).is_file()}
+    assert tables == {"rows.jsonl", "site_rows.jsonl", "network_rows.jsonl"}
     assert list(load(run_folder)["activation"]) == ["a0"]
     assert list(load_site_rows(run_folder)["activation"]) == ["a1"]
     assert list(load_network_rows(run_folder)["activation"]) == ["a2"]
-    assert done == {
-        ("rows.jsonl", LAYERS[0].case.id),
-        ("site_rows.jsonl", SITES[1].case.id),
-        ("network_rows.jsonl", NETWORKS[2].case.id),
-    }
 
 
 def test_an_interrupted_start_is_no_obstacle(run_folder: Path) -> None:
@@ -280,6 +291,90 @@ def test_a_second_writer_is_refused(run_folder: Path) -> None:
     assert len(load(run_folder)) == 1
 
 
+def test_a_session_s_own_settings_are_recorded(run_folder: Path) -> None:
+    write_run(run_folder, some_rows(1))
+
+    open_run(run_folder, resume=True, settings={"precision": 0.02}, started="later").close()
+
+    changed = ENVIRONMENT | {"settings": {"precision": 0.02}}
+    assert load_environment(run_folder) == changed
+
+
+@pytest.mark.parametrize("name", ["lessons.jsonl", "site_rows.jsonl"])
+def test_a_folder_of_another_kind_is_left_alone(run_folder: Path, name: str) -> None:
+    run_folder.mkdir(parents=True)
+    (run_folder / name).write_text("{}\n")
+
+    with pytest.raises(RunError) as caught:
+        open_run(run_folder)
+
+    assert str(caught.value) == (f"run 'run' is of another kind, it has {name}; name another --run")
+    assert sorted(path.name for path in run_folder.iterdir()) == [".lock", name]
+
+
+def test_all_lines_of_a_table_are_stored_anew_at_once(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = some_rows(3)
+    run = open_run(run_folder)
+    for row in rows:
+        run.append(row)
+    seen: list[int] = []
+    rename = Path.replace
+
+    def note(fresh: Path, path: Path) -> Path:
+        # Readers find what was there, until all of the new is on disk.
+        seen.extend(file.read_bytes().count(b"\n") for file in (path, fresh))
+        return rename(fresh, path)
+
+    monkeypatch.setattr(Path, "replace", note)
+    run.replace("rows.jsonl", [row.record() for row in rows[:2]])
+    monkeypatch.undo()
+
+    assert seen == [3, 2]
+    assert run.records("rows.jsonl") == [row.record() for row in rows[:2]]
+    # And goes on from there.
+    run.append(rows[2])
+    assert records_of(run_folder) == [row.record() for row in rows]
+    run.close()
+
+
+def test_a_full_disk_leaves_the_lines_that_were_there(run_folder: Path) -> None:
+    rows = some_rows(3)
+    run = open_run(run_folder)
+    for row in rows:
+        run.append(row)
+    before = (run_folder / "rows.jsonl").read_bytes()
+
+    with file_size_limit(len(before) + 10), pytest.raises(RunError) as caught:
+        run.replace("rows.jsonl", [row.record() for row in rows * 2])
+
+    assert str(caught.value) == "cannot write rows.jsonl: File too large; free some space"
+    assert (run_folder / "rows.jsonl").read_bytes() == before
+
+
+def test_what_visits_say_since_the_rows_were_stored_is_loaded(run_folder: Path) -> None:
+    rows = some_rows(2)
+    run = open_run(run_folder)
+    for row in rows:
+        run.append(row)
+    first = rows[0].case.id
+    for number, overhead in enumerate((4.0, 9.0), start=1):
+        run.append_visit(replace(VISITS_MADE[0], case_id=first, number=number, overhead=overhead))
+    # Of a site with the same id.
+    run.append_visit(replace(VISITS_MADE[0], table="site_rows.jsonl", case_id=first, overhead=1.0))
+    run.close()
+
+    found = load(run_folder).set_index("case_id")
+
+    assert found.loc[first, "overhead"] == pytest.approx(6.0)
+    assert found.loc[first, "visits"] == 2
+    # A run of a version before has none.
+    other = found.loc[rows[1].case.id]
+    assert other["overhead"] == rows[1].overhead
+    assert pd.isna(other["visits"])
+
+
 def test_another_environment_is_refused_and_the_difference_named(run_folder: Path) -> None:
     write_run(run_folder, some_rows(2))
     before = (run_folder / "rows.jsonl").read_bytes()
@@ -288,11 +383,12 @@ def test_another_environment_is_refused_and_the_difference_named(run_folder: Pat
     message = str(error.value)
     for difference in (
         "threads was 1 and is 2",
-        "settings.precision was 0.01 and is 0.02",
         "new was None and is 'x'",
     ):
         assert difference in message
+    # How much is measured may differ from session to session.
     assert "command" not in message
+    assert "precision" not in message
     assert "\n" not in message
     assert (run_folder / "rows.jsonl").read_bytes() == before
     assert load_environment(run_folder) == ENVIRONMENT

@@ -17,16 +17,11 @@ LIMITS = {
     "flops_per_s": {"float32": 1e9},
     "case_s": 0.1,
 }
-TIMED = {
-    "time_ns": 2e3, "baseline_time_ns": 1e3, "overhead": 2.0, "overhead_lo": 1.9,
-    "overhead_hi": 2.1, "pairs": 40, "converged": True, "timing_s": 1.0,
+VISITED = {
+    "time_ns": 2e3, "baseline_time_ns": 1e3, "overhead": 2.0, "pairs": 4, "cache": "warm",
+    "clock": "wall", "timing_s": 0.05, "visit_s": 0.06, "steal_share": 0.0, "other_share": 0.01,
 }  # fmt: skip
 COUNTED = {"flops": 3_000, "traffic_floor_bytes": 1_000, "counting_s": 0.5}
-VERDICT = {
-    "trustworthy": True, "message": "", "more_elements": 57 / 56,
-    "self_overhead": 1.0004, "self_overhead_lo": 0.998, "self_overhead_hi": 1.002,
-    "more_overhead": 1.017, "more_overhead_lo": 1.011, "more_overhead_hi": 1.021,
-}  # fmt: skip
 SITES = [
     {"name": "features.2", "original": "relu", "channels": 6, "height": 28, "width": 28},
     {"name": "features.5", "original": "relu", "channels": 16, "height": 10, "width": 10},
@@ -42,10 +37,9 @@ def counted(request: Request) -> Answer:
 
 Reply = Answer | Callable[[Request], Answer]
 USUAL: dict[str, Reply] = {
-    "compare": Answer(figures=TIMED, samples_ns=(2e3, 2e3)),
+    "visit": Answer(figures=VISITED),
     "count": counted,
     "check": Answer(),
-    "known_pairs": Answer(figures=VERDICT, samples_ns=(1e3, 1e3)),
     "limits": Answer(figures=LIMITS),
     "shapes": Answer(figures={"shapes": [[6, 28, 28, 1], [16, 10, 10, 1]]}),
     "sites": Answer(figures={"sites": SITES}),

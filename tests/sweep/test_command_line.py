@@ -21,6 +21,7 @@ import pytest
 from dynact.report.run import load, load_network_rows, load_site_rows
 from dynact.schema.limits import Ceilings
 from dynact.schema.run_folder import load_ceilings, load_gates
+from dynact.schema.visits import LEAST_VISITS
 from tests.sweeping import NO_GATE, SHORT, House, Outcome, finish
 
 LAYERS = """
@@ -95,19 +96,10 @@ def wait_until(process: subprocess.Popen[str], happened: Callable[[], bool]) -> 
         time.sleep(0.01)
 
 
-def rows_in(folder: Path) -> int:
-    path = folder / "rows.jsonl"
-    return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
-def has_more_rows(folder: Path, than: int) -> bool:
-    return rows_in(folder) > than
-
-
 def test_leaves_its_files(house: House, first: Path) -> None:
     assert {path.name for path in first.iterdir()} - {".lock"} == {
-        "rows.jsonl", "site_rows.jsonl", "network_rows.jsonl", "environment.json",
-        "benchmark.json", "gates.jsonl", "ceilings.json",
+        "visits.jsonl", "rows.jsonl", "site_rows.jsonl", "network_rows.jsonl",
+        "known_rows.jsonl", "environment.json", "benchmark.json", "gates.jsonl", "ceilings.json",
     }  # fmt: skip
     assert (house.reports / "latest").resolve() == first.resolve()
     # Beside the reports, only what pytest and pytest-benchmark make for themselves.
@@ -124,7 +116,8 @@ def test_every_case_is_a_row_with_figures(first: Path) -> None:
     assert len(rows) == len(IDS)
     assert set(rows["status"]) == {"ok"}
     assert (rows[["time_ns", "overhead_lo"]] > 0).all(axis=None)
-    assert rows["elapsed_s"].is_monotonic_increasing
+    assert (rows["visits"] >= LEAST_VISITS).all()
+    assert (rows["elapsed_s"] > 0).all()
     assert rows["session"].nunique() == 1
 
 
@@ -169,7 +162,10 @@ def test_the_gate_ran_and_speaks(first: Path, finished: Outcome) -> None:
     assert isinstance(verdict["trustworthy"], bool)
     loud = "RATIOS NOT TRUSTWORTHY" in finished.output
     assert loud != verdict["trustworthy"]
-    assert ("gate passed" in finished.output) == verdict["trustworthy"]
+    assert ("can be told here and now" in finished.output) == verdict["trustworthy"]
+    # One phase, three sizes.
+    assert verdict["self_pairs"] == 3
+    assert len(verdict["detections"]) == 2
 
 
 def test_pytest_benchmark_has_the_same_figures(
@@ -178,7 +174,9 @@ def test_pytest_benchmark_has_the_same_figures(
     for name, row in by_benchmark(first):
         entry = benchmarks[name]
         assert entry["stats"]["median"] * 1e9 == pytest.approx(row["time_ns"], rel=1e-6)
-        assert entry["stats"]["rounds"] == row["pairs"]
+        undisturbed = row["visits"] - row["disturbed_visits"]
+        told = undisturbed if undisturbed >= LEAST_VISITS else row["visits"]
+        assert entry["stats"]["rounds"] == told
         for figure in ("overhead", "overhead_lo", "overhead_hi", "baseline_time_ns", "converged"):
             assert entry["extra_info"][figure] == row[figure]
         assert entry["params"]["activation"] == row["activation"]
@@ -211,7 +209,9 @@ def test_benchmark_json_is_small(first: Path, benchmarks: dict[str, dict[str, An
     [
         "benchmark.json",
         "environment.json",
+        "visits.jsonl",
         "rows.jsonl",
+        "known_rows.jsonl",
         "site_rows.jsonl",
         "network_rows.jsonl",
         "gates.jsonl",
@@ -266,7 +266,7 @@ def test_in_process_measures_the_same_cases_and_skips_what_is_unsupported(
     assert set(fused["status"]) == {"unsupported"}
     assert f"{len(IDS)} passed, {len(IDS)} skipped" in outcome.output
     # The gate was deselected.
-    assert "gate not run" in outcome.output
+    assert "known pairs not visited" in outcome.output
     assert not (house.reports / "inside" / "gates.jsonl").exists()
 
 
@@ -309,24 +309,36 @@ def test_a_failing_layer_is_a_row_and_the_others_are_measured_at_the_shapes_of_n
     assert "Traceback" not in outcome.said
 
 
-def test_ctrl_c_keeps_the_row_in_progress_and_says_how_to_go_on(house: House) -> None:
+def visits_in(folder: Path) -> int:
+    path = folder / "visits.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def has_more_visits(folder: Path, than: int) -> bool:
+    return visits_in(folder) > than
+
+
+def test_ctrl_c_keeps_the_visit_in_progress_and_says_how_to_go_on(house: House) -> None:
     process = house.start(
         *SHORT, "--phases", "inference", "--activations", "prelu", "--channels", "8,16",
         "--activation-from", "own_layers:Slow", "--run=stopped.",
         "-k", "bench_activation and not (some or thing)", start_new_session=True,
     )  # fmt: skip
     run = house.reports / "stopped."
-    wait_until(process, lambda: rows_in(run) == 1)
-    # Now the slow layer is being measured, for more than a second.
-    time.sleep(0.3)
+    # Some visits of the slow layer take half a second each.
+    wait_until(process, partial(has_more_visits, run, 5))
     os.killpg(process.pid, signal.SIGINT)
     outcome = finish(process)
     assert outcome.returncode == 2, outcome.said
     rows = load(run)
-    assert list(rows["activation"]) == ["prelu", "own_layers:Slow"]
+    assert len(rows) == 4
     assert set(rows["status"]) == {"ok"}
+    # What it has by then is a sweep too.
+    assert rows["visits"].sum() == visits_in(run) >= 6
+    assert "4 passed" in outcome.output
     command = re.search(
-        r"2 cases are missing; go on with: (\S*python\S* -m pytest .*)", outcome.output
+        r"\d cases are to be visited further; go on with: (\S*python\S* -m pytest .*)",
+        outcome.output,
     )
     assert command, outcome.said
     again = finish(house.start_command(command[1], shell=True))
@@ -334,42 +346,54 @@ def test_ctrl_c_keeps_the_row_in_progress_and_says_how_to_go_on(house: House) ->
     rows = load(run)
     assert len(rows) == 4
     assert rows["case_id"].is_unique
-    assert set(rows["status"]) == {"ok"}
-    assert rows["session"].nunique() == 2
-    assert "missing" not in again.output
+    assert (rows["visits"] >= LEAST_VISITS).all()
+    assert "further" not in again.output
 
 
-def test_killed_at_random_moments_every_case_is_there_once(house: House) -> None:
+def test_killed_at_random_moments_no_visit_is_lost_or_doubled(house: House) -> None:
     options = (
         *SHORT, *NO_GATE, "--activations", "prelu,frelu,silu", "--channels", "4,8,16",
-        "--batches", "1,2", "--phases", "inference", "--run", "killed",
+        "--batches", "1,2", "--phases", "inference", "--run", "killed", "--precision", "0.000001",
     )  # fmt: skip
-    count = 3 * 3 * 2
+    count, passes = 3 * 3 * 2, 14
     run = house.reports / "killed"
     moments = random.Random(0)
-    for session in range(2):
+    seen: list[bytes] = []
+    for session in range(3):
         process = house.start(*options, *(["--resume"] if session else []))
-        before = rows_in(run)
-        wait_until(process, partial(has_more_rows, run, before))
-        time.sleep(moments.uniform(0, 0.2))
+        before = visits_in(run)
+        wait_until(process, partial(has_more_visits, run, before))
+        time.sleep(moments.uniform(0, 0.3))
         with_worker = psutil.Process(process.pid).children()
         if session == 1:
             for worker in with_worker:
                 worker.kill()
-            wait_until(process, partial(has_more_rows, run, before + 1))
+            wait_until(process, partial(has_more_visits, run, visits_in(run)))
         process.kill()
         finish(process)
         _, alive = psutil.wait_procs(with_worker, timeout=30)
         assert not alive
-        assert before < rows_in(run) < count
+        *whole, _torn = (run / "visits.jsonl").read_bytes().split(b"\n")
+        # None that was there is lost.
+        assert whole[: len(seen)] == seen
+        seen = whole
+        # What there is by now can be read, whatever of it the rows tell already.
+        assert load(run)["visits"].sum() <= len(seen)
+    assert len(seen) < count * passes
     outcome = house.sweep(*options, "--resume")
     assert outcome.returncode == 0, outcome.said
     rows = load(run)
     assert len(rows) == count
     assert rows["case_id"].is_unique
-    assert set(rows["status"]) <= {"ok", "crashed"}
-    assert (rows["status"] == "crashed").sum() <= 1
-    assert rows["session"].nunique() == 3
+    assert set(rows["status"]) == {"ok"}
+    assert rows["failed_visits"].sum() <= 1
+    made = [
+        (visit["case_id"], visit["number"])
+        for visit in map(json.loads, (run / "visits.jsonl").read_text().splitlines())
+    ]
+    assert len(made) == len(set(made))
+    assert {number for _, number in made} >= set(range(1, passes + 1))
+    assert (rows["visits"] + rows["failed_visits"] >= LEAST_VISITS).all()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,20 +14,21 @@ from typing import Any
 
 import pytest
 
+from dynact.schema.cases import KnownPair
 from dynact.schema.messages import Answer, Request
 from dynact.schema.run_folder import RunFolder, load_environment, load_gates, read_records
 from dynact.schema.settings import Settings
 from dynact.sweep import plugin
 from dynact.sweep.progress import UNTRUSTWORTHY
 from dynact.sweep.worker import WorkerError
-from tests.sweep.bench import ENVIRONMENT, INFO, TIMED, VERDICT, FakeBench
+from tests.sweep.bench import ENVIRONMENT, INFO, VISITED, FakeBench
 
 pytest_plugins = ["pytester"]
 
 # Two activations at two shapes, for inference alone.
 FOUR_CASES = (
     "--sweep", "smoke", "--activations", "prelu,frelu", "--phases", "inference",
-    "--resolutions", "7",
+    "--resolutions", "7", "--passes", "6",
 )  # fmt: skip
 FOUR_IDS = [
     f"{name}-inference-2x{channels}x7x7-float32-cpu"
@@ -39,6 +41,30 @@ LAYERS_ALONE = ("-k", "bench_activation or bench_gate")
 Run = Callable[..., pytest.RunResult]
 
 
+def as_known(request: Request) -> Answer:
+    """Find of known pairs what is known, and of all else the usual."""
+    if isinstance(request.case, KnownPair):
+        return Answer(figures=VISITED | {"overhead": 1 + request.case.more})
+    return Answer(figures=dict(VISITED))
+
+
+class Scattered:
+    """Finds what never becomes narrow enough to end a case's visits."""
+
+    def __init__(self) -> None:
+        self._made = Counter[Any]()
+
+    def __call__(self, request: Request) -> Answer:
+        answer = as_known(request)
+        self._made[request.case] += 1
+        overhead = answer.figures["overhead"] * (0.9 if self._made[request.case] % 2 else 1.1)
+        return Answer(figures=answer.figures | {"overhead": overhead, "timing_s": 1 / 6})
+
+
+def known(bench: FakeBench) -> list[Request]:
+    return [request for request in bench.requests("visit") if isinstance(request.case, KnownPair)]
+
+
 @pytest.fixture
 def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(plugin, "REPORTS", tmp_path / "reports")
@@ -47,7 +73,7 @@ def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def bench() -> FakeBench:
-    return FakeBench()
+    return FakeBench({"visit": as_known})
 
 
 @pytest.fixture
@@ -107,29 +133,41 @@ def check_refused(outcome: pytest.RunResult, line: str) -> None:
 
 
 class TestSweep:
-    def test_each_case_is_measured_once_and_the_gate_comes_first(
+    def test_each_case_is_visited_in_each_pass_and_the_known_pairs_with_them(
         self, sweep: Run, bench: FakeBench, reports: Path
     ) -> None:
+        bench.answers["visit"] = Scattered()
+
         outcome = sweep(*FOUR_CASES)
 
         assert outcome.ret == 0
-        assert bench.verbs == ["known_pairs", "limits", *["compare", "count"] * 4]
-        assert [request.case.id for request in bench.requests("compare")] == FOUR_IDS
+        visited = [(request.case.table, request.case.id) for request in bench.requests("visit")]
+        made = Counter(visited)
+        assert {case_id for table, case_id in made if table == "rows.jsonl"} == set(FOUR_IDS)
+        assert sum(table == "known_rows.jsonl" for table, _ in made) == 5
+        assert set(made.values()) == {6}
+        # Each pass is whole before the next.
+        passes = [visited[9 * i : 9 * (i + 1)] for i in range(6)]
+        assert all(set(one) == set(made) for one in passes)
+        assert len({tuple(one) for one in passes}) == 6
+        assert bench.verbs.count("count") == 4
         assert ids_in(reports / "first" / "rows.jsonl") == FOUR_IDS
         assert len(load_gates(reports / "first")) == 1
         assert bench.closed
 
-    def test_networks_come_last_and_after_their_layers(
-        self, sweep: Run, bench: FakeBench, reports: Path
+    def test_networks_and_their_sites_take_part_in_the_same_passes(
+        self, sweep: Run, reports: Path
     ) -> None:
         outcome = sweep(*FOUR_CASES, "--networks", "lenet")
 
         assert outcome.ret == 0
-        tables = [request.case.table for request in bench.requests("compare")]
-        assert tables == [
-            *["rows.jsonl"] * 4, *["site_rows.jsonl"] * 4, *["network_rows.jsonl"] * 2,
-        ]  # fmt: skip
         run = reports / "first"
+        made = Counter(record["table"] for record in read_records(run / "visits.jsonl"))
+        # Of visits that scatter by nothing, five are enough.
+        assert made == {
+            "known_rows.jsonl": 5 * 5, "rows.jsonl": 4 * 5, "site_rows.jsonl": 4 * 5,
+            "network_rows.jsonl": 2 * 5,
+        }  # fmt: skip
         assert ids_in(run / "network_rows.jsonl") == [
             f"lenet-{name}-inference-2x3x32x32-float32-cpu" for name in ("prelu", "frelu")
         ]
@@ -145,15 +183,15 @@ class TestSweep:
         sweep(*FOUR_CASES, "-k", "bench_activation")
 
         assert "sites" not in bench.verbs
-        assert "known_pairs" not in bench.verbs
+        assert not known(bench)
 
-    def test_what_is_not_selected_is_not_measured(
+    def test_what_is_not_selected_is_not_visited(
         self, sweep: Run, bench: FakeBench, reports: Path
     ) -> None:
         outcome = sweep(*FOUR_CASES, "--networks", "lenet", "-k", "bench_network or bench_site")
 
         assert outcome.ret == 0
-        assert "rows.jsonl" not in {request.case.table for request in bench.requests("compare")}
+        assert "rows.jsonl" not in {request.case.table for request in bench.requests("visit")}
         assert ids_in(reports / "first" / "rows.jsonl") == []
 
     def test_shapes_from_networks_take_the_place_of_the_presets(
@@ -176,14 +214,14 @@ class TestSweep:
     def test_settings_go_to_what_measures(self, sweep: Run, opened: list[Settings]) -> None:
         sweep(*FOUR_CASES, "--threads", "3", "--precision", "0.2", "--max-seconds", "0.5")
 
-        assert opened == [Settings(None, 3, 0.2, 0.5)]
+        assert opened == [Settings(None, 3, 0.2, 0.5, 6)]
 
     def test_each_of_ones_own_layers_is_tried_before_anything_is_measured(
         self, sweep: Run, bench: FakeBench
     ) -> None:
         sweep(*FOUR_CASES, "--activation-from", "mine:A", "--activation-from", "mine:B")
 
-        assert bench.verbs[:3] == ["check", "check", "known_pairs"]
+        assert bench.verbs[:3] == ["check", "check", "visit"]
         assert [request.case.activation for request in bench.requests("check")] == [
             "mine:A", "mine:B",
         ]  # fmt: skip
@@ -218,7 +256,7 @@ class TestSweep:
     ) -> None:
         outcome = sweep(*FOUR_CASES, "--collect-only")
 
-        outcome.stdout.fnmatch_lines(["dynact: 4 cases in about *"])
+        outcome.stdout.fnmatch_lines(["dynact: 4 cases in 6 passes, about *"])
         assert bench.asked == []
         assert bench.closed
         assert not reports.exists()
@@ -230,7 +268,7 @@ class TestSweep:
             "--modes", "compile", "--budget", "2m", "-k", "bench_activation",
         )  # fmt: skip
 
-        found = re.search(r"^dynact: (\d+) cases in about", outcome.stdout.str(), re.MULTILINE)
+        found = re.search(r"^dynact: (\d+) cases in \d+ passes", outcome.stdout.str(), re.MULTILINE)
         assert found
         # A second of timing; compiling takes at best a few seconds and at worst a minute.
         assert 120 / (1 + 60) - 1 <= int(found[1]) <= 120 / (1 + 5)
@@ -241,36 +279,46 @@ class TestWhatIsSaid:
         outcome = sweep(*FOUR_CASES)
 
         lines = outcome.outlines
-        assert "dynact: 4 cases in about 4 s, run first" in lines
-        assert f"[ 25%] 1/4 · 0 s left · {FOUR_IDS[0]}: " in outcome.stdout.str()
+        (told,) = [line for line in lines if line.startswith("dynact: 4 cases in 6 passes, about ")]
+        assert told.endswith(", run first")
         table = closing_table_of(outcome)
-        assert sum("2.000× [1.900, 2.100]" in line for line in table) == 4
+        assert sum("2.000× [2.000, 2.000]  2 µs  (5 visits)" in line for line in table) == 4
         assert "rows: reports/first/rows.jsonl" in lines
-        assert any(line.startswith("gate passed: ") for line in table)
-        assert not any("missing" in line for line in lines)
+        assert any("can be told here and now" in line for line in table)
+        assert not any("further" in line for line in lines)
+
+    def test_how_far_it_is(self, sweep: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(plugin, "SECONDS_BETWEEN_LINES", 0)
+
+        outcome = sweep(*FOUR_CASES)
+
+        outcome.stdout.fnmatch_lines(
+            ["pass 1/6 · case 1/9 · * left", "pass 5/6 · case 9/9 · * left · intervals ±*"]
+        )
 
     def test_a_gate_that_failed_is_loud_and_no_failure(self, sweep: Run, bench: FakeBench) -> None:
-        bench.answers["known_pairs"] = Answer(
-            figures=VERDICT | {"trustworthy": False, "message": "ReLU excludes 1"},
-            samples_ns=(1e3,),
-        )
+        def no_difference(_request: Request) -> Answer:
+            return Answer(figures=VISITED | {"overhead": 1.0})
+
+        bench.answers["visit"] = no_difference
 
         outcome = sweep(*FOUR_CASES, *LAYERS_ALONE)
 
         assert outcome.ret == 0
         outcome.assert_outcomes(passed=4, xfailed=1)
-        assert f"{UNTRUSTWORTHY}: ReLU excludes 1" in outcome.outlines
+        (said,) = [line for line in outcome.outlines if line.startswith(UNTRUSTWORTHY)]
+        assert "10% more elements are not seen to take longer" in said
 
     def test_the_table_has_failures_first_and_the_networks_but_not_their_layers(
         self, sweep: Run, bench: FakeBench
     ) -> None:
-        def compare(request: Request) -> Answer:
+        def visit(request: Request) -> Answer:
             assert request.case
             if request.case.id == FOUR_IDS[2]:
                 return Answer("error", "RuntimeError: why")
-            return Answer(figures=dict(TIMED), samples_ns=(2e3,))
+            return as_known(request)
 
-        bench.answers["compare"] = compare
+        bench.answers["visit"] = visit
 
         outcome = sweep(*FOUR_CASES, "--networks", "lenet")
 
@@ -285,12 +333,12 @@ class TestWhatIsSaid:
         assert "Traceback" not in outcome.stdout.str()
 
     def test_what_a_device_cannot_do_is_skipped(self, sweep: Run, bench: FakeBench) -> None:
-        bench.answers["compare"] = Answer("unsupported", "no such kernel")
+        bench.answers["visit"] = Answer("unsupported", "no such kernel")
 
-        outcome = sweep(*FOUR_CASES, *LAYERS_ALONE)
+        outcome = sweep(*FOUR_CASES, "-k", "bench_activation")
 
         assert outcome.ret == 0
-        outcome.assert_outcomes(passed=1, skipped=4)
+        outcome.assert_outcomes(skipped=4)
 
 
 class TestResuming:
@@ -307,7 +355,7 @@ class TestResuming:
 
         # pytest's own code for a session in which it ran nothing.
         assert outcome.ret == pytest.ExitCode.NO_TESTS_COLLECTED
-        assert "dynact: 0 cases in about 0 s, run first" in outcome.outlines
+        assert "dynact: 0 cases in 6 passes, about 0 s, run first" in outcome.outlines
         assert [(reports / "first" / name).read_bytes() for name in tables] == before
         assert {*bench.verbs} == {"sites"}
 
@@ -336,44 +384,45 @@ class TestResuming:
         outcome = sweep(*FOUR_CASES, "--resume", run="")
 
         assert outcome.ret == 0
-        assert [request.case.id for request in bench.requests("compare")] == FOUR_IDS[::2]
+        visited = {request.case for request in bench.requests("visit")}
+        assert {case.id for case in visited if not isinstance(case, KnownPair)} == {*FOUR_IDS[::2]}
         assert sorted(ids_in(reports / "first" / "rows.jsonl")) == sorted(FOUR_IDS)
 
     @pytest.mark.parametrize("error", [WorkerError("no process any more"), None])
     def test_a_sweep_that_ended_early_says_how_to_go_on(
         self, sweep: Run, bench: FakeBench, error: Exception | None, reports: Path
     ) -> None:
-        def compare(request: Request) -> Answer:
-            if len(bench.requests("compare")) == 3:
+        def visit(request: Request) -> Answer:
+            if len(bench.requests("visit")) == 9:
                 if error:
                     raise error
-                (reports / "first" / "rows.jsonl").unlink()
-                (reports / "first" / "rows.jsonl").mkdir()
+                (reports / "first" / "visits.jsonl").unlink()
+                (reports / "first" / "visits.jsonl").mkdir()
             return FakeBench().ask(request)
 
-        bench.answers["compare"] = compare
+        bench.answers["visit"] = visit
 
         outcome = sweep(*FOUR_CASES, "-k", "bench_activation and not (some or thing)")
 
         assert outcome.ret == 1
         text = outcome.stdout.str()
         assert "Traceback" not in text + outcome.stderr.str()
-        said = "no process any more" if error else "cannot append to rows.jsonl: Is a directory"
+        said = "no process any more" if error else "cannot append to visits.jsonl: Is a directory"
         assert f"Exit: {said}" in text
-        (told,) = [line for line in outcome.outlines if "missing" in line]
-        assert told.startswith("2 cases are missing; go on with: ")
+        (told,) = [line for line in outcome.outlines if "further" in line]
+        assert told.startswith("4 cases are to be visited further; go on with: ")
         assert told.endswith(" --run first --resume")
         assert "'bench_activation and not (some or thing)'" in told
         assert bench.closed
 
     @pytest.mark.parametrize("given", [["--run", "first"], ["--run=first"]])
     def test_each_option_is_said_once(self, sweep: Run, bench: FakeBench, given: list[str]) -> None:
-        bench.answers["compare"] = ended
+        bench.answers["visit"] = ended
 
         for more in ([], ["--resume"]):
             outcome = sweep(*FOUR_CASES, *given, *more, run="")
 
-            (told,) = [line for line in outcome.outlines if "missing" in line]
+            (told,) = [line for line in outcome.outlines if "further" in line]
             said = shlex.split(told)
             assert said[-3:] == ["--run", "first", "--resume"]
             assert [word for word in said if "--run" in word or "--resume" in word] == [
@@ -554,7 +603,7 @@ def test_the_environment_says_how_the_run_was_made_and_names_no_folder(
     sweep(*FOUR_CASES, "--precision", "0.05", "--max-seconds", "2")
 
     environment: dict[str, Any] = load_environment(reports / "first")
-    assert environment["settings"] == {"precision": 0.05, "max_seconds": 2.0}
+    assert environment["settings"] == {"precision": 0.05, "max_seconds": 2.0, "passes": 6}
     assert environment["command"][:2] == ["pytest", "benches"]
     assert {name: environment[name] for name in ENVIRONMENT} == ENVIRONMENT
     assert os.sep not in "".join(environment["command"])

@@ -1,7 +1,9 @@
 """Progress while a sweep runs, and how its end reads."""
 
 import re
+import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,12 +13,12 @@ from dynact.schema.rows import STATUSES, Row
 from dynact.sweep.progress import (
     MOST_LINES,
     UNTRUSTWORTHY,
+    Progress,
     closing_table,
     format_seconds,
-    gate_lines,
+    gate_line,
     progress_line,
 )
-from tests.sweep.bench import VERDICT
 from tests.sweeping import ROWS, case_of, ok_row
 
 
@@ -46,26 +48,63 @@ def test_seconds_say_how_long_it_is(seconds: float) -> None:
     assert abs(sum(int(n) * units[unit] for n, unit in parts) - seconds) <= smallest
 
 
-def test_time_left_is_what_the_rest_will_take_at_this_speed() -> None:
-    line = progress_line(10, 40, 50.0, ok_row(case_of("frelu"), overhead=12.5))
-    assert line.startswith("[ 25%] 10/40 · 2 min 30 s left · frelu-inference-2x8x7x7-float32-cpu:")
-    assert "12.500×" in line
-    assert "12.5 µs" in line
+class Watch:
+    """A clock that goes on when it is told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 0.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now_s)
 
 
-def test_the_last_case_leaves_nothing() -> None:
-    assert progress_line(3, 3, 7.0, ok_row(case_of())).startswith("[100%] 3/3 · 0 s left")
+def test_it_says_pass_case_time_left_and_how_wide_intervals_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watch, lines = Watch(monkeypatch), list[str]()
+    progress = Progress(14, lines.append, every_s=10)
+
+    # Making takes long, in the first pass alone.
+    progress.begin_pass(1, 10, left_after=130, half_width=None)
+    for _ in range(10):
+        watch.now_s += 6
+        progress.visited()
+    progress.begin_pass(2, 10, left_after=120, half_width=0.0421)
+    for _ in range(5):
+        watch.now_s += 2.5
+        progress.visited()
+
+    assert lines == [
+        # 8 left in the pass and 130 after it, at 6 s each; and so on, each 10 s or more.
+        "pass 1/14 · case 2/10 · 13 min 48 s left",
+        "pass 1/14 · case 4/10 · 13 min 36 s left",
+        "pass 1/14 · case 6/10 · 13 min 24 s left",
+        "pass 1/14 · case 8/10 · 13 min 12 s left",
+        "pass 1/14 · case 10/10 · 13 min 0 s left",
+        # 6 left and 120 after them, at 2.5 s.
+        "pass 2/14 · case 4/10 · 5 min 15 s left · intervals ±4.2% (median)",
+    ]
+
+
+def test_a_pass_beyond_those_asked_for_says_what_it_is_for() -> None:
+    line = progress_line(15, 14, 3, 7, 1.2, 0.01)
+
+    assert line == "pass 15, what is widest · case 3/7 · 1 s left · intervals ±1.0% (median)"
 
 
 @pytest.mark.parametrize("status", STATUSES[1:])
 def test_a_failure_is_named(status: str) -> None:
-    line = progress_line(1, 2, 1.0, Row(case_of(), status, "what happened"))
+    (line,) = closing_table([Row(case_of(), status, "what happened")])
     assert line.endswith(f"{status.upper()}: what happened")
 
 
-def test_an_interval_wider_than_asked_is_marked() -> None:
-    assert "(not converged)" in closing_table([ok_row(case_of(), converged=False)])[0]
-    assert "(not converged)" not in closing_table([ok_row(case_of())])[0]
+def test_a_row_says_its_interval_its_visits_and_what_disturbed_them() -> None:
+    def line(**figures: Any) -> str:
+        return closing_table([ok_row(case_of(), **figures)])[0]
+
+    assert "  2.000× [1.980, 2.020]  2 µs  (14 visits)" in line(visits=14, disturbed_visits=0)
+    assert "(14 visits, 3 disturbed)" in line(visits=14, disturbed_visits=3)
+    assert "(14 visits, device's speed changed 1.50×)" in line(visits=14, speed_drift=1.5)
+    one = line(visits=1, overhead_lo=None, overhead_hi=None)
+    assert "2.000× one visit, no interval  2 µs  (1 visit)" in one
 
 
 @given(st.lists(ROWS, max_size=8))
@@ -91,23 +130,27 @@ def test_a_long_table_is_cut_at_the_low_end_and_says_so() -> None:
     assert last == "… and 7 more in rows.jsonl"
 
 
-def test_gate_passed() -> None:
-    ((line, trustworthy),) = gate_lines([VERDICT])
-    assert trustworthy
-    assert line.startswith("gate passed")
-    for figure in ("1.000× [0.998, 1.002]", "1.8% more", "1.017× [1.011, 1.021]"):
-        assert figure in line
+GATE = {
+    "trustworthy": True, "message": "", "resolution": 0.0187, "self_pairs": 6, "false_alarms": 1,
+    "detections": [{"seen": True}] * 4,
+}  # fmt: skip
 
 
-def test_a_failed_gate_is_loud() -> None:
-    failed = {**VERDICT, "trustworthy": False, "message": "ReLU against itself excludes 1"}
-    (first, second) = gate_lines([VERDICT, failed])
-    assert first[1]
-    assert second == (f"{UNTRUSTWORTHY}: ReLU against itself excludes 1", False)
+def test_what_can_be_told_is_said() -> None:
+    assert gate_line(GATE) == (
+        "differences of 1.9% or more can be told here and now: of 6 layers compared with "
+        "themselves 1 seem to differ, and 4 of 4 known differences are seen",
+        True,
+    )
+
+
+def test_a_gate_in_doubt_is_loud() -> None:
+    doubt = {**GATE, "trustworthy": False, "message": "10% more elements are not seen"}
+    assert gate_line(doubt) == (f"{UNTRUSTWORTHY}: 10% more elements are not seen", False)
     assert UNTRUSTWORTHY.isupper()
 
 
-def test_a_gate_that_did_not_run_is_no_reassurance() -> None:
-    ((line, trustworthy),) = gate_lines([])
+def test_a_gate_that_was_not_visited_is_no_reassurance() -> None:
+    line, trustworthy = gate_line(None)
     assert not trustworthy
-    assert "gate not run" in line
+    assert "nothing says what differences can be told" in line

@@ -1,22 +1,28 @@
-"""Rows from a bench that answers as it is told."""
+"""Visits and rows from a bench that answers as it is told."""
 
+import math
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
 
-from dynact.schema.cases import AnyCase, Case
+from dynact.schema.cases import AnyCase, Case, KnownPair
 from dynact.schema.limits import Ceilings
 from dynact.schema.messages import Answer, Request
-from dynact.schema.rows import STATUSES, NetworkRow, Row
+from dynact.schema.rows import STATUSES, Measured, NetworkRow, Row
 from dynact.schema.run_folder import RunFolder, load_ceilings, load_gates, read_records
+from dynact.schema.settings import Settings
+from dynact.schema.visits import VISITS
+from dynact.sweep.known_pairs import known_pairs
 from dynact.sweep.session import Sweep, ask_or_raise
 from dynact.sweep.worker import WorkerError
-from tests.sweep.bench import ENVIRONMENT, LIMITS, TIMED, VERDICT, FakeBench
+from tests.sweep.bench import ENVIRONMENT, INFO, LIMITS, VISITED, FakeBench
 from tests.sweeping import case_of, network_case_of, site_of
 
 STARTED = {"started": "2026-03-01T10:00:00"} | ENVIRONMENT
@@ -33,11 +39,22 @@ def run(tmp_path: Path) -> Iterator[RunFolder]:
 
 
 def sweep_with(bench: FakeBench, run: RunFolder, **how: Any) -> Sweep:
-    return Sweep(bench, run, datetime.now(), **how)
+    return Sweep(bench, run, Settings(max_seconds=1.0, passes=20), datetime.now(), **how)
+
+
+def visit(sweep: Sweep, case: AnyCase, number: int = 1) -> None:
+    (visited,) = sweep.passes([case]).cases
+    sweep.visit(visited, number)
+
+
+def visited_row(sweep: Sweep, case: AnyCase) -> Measured:
+    visit(sweep, case)
+    row, _ = sweep.found(case)
+    return row
 
 
 def measured(sweep: Sweep, case: Case) -> Row:
-    row, _ = sweep.measure(case)
+    row = visited_row(sweep, case)
     assert isinstance(row, Row)
     return row
 
@@ -48,8 +65,8 @@ class TestRow:
 
         row = measured(sweep_with(bench, run), case_of("prelu"))
 
-        assert bench.verbs == ["limits", "compare", "count"]
-        assert [request.case for request in bench.asked[1:]] == [case_of("prelu")] * 2
+        assert bench.verbs == ["visit", "count", "limits"]
+        assert [request.case for request in bench.asked[:2]] == [case_of("prelu")] * 2
         assert (row.status, row.message, row.overhead) == ("ok", "", 2.0)
         assert (row.flops, row.counting_s) == (3_000, 0.5)
         assert (row.bandwidth_bytes_per_s, row.peak_flops_per_s) == (1e10, 1e9)
@@ -60,13 +77,14 @@ class TestRow:
     def test_it_is_on_disk_in_the_table_of_its_case(self, run: RunFolder, case: AnyCase) -> None:
         sweep = sweep_with(FakeBench(), run)
 
-        row, samples_ns = sweep.measure(case)
+        visit(sweep, case)
 
+        row, times_ns = sweep.found(case)
         assert list(read_records(run.folder / case.table)) == [row.record()]
-        assert samples_ns == (2e3, 2e3)
-        assert sweep.latest is row
-        assert {table: rows for table, rows in sweep.rows.items() if rows} == {case.table: [row]}
-        assert sweep.measured == 1
+        assert times_ns == [2e3]
+        (record,) = read_records(run.folder / VISITS)
+        assert (record["table"], record["case_id"], record["number"]) == (case.table, case.id, 1)
+        assert {name: record[name] for name in VISITED} == VISITED
 
     def test_the_bandwidth_is_that_of_a_copy_of_its_size(self, run: RunFolder) -> None:
         sweep = sweep_with(FakeBench(), run)
@@ -77,7 +95,7 @@ class TestRow:
         assert [row.bandwidth_bytes_per_s for row in rows] == [1e10, 1e9]
 
     def test_a_network_has_no_floor(self, run: RunFolder) -> None:
-        row, _ = sweep_with(FakeBench(), run).measure(network_case_of())
+        row = visited_row(sweep_with(FakeBench(), run), network_case_of())
 
         assert isinstance(row, NetworkRow)
         assert row.flops == 3_000
@@ -91,7 +109,7 @@ class TestRow:
             site_of(**shape), case_of(**shape | {"height": 14}), network_case_of(),
         ]  # fmt: skip
 
-        *of_layers, of_a_network = [sweep.measure(case)[0].record() for case in cases]
+        *of_layers, of_a_network = [visited_row(sweep, case).record() for case in cases]
 
         assert [record["occurrences"] for record in of_layers] == [7, 7, 7, None]
         assert "occurrences" not in of_a_network
@@ -102,7 +120,7 @@ class TestRow:
     def test_it_says_when_it_was_measured(self, run: RunFolder) -> None:
         started = datetime.now() - timedelta(hours=2)
 
-        row, _ = Sweep(FakeBench(), run, started).measure(case_of())
+        row = visited_row(Sweep(FakeBench(), run, Settings(), started), case_of())
 
         assert row.session == started.isoformat(timespec="seconds")
         assert row.elapsed_s is not None
@@ -112,21 +130,21 @@ class TestRow:
 class TestFailure:
     @pytest.mark.parametrize("status", STATUSES[1:])
     def test_a_case_that_failed_is_not_counted(self, run: RunFolder, status: str) -> None:
-        bench = FakeBench({"compare": Answer(status, "why", {"case_s": 0.5})})
+        bench = FakeBench({"visit": Answer(status, "why", {"visit_s": 0.5})})
 
         row = measured(sweep_with(bench, run), case_of())
 
-        assert bench.verbs == ["limits", "compare"]
-        assert (row.status, row.message, row.case_s) == (status, "why", 0.5)
+        assert bench.verbs == ["visit"]
+        assert (row.status, row.message, row.visits) == (status, "why", None)
         assert (row.flops, row.floor_time_ns) == (None, None)
 
     def test_what_a_bench_refuses_is_an_error_of_that_case_alone(self, run: RunFolder) -> None:
         def refuse_silu(request: Request) -> Answer:
             assert request.case
             refused = request.case.activation == "silu"
-            return Answer("refused", "not with us") if refused else Answer(figures=dict(TIMED))
+            return Answer("refused", "not with us") if refused else Answer(figures=dict(VISITED))
 
-        sweep = sweep_with(FakeBench({"compare": refuse_silu}), run)
+        sweep = sweep_with(FakeBench({"visit": refuse_silu}), run)
 
         rows = [measured(sweep, case_of(name)) for name in ("silu", "prelu")]
 
@@ -171,13 +189,12 @@ class TestTime:
         sweep = sweep_with(bench, run)
 
         for case in (case_of(), site_of(), network_case_of()):
-            sweep.measure(case)
+            visit(sweep, case)
 
-        layer, site, network = (
-            request.arguments["time_share"] for request in bench.requests("compare")
-        )
-        assert layer == network == 1
-        assert 0 < site < 0.5
+        layer, site, network = (request.arguments["seconds"] for request in bench.requests("visit"))
+        # A second over twenty passes.
+        assert layer == network == pytest.approx(0.05)
+        assert 0 < site < 0.5 * layer
 
 
 class TestCeilings:
@@ -185,8 +202,8 @@ class TestCeilings:
         first, second = FakeBench(), FakeBench()
         for bench in (first, second):
             sweep = sweep_with(bench, run)
-            sweep.measure(case_of("prelu"))
-            sweep.measure(case_of("silu"))
+            visit(sweep, case_of("prelu"))
+            visit(sweep, case_of("silu"))
 
         assert first.verbs.count("limits") == 1
         assert second.verbs.count("limits") == 0
@@ -210,28 +227,131 @@ class TestCeilings:
         assert record["message"] == "the process was ended by SIGKILL"
 
 
-class TestKnownPairs:
-    def test_the_verdict_is_on_disk_with_its_session(self, run: RunFolder) -> None:
+class TestVisits:
+    def test_a_row_is_what_all_of_them_say(self, run: RunFolder) -> None:
+        overheads = [2.0, 2.2, 2.1, 1.9, 2.0, 9.0, 2.1]
+        bench = FakeBench({"visit": answers_of(overheads)})
+        sweep = sweep_with(bench, run)
+
+        for number in range(1, 8):
+            visit(sweep, case_of(), number)
+        sweep.store_rows([case_of()])
+
+        row, times_ns = sweep.found(case_of())
+        # The lowest and the highest fifth are not trusted.
+        assert row.overhead == pytest.approx(math.exp(stats.trim_mean(np.log(overheads), 0.2)))
+        assert (row.visits, row.pairs, row.failed_visits) == (7, 7 * 4, 0)
+        assert times_ns == pytest.approx([1e3 * overhead for overhead in overheads])
+        assert list(read_records(run.folder / Case.table)) == [row.record()]
+        # Counted once, as is what the device can do.
+        assert bench.verbs.count("count") == bench.verbs.count("limits") == 1
+        assert row.record()["flops"] == 3_000
+
+    def test_one_alone_has_no_interval(self, run: RunFolder) -> None:
+        row = visited_row(sweep_with(FakeBench(), run), case_of())
+
+        assert (row.overhead, row.overhead_lo, row.overhead_hi) == (2.0, None, None)
+        assert (row.visits, row.converged) == (1, False)
+
+    def test_one_that_fails_later_costs_the_others_nothing(self, run: RunFolder) -> None:
+        sweep = sweep_with(FakeBench(), run)
+        for number in (1, 2):
+            visit(sweep, case_of(), number)
+        sweep._bench = FakeBench({"visit": Answer("crashed", "SIGKILL")})
+
+        visit(sweep, case_of(), 3)
+
+        row, _ = sweep.found(case_of())
+        assert (row.status, row.visits, row.failed_visits) == ("ok", 2, 1)
+        *_, last = read_records(run.folder / VISITS)
+        assert (last["number"], last["status"], last["message"]) == (3, "crashed", "SIGKILL")
+
+    def test_another_session_adds_to_them(self, run: RunFolder) -> None:
+        first = sweep_with(FakeBench({"visit": answers_of([2.0])}), run)
+        visit(first, case_of(), 1)
+        second = sweep_with(FakeBench({"visit": answers_of([8.0])}), run)
+
+        visit(second, case_of(), 2)
+
+        row, _ = second.found(case_of())
+        assert (row.visits, row.overhead) == (2, pytest.approx(4.0))
+        assert [record["number"] for record in read_records(run.folder / VISITS)] == [1, 2]
+
+    def test_a_row_that_a_killed_process_did_not_store_is_stored_later(
+        self, run: RunFolder
+    ) -> None:
+        visit(sweep_with(FakeBench(), run), case_of())
+        (run.folder / Case.table).write_bytes(b"")
         sweep = sweep_with(FakeBench(), run)
 
-        verdict, samples_ns = sweep.compare_known_pairs()
-        row, _ = sweep.measure(case_of())
+        assert sweep.to_do([case_of()]) == [case_of()]
+        sweep.store_rows([case_of()])
 
-        assert verdict == {"session": row.session} | VERDICT
-        assert load_gates(run.folder) == sweep.gates == [verdict]
-        assert samples_ns == (1e3, 1e3)
+        (record,) = read_records(run.folder / Case.table)
+        assert (record["visits"], record["flops"]) == (1, 3_000)
 
-    def test_a_bench_that_cannot_even_try_ends_the_sweep(self, run: RunFolder) -> None:
-        sweep = sweep_with(FakeBench({"known_pairs": Answer("crashed", "SIGKILL")}), run)
+    def test_rows_of_other_cases_stay(self, run: RunFolder) -> None:
+        visit(sweep_with(FakeBench(), run), case_of("silu"))
+        before = list(read_records(run.folder / Case.table))
+        sweep = sweep_with(FakeBench(), run)
+        cases = [case_of("prelu"), case_of("frelu")]
+        # Whichever was visited first.
+        for case in reversed(cases):
+            visit(sweep, case)
 
-        with pytest.raises(WorkerError, match=r"^known pairs: SIGKILL$"):
-            sweep.compare_known_pairs()
+        sweep.store_rows(cases)
 
-        assert load_gates(run.folder) == []
+        found = list(read_records(run.folder / Case.table))
+        assert found[:1] == before
+        assert [record["activation"] for record in found] == ["silu", "prelu", "frelu"]
+
+
+class TestKnownPairs:
+    PAIRS = known_pairs(["inference"], INFO)
+
+    def test_the_verdict_is_a_line_for_each_session(self, run: RunFolder) -> None:
+        for _ in range(2):
+            sweep = sweep_with(FakeBench({"visit": as_known}), run)
+            for number in range(1, 7):
+                for pair in self.PAIRS:
+                    visit(sweep, pair, number)
+                sweep.store_rows(self.PAIRS)
+            assert sweep.gate
+            assert sweep.gate["trustworthy"] is True
+            assert sweep.gate["session"] == sweep.found(self.PAIRS[0])[0].session
+
+        gates = load_gates(run.folder)
+        assert gates[-1] == sweep.gate
+        assert len(gates) == 2
+        # What could be told in the first says nothing of the second.
+        assert {group["visits"] for gate in gates for group in gate["groups"]} == {6}
+
+    def test_nothing_is_counted_of_them(self, run: RunFolder) -> None:
+        bench = FakeBench({"visit": as_known})
+
+        visit(sweep_with(bench, run), self.PAIRS[0])
+
+        assert bench.verbs == ["visit"]
+
+
+def as_known(request: Request) -> Answer:
+    pair = request.case
+    assert isinstance(pair, KnownPair)
+    return Answer(figures=VISITED | {"overhead": 1 + pair.more})
+
+
+def answers_of(overheads: list[float]) -> Callable[[Request], Answer]:
+    left = iter(overheads)
+
+    def answer(_request: Request) -> Answer:
+        overhead = next(left)
+        return Answer(figures=VISITED | {"overhead": overhead, "time_ns": 1e3 * overhead})
+
+    return answer
 
 
 class TestCtrlC:
-    @pytest.mark.parametrize("verb", ["limits", "compare", "count"])
+    @pytest.mark.parametrize("verb", ["limits", "visit", "count"])
     def test_the_row_in_progress_is_stored_first(self, run: RunFolder, verb: str) -> None:
         def interrupt(request: Request) -> Answer:
             os.kill(os.getpid(), signal.SIGINT)
@@ -240,20 +360,10 @@ class TestCtrlC:
         sweep = sweep_with(FakeBench({verb: interrupt}), run)
 
         with pytest.raises(KeyboardInterrupt):
-            sweep.measure(case_of())
+            visit(sweep, case_of())
 
         (record,) = read_records(run.folder / Case.table)
         assert (record["status"], record["flops"]) == ("ok", 3_000)
-
-    def test_the_verdict_in_progress_is_stored_first(self, run: RunFolder) -> None:
-        def interrupt(request: Request) -> Answer:
-            os.kill(os.getpid(), signal.SIGINT)
-            return FakeBench().ask(request)
-
-        with pytest.raises(KeyboardInterrupt):
-            sweep_with(FakeBench({"known_pairs": interrupt}), run).compare_known_pairs()
-
-        assert len(load_gates(run.folder)) == 1
 
     def test_a_second_one_ends_it_at_once(self, run: RunFolder) -> None:
         def interrupt_twice(_request: Request) -> Answer:
@@ -262,7 +372,7 @@ class TestCtrlC:
             raise AssertionError("went on")
 
         with pytest.raises(KeyboardInterrupt):
-            sweep_with(FakeBench({"compare": interrupt_twice}), run).measure(case_of())
+            visit(sweep_with(FakeBench({"visit": interrupt_twice}), run), case_of())
 
         assert list(read_records(run.folder / Case.table)) == []
 
@@ -277,15 +387,15 @@ class TestAskOrRaise:
         ("answer", "line"),
         [
             (Answer("refused", "no such network"), "no such network"),
-            (Answer("crashed", "exit code 7"), "known pairs: exit code 7"),
-            (Answer("timeout", "no answer within 1 s"), "known pairs: no answer within 1 s"),
+            (Answer("crashed", "exit code 7"), "limits: exit code 7"),
+            (Answer("timeout", "no answer within 1 s"), "limits: no answer within 1 s"),
         ],
     )
     def test_what_could_not_be_done_is_one_line_for_the_user(
         self, answer: Answer, line: str
     ) -> None:
         with pytest.raises(WorkerError) as caught:
-            ask_or_raise(FakeBench({"known_pairs": answer}), Request("known_pairs"))
+            ask_or_raise(FakeBench({"limits": answer}), Request("limits"))
 
         assert str(caught.value) == line
 

@@ -2,7 +2,6 @@
 
 import math
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -15,8 +14,8 @@ import pytest
 
 from dynact.schema.cases import AnyCase, Case
 from dynact.schema.messages import Answer, Request
-from dynact.schema.rows import new_row
 from dynact.schema.settings import Settings
+from dynact.schema.visits import Visit
 from dynact.sweep import worker as worker_module
 from dynact.sweep.worker import Worker, WorkerError
 from dynact.worker.serve import InProcess
@@ -133,8 +132,8 @@ def own(name: str) -> Case:
     return case_of(f"own_layers:{name}")
 
 
-def compared(case: AnyCase) -> Request:
-    return Request("compare", case, {"time_share": 1.0})
+def visit_of(case: AnyCase) -> Request:
+    return Request("visit", case, {"seconds": 0.01})
 
 
 def children() -> set[int]:
@@ -147,16 +146,18 @@ def children() -> set[int]:
 def check_ok(bench: Worker, case: AnyCase | None = None) -> None:
     """Check that a case, by default a usual one, is measured well."""
     case = case or case_of()
-    answer = bench.ask(compared(case))
+    answer = bench.ask(visit_of(case))
     assert answer.status == "ok", answer.message
-    assert all(math.isfinite(sample) and sample > 0 for sample in answer.samples_ns)
-    # Figures and samples of one and the same case came over the pipe.
-    row = new_row(case, answer.status, answer.message, **answer.figures)
-    assert row.pairs == len(answer.samples_ns) >= 1
-    assert row.time_ns == pytest.approx(statistics.median(answer.samples_ns))
-    for end in (row.overhead, row.overhead_lo, row.overhead_hi):
-        assert end is not None
-        assert end > 0
+    # All that a visit holds, of one and the same case, came over the pipe.
+    visit = Visit(
+        case.table, case.id, 1, "ok", "", 0.01, session="", elapsed_s=1.0, **answer.figures
+    )
+    assert None not in asdict(visit).values()
+    assert visit.overhead
+    assert visit.time_ns
+    assert visit.overhead == pytest.approx(visit.time_ns / (visit.baseline_time_ns or 0))
+    assert math.isfinite(visit.overhead)
+    assert visit.overhead > 0
 
 
 class TestOneProcess:
@@ -169,7 +170,7 @@ class TestOneProcess:
             # What a layer prints is no answer.
             check_ok(bench, own(name))
         check_ok(bench, site_of("frelu", baseline="silu"))
-        unsupported = bench.ask(compared(case_of(impl="fused")))
+        unsupported = bench.ask(visit_of(case_of(impl="fused")))
         refused = bench.ask(Request("sites", small))
         missing = bench.ask(Request("check", own("Missing")))
         check_ok(bench)
@@ -264,9 +265,9 @@ class TestBrokenProcess:
         check_ok(bench)
         before = children()
 
-        answer = bench.ask(compared(own(name)))
+        answer = bench.ask(visit_of(own(name)))
 
-        assert (answer.status, answer.samples_ns) == (status, ())
+        assert answer.status == status
         assert message in answer.message
         assert "\n" not in answer.message
         assert "overhead" not in answer.figures
@@ -277,7 +278,7 @@ class TestBrokenProcess:
 
     def test_a_network_s_layer_that_ends_it_is_one_too(self, bench: Worker) -> None:
         # At one image it is quiet: that is how it is placed.
-        answer = bench.ask(compared(network_case_of("own_layers:KillsBatches")))
+        answer = bench.ask(visit_of(network_case_of("own_layers:KillsBatches")))
 
         assert answer.status == "crashed"
         # Whatever is asked for next.
@@ -289,7 +290,7 @@ class TestBrokenProcess:
         check_ok(bench)
         monkeypatch.setattr(worker_module, "CASE_LIMIT_S", 0.5)
 
-        answers = [bench.ask(compared(own("Hangs")))]
+        answers = [bench.ask(visit_of(own("Hangs")))]
         left = children()
         monkeypatch.undo()
         check_ok(bench)
@@ -327,7 +328,7 @@ class TestEnd:
             "from dynact.sweep.worker import Settings, Worker\n"
             "worker = Worker(Settings(device='cpu', max_seconds=0.02))\n"
             "print('ready', flush=True)\n"
-            f"worker.ask(Request.from_json({compared(own('Hangs')).to_json()!r}))\n"
+            f"worker.ask(Request.from_json({visit_of(own('Hangs')).to_json()!r}))\n"
         )
         with subprocess.Popen((sys.executable, "-c", script), stdout=subprocess.PIPE) as parent:
             assert parent.stdout
@@ -425,10 +426,10 @@ class TestReplacement:
         ("requests", "limit_s"),
         [
             # One minute to make ready, and thirty times what it may measure.
-            ([Request("limits"), Request("known_pairs"), Request("check")], 60 + 30 * 2),
-            ([compared(case_of()), compared(site_of())], 60 + 30 * 2),
+            ([Request("limits"), Request("check")], 60 + 30 * 2),
+            ([visit_of(case_of()), visit_of(site_of())], 60 + 30 * 2),
             # A training step of a network may take seconds.
-            ([compared(network_case_of())], 10 * (60 + 30 * 2)),
+            ([visit_of(network_case_of())], 10 * (60 + 30 * 2)),
             # Counting calls a layer a few times, however long it is timed.
             ([Request("count", case_of()), Request("count", network_case_of())], 60),
         ],

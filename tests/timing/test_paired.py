@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynact.timing import Comparison, compare, format_ns, is_steady
+from dynact.timing import Comparison, Pair, compare, format_ns, is_steady
 from tests.timing.virtual import Machine, VirtualClock, Work
 
 Floats = npt.NDArray[np.float64]
@@ -584,3 +584,189 @@ def test_format_ns_is_right_to_three_digits_and_never_scientific(duration_ns: fl
     scale = {"ns": 1, "µs": 1e3, "ms": 1e6, "s": 1e9}[unit]
     assert float(number) * scale == pytest.approx(duration_ns, rel=0.0051)
     assert "e" not in number
+
+
+def in_rounds(blocks: list[tuple[str, int]]) -> list[str]:
+    """The sides of blocks, four by four."""
+    sides = "".join(side for side, _ in blocks)
+    return [sides[i : i + 4] for i in range(0, len(sides), 4)]
+
+
+class TestVisits:
+    """A pair that is left and come back to."""
+
+    @pytest.mark.parametrize("seconds", [0.0, 1e-9])
+    def test_each_makes_a_round_however_short_it_is(self, machine: Machine, seconds: float) -> None:
+        pair = Pair(Work(machine, "T", 2e6), Work(machine, "B", 1e6), VirtualClock(machine))
+
+        for _ in range(3):
+            readings = pair.visit(seconds)
+
+            assert readings.ratios == [2.0]
+            assert readings.target_ns == [2e6, 2e6]
+            assert readings.baseline_ns == [1e6, 1e6]
+
+    @pytest.mark.parametrize("rounds", [1, 3, 4])
+    def test_both_orders_take_turns_over_all_of_them(self, machine: Machine, rounds: int) -> None:
+        clock = VirtualClock(machine)
+        pair = Pair(Work(machine, "T", 1e6), Work(machine, "B", 1e6), clock)
+        made = []
+        for _ in range(4):
+            # A round is four blocks of a call, each settled by one: the last begins in time.
+            readings = pair.visit((rounds - 0.5) * 8e-3)
+            assert len(readings.ratios) == rounds
+            made += in_rounds(clock.blocks[-4 * rounds :])
+
+        assert made == ["TBBT", "BTTB"] * (2 * rounds)
+
+    def test_rounds_are_numbered_over_all_of_them(self, machine: Machine) -> None:
+        turns: list[int] = []
+        pair = Pair(
+            Work(machine, "T", 1e6), Work(machine, "B", 1e6), VirtualClock(machine), turns.append
+        )
+
+        rounds = [len(pair.visit(seconds).ratios) for seconds in (0.0, 0.05, 0.0, 0.02)]
+
+        assert rounds[1] > rounds[3] > rounds[0] == rounds[2] == 1
+        assert turns == list(range(sum(rounds)))
+
+    def test_the_balance_is_found_once_and_takes_none_of_the_time(self, machine: Machine) -> None:
+        clock = VirtualClock(machine)
+        pair = Pair(Work(machine, "T", 4e6), Work(machine, "B", 1e6), clock)
+        start_ns = machine.now_ns
+
+        first = pair.visit(0.1)
+
+        balancing = len(clock.blocks) - 4 * len(first.ratios)
+        # Three readings of either side at least.
+        assert balancing >= 6
+        assert machine.now_ns - start_ns > 0.1e9 + balancing * 2e6
+
+        for _ in range(2):
+            blocks, start_ns = len(clock.blocks), machine.now_ns
+            readings = pair.visit(0.1)
+            # The target's two blocks take 4 ms each and the baseline's as much; a settling call
+            # goes before each.
+            round_ns = 2 * (4e6 + 4e6) + 2 * (4e6 + 1e6)
+            assert len(clock.blocks) - blocks == 4 * len(readings.ratios)
+            assert 0.1e9 <= machine.now_ns - start_ns < 0.1e9 + round_ns
+            assert set(clock.blocks[blocks:]) == {("T", 1), ("B", 4)}
+
+    @pytest.mark.parametrize(
+        ("target_ns", "baseline_ns", "calls"),
+        [(8e6, 1e6, (1, 8)), (1e6, 8e6, (8, 1)), (2e4, 5e4, (5, 2))],
+    )
+    def test_what_was_balanced_in_a_slow_moment_is_balanced_by_the_visit_s_own_times(
+        self,
+        machine: Machine,
+        target_ns: float,
+        baseline_ns: float,
+        calls: tuple[int, int],
+    ) -> None:
+        target, baseline = Work(machine, "T", 1e6), Work(machine, "B", 1e6)
+        clock = VirtualClock(machine)
+
+        def settle_down(turn: int) -> None:
+            if turn == 0:
+                target.cost_ns, baseline.cost_ns = target_ns, baseline_ns
+
+        pair = Pair(target, baseline, clock, settle_down)
+        first = pair.visit(0.0)
+        assert set(clock.blocks[-4:]) == {("T", 1), ("B", 1)}
+
+        second = pair.visit(0.0)
+
+        assert dict(clock.blocks[-4:]) == dict(zip("TB", calls, strict=True))
+        # What is said is of one call, however many a block had.
+        assert first.ratios == second.ratios == [pytest.approx(target_ns / baseline_ns)]
+        assert second.target_ns == pytest.approx([target_ns, target_ns])
+
+    def test_one_slow_block_does_not_unbalance_the_next_visit(self, machine: Machine) -> None:
+        # Six readings to find the balance, then the first block of a round of four.
+        clock = VirtualClock(machine, chain(repeat(1.0, 6), [30.0], repeat(1.0)))
+        pair = Pair(Work(machine, "T", 1e6), Work(machine, "B", 1e6), clock)
+        assert pair.visit(0.0).target_ns == [30e6, 1e6]
+
+        pair.visit(0.0)
+
+        assert set(clock.blocks[-4:]) == {("T", 1), ("B", 1)}
+
+    def test_readings_are_of_one_visit_in_the_order_measured(self, machine: Machine) -> None:
+        # 2^-10 a block: exactly representable, and each block's factor tells its place.
+        factors = [1 + block / 1024 for block in range(200)]
+        clock = VirtualClock(machine, factors)
+        pair = Pair(Work(machine, "T", 3e6), Work(machine, "B", 1.5e6), clock)
+        pair.visit(0.05)
+        first = len(clock.blocks)
+
+        readings = pair.visit(0.05)
+
+        sides = [side for side, _ in clock.blocks[first:]]
+        of_either = {
+            name: [
+                cost_ns * factor
+                for side, factor in zip(sides, factors[first:], strict=False)
+                if side == name
+            ]
+            for name, cost_ns in (("T", 3e6), ("B", 1.5e6))
+        }
+        assert readings.target_ns == pytest.approx(of_either["T"])
+        assert readings.baseline_ns == pytest.approx(of_either["B"])
+        assert len(readings.ratios) >= 2
+        assert readings.ratios == pytest.approx(
+            [
+                sum(of_either["T"][i : i + 2]) / sum(of_either["B"][i : i + 2])
+                for i in range(0, len(of_either["T"]), 2)
+            ]
+        )
+
+    def test_calling_takes_the_settling_in_and_leaves_the_callers_changes_out(
+        self, machine: Machine
+    ) -> None:
+        def change(_turn: int) -> None:
+            machine.now_ns += 50e6
+
+        pair = Pair(Work(machine, "T", 1e6), Work(machine, "B", 1e6), VirtualClock(machine), change)
+        for _ in range(2):
+            readings = pair.visit(0.2)
+
+            # A call of either side behind the change; four blocks of a call, each settled by one.
+            assert readings.calling_s == pytest.approx(len(readings.ratios) * (2 + 4 * 2) * 1e-3)
+
+    def test_a_linear_drift_leaves_each_ratio_as_it_is(self, machine: Machine) -> None:
+        drift = (1 + block / 100 for block in range(10_000))
+        pair = Pair(Work(machine, "T", 3e6), Work(machine, "B", 3e6), VirtualClock(machine, drift))
+
+        for _ in range(3):
+            ratios = pair.visit(0.3).ratios
+            assert ratios == pytest.approx([1.0] * len(ratios))
+
+
+class TestGarbageDuringVisits:
+    def test_it_rests_meanwhile_and_is_collected_as_before_after(
+        self, machine: Machine, collecting: bool
+    ) -> None:
+        seen = []
+
+        class Watching(Work):
+            def __call__(self) -> None:
+                seen.append(gc.isenabled())
+                super().__call__()
+
+        pair = Pair(Watching(machine, "T", 1e6), Watching(machine, "B", 1e6), VirtualClock(machine))
+        for _ in range(2):
+            pair.visit(0.0)
+            assert gc.isenabled() == collecting
+
+        assert set(seen) == {False}
+
+    def test_so_it_is_after_a_visit_that_failed(self, machine: Machine, collecting: bool) -> None:
+        class Failing(Work):
+            def __call__(self) -> None:
+                raise OverflowError("it broke")
+
+        pair = Pair(Failing(machine, "T", 1e6), Work(machine, "B", 1e6), VirtualClock(machine))
+
+        with pytest.raises(OverflowError, match="it broke"):
+            pair.visit(0.0)
+        assert gc.isenabled() == collecting

@@ -17,7 +17,7 @@ from dynact.timing.clock import Call
 from dynact.worker import layer as layer_module
 from dynact.worker.counts import CACHE
 from dynact.worker.device import Cpu
-from dynact.worker.layer import draw_input
+from dynact.worker.layer import draw_tensors
 from tests.fake_device import LazyLibrary
 from tests.measuring import count
 from tests.sweeping import case_of
@@ -367,12 +367,12 @@ def test_frozen_parameters_have_no_gradient_to_write() -> None:
 def test_nothing_is_kept_alive(activation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = []
 
-    def noted_input(case: Case, device: Cpu) -> Tensor:
-        x = draw_input(case, device)
+    def noted(case: Case, device: Cpu) -> tuple[Tensor, Tensor | None]:
+        x, gradient = draw_tensors(case, device)
         inputs.append(weakref.ref(x.untyped_storage()))
-        return x
+        return x, gradient
 
-    monkeypatch.setattr(layer_module, "draw_input", noted_input)
+    monkeypatch.setattr(layer_module, "draw_tensors", noted)
     counted(case_of(activation, phase="training"))
     gc.collect()
 

@@ -1,6 +1,5 @@
 """The seam to a device: the real CPU, and an accelerator that only notes what it is asked."""
 
-import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -186,14 +185,8 @@ def test_no_driver_where_there_is_none(tmp_path: Path) -> None:
 
 
 class TestWhatADeviceDecides:
-    def test_an_accelerator_s_pairs_and_products_are_far_beyond_a_cpu_s(
-        self, notes: list[Any]
-    ) -> None:
-        cpu, accelerator = Cpu(), Accelerator(torch.device("xpu"))
-
-        assert math.prod(accelerator.known_pair_shape) > 100 * math.prod(cpu.known_pair_shape)
-        assert accelerator.matrix_rows > cpu.matrix_rows
-        assert notes
+    def test_an_accelerator_multiplies_larger_matrices_than_a_cpu(self) -> None:
+        assert Accelerator.matrix_rows > Cpu.matrix_rows
 
     def test_only_a_cpu_s_threads_are_chosen(self, notes: list[Any]) -> None:
         assert Cpu().default_threads == 1

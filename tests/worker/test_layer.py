@@ -1,4 +1,4 @@
-"""A case's layer: its input, and what is refused before a sweep spends its time on it."""
+"""A case's layer: input, calls, what is kept of it, and what is refused before a sweep begins."""
 
 from dataclasses import replace
 
@@ -8,9 +8,20 @@ from torch import Tensor, nn
 
 from dynact.schema.cases import Case
 from dynact.worker.device import Cpu
-from dynact.worker.layer import check_layer, draw_input
-from tests.measuring import measure
+from dynact.worker.kept import Kept
+from dynact.worker.layer import (
+    Feed,
+    LayerWorkload,
+    call_of,
+    check_layer,
+    draw_tensors,
+    prepared,
+    ready_call,
+)
+from dynact.worker.rotating_input import MOST_PLACES
+from tests.measuring import visit
 from tests.sweeping import case_of
+from tests.worker.graphs import Graphs
 
 CASE = case_of("prelu", batch=2, channels=3, height=4, width=5)
 TRAINING = replace(CASE, phase="training")
@@ -23,7 +34,7 @@ def own(layer_class: type) -> str:
 
 class TestInput:
     def test_it_is_standard_normal(self) -> None:
-        x = draw_input(replace(CASE, batch=4, channels=64, height=32, width=32), Cpu())
+        x, _ = draw_tensors(replace(CASE, batch=4, channels=64, height=32, width=32), Cpu())
 
         # 262,144 draws: the mean's standard error is 0.002, the deviation's 0.0014.
         assert abs(x.mean().item()) < 0.01
@@ -32,15 +43,35 @@ class TestInput:
         assert (x < -1.96).double().mean().item() == pytest.approx(0.025, abs=0.003)
 
     def test_it_is_the_same_for_every_activation_and_time(self) -> None:
-        x = draw_input(CASE, Cpu())
+        x, gradient = draw_tensors(TRAINING, Cpu())
         torch.manual_seed(12345)
 
-        assert torch.equal(draw_input(replace(CASE, activation="frelu"), Cpu()), x)
-        assert torch.equal(draw_input(replace(CASE, memory_format="channels_last"), Cpu()), x)
+        for changes in ({"activation": "frelu"}, {"memory_format": "channels_last"}):
+            again = draw_tensors(replace(TRAINING, **changes), Cpu())
+            assert torch.equal(again[0], x)
+            assert torch.equal(again[1], gradient)
+        assert torch.equal(draw_tensors(CASE, Cpu())[0], x)
 
-    @pytest.mark.parametrize(("phase", "needs_grad"), [("inference", False), ("training", True)])
-    def test_it_requires_a_gradient_only_in_training(self, phase: str, needs_grad: bool) -> None:
-        assert draw_input(replace(CASE, phase=phase), Cpu()).requires_grad is needs_grad
+    def test_it_requires_a_gradient_and_comes_with_one_only_in_training(self) -> None:
+        x, gradient = draw_tensors(TRAINING, Cpu())
+        assert x.requires_grad
+        assert gradient.shape == x.shape
+        assert not gradient.requires_grad
+
+        x, gradient = draw_tensors(CASE, Cpu())
+        assert not x.requires_grad
+        assert gradient is None
+
+    @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+    @pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
+    def test_both_are_as_the_case_says(self, dtype: str, memory_format: str) -> None:
+        case = replace(TRAINING, dtype=dtype, memory_format=memory_format)
+
+        for tensor in draw_tensors(case, Cpu()):
+            assert tensor.shape == (2, 3, 4, 5)
+            assert tensor.dtype == getattr(torch, dtype)
+            strides = (60, 1, 15, 3) if memory_format == "channels_last" else (60, 20, 5, 1)
+            assert tensor.stride() == strides
 
 
 class Broken(nn.Module):
@@ -73,6 +104,135 @@ class InPlaceButForASlice(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x[-1, -1, -1, -1] = 7.0
         return x * 2
+
+
+class Noting(nn.Module):
+    """Keeps what it was called on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.met: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.met.append(x)
+        return x * self.weight
+
+
+class TestCalls:
+    def test_each_takes_what_the_feed_holds_then(self) -> None:
+        layer, feed = Noting(), Feed(torch.ones(2))
+        call = call_of(layer, feed)
+
+        call()
+        second = feed.x = torch.zeros(2)
+        call()
+
+        assert layer.met[0].tolist() == [1, 1]
+        assert layer.met[1] is second
+
+    def test_a_step_starts_from_the_feed_s_gradient_and_leaves_none(self) -> None:
+        layer, x = Noting(), torch.tensor([3.0, 5.0], requires_grad=True)
+        met: list[Tensor] = []
+        for leaf in (x, layer.weight):
+            leaf.register_post_accumulate_grad_hook(lambda leaf: met.append(leaf.grad.clone()))
+        feed = Feed(x, torch.tensor([1.0, 10.0]))
+        call = call_of(layer, feed)
+
+        for gradient, of_x, of_weight in (
+            ([1.0, 10.0], [1.0, 10.0], 53.0),
+            ([2.0, 0.0], [2.0, 0.0], 6.0),
+        ):
+            feed.gradient = torch.tensor(gradient)
+            met.clear()
+            call()
+            assert sorted((each.tolist() for each in met), key=str) == sorted(
+                [of_x, of_weight], key=str
+            )
+            assert x.grad is None
+            assert layer.weight.grad is None
+
+    @pytest.mark.parametrize("case", [CASE, TRAINING], ids=["inference", "training"])
+    def test_one_that_is_ready_was_tried_and_called_three_times(self, case: Case) -> None:
+        layer, feed = Noting(), Feed(*draw_tensors(case, Cpu()))
+
+        call = ready_call(layer, case, feed)
+
+        assert len(layer.met) == 1 + 3
+        call()
+        assert len(layer.met) == 5
+
+    @pytest.mark.parametrize(
+        ("layer_class", "message"),
+        [(Pooling, "changes the shape"), (Pair, "returns a tuple, not a tensor")],
+    )
+    def test_what_is_no_activation_is_never_ready(self, layer_class: type, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            ready_call(layer_class(), CASE, Feed(*draw_tensors(CASE, Cpu())))
+
+
+class TestReady:
+    def test_a_layer_has_dtype_format_and_mode_of_the_case(self) -> None:
+        case = replace(CASE, activation="frelu", dtype="bfloat16", memory_format="channels_last")
+
+        for phase in ("inference", "training"):
+            layer = prepared("frelu", replace(case, phase=phase), Cpu())
+            assert {parameter.dtype for parameter in layer.parameters()} == {torch.bfloat16}
+            assert {part.training for part in layer.modules()} == {phase == "training"}
+
+    def test_a_layer_is_made_alike_each_time(self) -> None:
+        first = prepared("dyrelu_b", CASE, Cpu()).state_dict()
+        torch.manual_seed(12345)
+        second = prepared("dyrelu_b", CASE, Cpu()).state_dict()
+
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[name], second[name]) for name in first)
+
+    def test_the_same_pair_is_ready_again_as_long_as_it_is_kept(self) -> None:
+        kept = Kept(10**6)
+
+        def ready() -> object:
+            with LayerWorkload(CASE, Cpu(), kept).ready() as pair:
+                return pair
+
+        first = ready()
+        assert ready() is first
+        kept.clear()
+        assert ready() is not first
+
+    @pytest.mark.parametrize(
+        ("case", "more", "size"),
+        [
+            # Seven places and six spares of 120 values; and a parameter to each of 3 channels.
+            (CASE, {"baseline": "relu"}, 13 * 120 * 4 + 3 * 4),
+            (CASE, {"baseline": "prelu"}, 13 * 120 * 4 + 2 * 3 * 4),
+            # A gradient more.
+            (TRAINING, {"baseline": "relu"}, 14 * 120 * 4 + 3 * 4),
+            (CASE, {"baseline": "relu", "dtype": "bfloat16"}, 13 * 120 * 2 + 3 * 2),
+            # Kernel and bias, BatchNorm's two parameters and two statistics; and its counter.
+            (CASE, {"activation": "frelu"}, 13 * 120 * 4 + 3 * (9 + 1 + 2 + 2) * 4 + 8),
+        ],
+    )
+    def test_what_is_kept_is_inputs_parameters_and_buffers(
+        self, case: Case, more: dict[str, str], size: int
+    ) -> None:
+        assert MOST_PLACES == 7
+        for room, things in ((0, 2), (-1, 1)):
+            kept = Kept(size + room)
+            with LayerWorkload(replace(case, **more), Cpu(), kept).ready():
+                # The layers alone, as they were asked for last.
+                assert len(kept) == things
+
+    @pytest.mark.usefixtures("fresh_dynamo")
+    def test_compiled_layers_are_never_given_up(self, graphs: Graphs) -> None:
+        kept = Kept(0)
+        for batch in (1, 2, 3):
+            case = replace(CASE, mode="compile", batch=batch)
+            with LayerWorkload(case, Cpu(), kept).ready():
+                pass
+
+        assert len(kept) == 3
+        assert len(graphs.shapes) == 6
 
 
 class TestCheckLayer:
@@ -110,8 +270,8 @@ class TestCheckLayer:
 
         check_layer(case, Cpu())
 
-        row = measure(case, Cpu(), precision=0.05, max_seconds=0.05).row
-        assert (row.status, row.message) == ("error", "ValueError: a wrong value")
+        found = visit(case, Cpu())
+        assert (found.status, found.message) == ("error", "ValueError: a wrong value")
 
     @pytest.mark.parametrize("name", ["no_such_module:Layer", "torch.nn:NoSuchLayer"])
     def test_a_layer_that_is_not_there_is_refused_by_name(self, name: str) -> None:

@@ -1,5 +1,7 @@
 """A network against itself, measured and counted."""
 
+import gc
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,17 +17,18 @@ from torchvision.models import get_model_weights
 from dynact.cost import MemoryTracker
 from dynact.networks.lenet import LeNet
 from dynact.schema.cases import NetworkCase
-from dynact.schema.rows import NetworkRow
-from dynact.worker.counts import CACHE
+from dynact.schema.visits import Visit
+from dynact.worker import network as network_module
+from dynact.worker.counts import CACHE, count_workload
 from dynact.worker.device import Cpu
+from dynact.worker.kept import Kept
 from dynact.worker.network import call_of_network, draw_images, pair_of
 from tests.fake_device import Kernels, LazyLibrary, VirtualDevice
-from tests.measuring import Measurement, count, measure
+from tests.measuring import Bench, count, visit, workload_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CASE = NetworkCase("lenet", "frelu", "all", "training", "float32", 4, 32, "cpu")
-QUICK: dict[str, float] = {"precision": 0.05, "max_seconds": 0.05}
 
 
 class Raises(nn.Module):
@@ -46,10 +49,10 @@ def relu_takes_10_us(name: str, _result: Tensor) -> float:
     return 10e3 if name in ("relu", "threshold_backward") else 0.0
 
 
-def measured_in_virtual_time(case: NetworkCase, device: VirtualDevice) -> Measurement:
-    """Measure LeNet with `Thrice` where nothing but ReLU takes the device any time."""
+def visited_in_virtual_time(case: NetworkCase, device: VirtualDevice) -> Visit:
+    """Visit LeNet with `Thrice` where nothing but ReLU takes the device any time."""
     with Kernels(device.accelerator, relu_takes_10_us):
-        return measure(replace(case, activation=f"{__name__}:Thrice"), device, **QUICK)
+        return visit(replace(case, activation=f"{__name__}:Thrice"), device)
 
 
 @dataclass
@@ -100,32 +103,26 @@ def noted_passes() -> Iterator[list[Pass]]:
 
 @pytest.mark.parametrize("torch_device", ["cpu", "meta"])
 @pytest.mark.parametrize(("phase", "kernels"), [("inference", 4), ("training", 8)])
-def test_a_row_has_the_swapped_network_against_the_original(
+def test_a_visit_compares_the_swapped_network_with_the_original(
     phase: str, kernels: int, torch_device: str
 ) -> None:
     device = VirtualDevice(torch_device)
 
-    measurement = measured_in_virtual_time(replace(CASE, phase=phase), device)
+    found = visited_in_virtual_time(replace(CASE, phase=phase), device)
 
-    row = measurement.row
-    assert isinstance(row, NetworkRow)
-    assert (row.status, row.message, row.clock) == ("ok", "", "event")
-    for overhead in (row.overhead, row.overhead_lo, row.overhead_hi):
-        assert overhead == pytest.approx(3, rel=1e-3)
+    assert (found.status, found.message, found.clock) == ("ok", "", "event")
+    assert found.table == "network_rows.jsonl"
+    assert found.overhead == pytest.approx(3, rel=1e-3)
     # LeNet has four activations.
-    assert row.baseline_time_ns == pytest.approx(kernels * 10e3, rel=1e-3)
-    assert row.time_ns == pytest.approx(3 * kernels * 10e3, rel=1e-3)
-    assert measurement.samples_ns == pytest.approx(
-        [3 * kernels * 10e3] * len(measurement.samples_ns), rel=1e-3
-    )
-    assert device.released == 1
+    assert found.baseline_time_ns == pytest.approx(kernels * 10e3, rel=1e-3)
+    assert found.time_ns == pytest.approx(3 * kernels * 10e3, rel=1e-3)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("phase", ["inference", "training"])
 def test_both_networks_are_called_in_the_mode_of_the_phase(phase: str, dtype: str) -> None:
     with noted_passes() as passes:
-        measured_in_virtual_time(replace(CASE, phase=phase, dtype=dtype), VirtualDevice())
+        visited_in_virtual_time(replace(CASE, phase=phase, dtype=dtype), VirtualDevice())
 
     # A single image is how a network's activations are looked for.
     measured = [one for one in passes if len(one.images) > 1]
@@ -148,7 +145,7 @@ def test_both_networks_are_warm_before_the_first_block(phase: str) -> None:
     case = replace(CASE, phase=phase, activation=f"{__name__}:Thrice")
     device, only_made = VirtualDevice(), VirtualDevice()
 
-    measured_in_virtual_time(case, device)
+    visited_in_virtual_time(case, device)
     with Kernels(only_made.accelerator, relu_takes_10_us):
         pair_of(case, only_made)
 
@@ -158,20 +155,103 @@ def test_both_networks_are_warm_before_the_first_block(phase: str) -> None:
     assert before - only_made.accelerator.diary.count("relu") == 3 * (4 + 12) + 12
 
 
-def test_a_network_that_fails_is_a_row() -> None:
-    case = replace(CASE, activation=f"{__name__}:Raises")
+def test_a_network_that_fails_is_a_visit_that_says_why() -> None:
+    bench = Bench(Cpu())
 
-    row = measure(case, Cpu(), **QUICK).row
+    for _ in range(2):
+        found = bench.visit(replace(CASE, activation=f"{__name__}:Raises"))
 
-    assert (row.status, row.message) == ("error", "RuntimeError: no batch of mine")
-    assert row.overhead is None
+        assert (found.status, found.message) == ("error", "RuntimeError: no batch of mine")
+        assert found.overhead is None
 
 
-def test_images_that_are_too_small_are_a_row() -> None:
-    row = measure(replace(CASE, image_size=16), Cpu(), **QUICK).row
+def test_images_that_are_too_small_are_said_to_be() -> None:
+    found = visit(replace(CASE, image_size=16), Cpu())
 
-    assert row.status == "error"
-    assert "lenet takes images of 32 × 32 pixels or more, got 16" in row.message
+    assert found.status == "error"
+    assert "lenet takes images of 32 × 32 pixels or more, got 16" in found.message
+
+
+class TestKept:
+    @pytest.fixture
+    def made(self, monkeypatch: pytest.MonkeyPatch) -> list[NetworkCase]:
+        """The cases of which networks were made."""
+        made: list[NetworkCase] = []
+
+        def noted(case: NetworkCase, device: Cpu) -> Any:
+            made.append(case)
+            return pair_of(case, device)
+
+        monkeypatch.setattr(network_module, "pair_of", noted)
+        return made
+
+    @pytest.mark.parametrize("phase", ["inference", "training"])
+    def test_networks_are_made_once_for_all_visits_and_counts(
+        self, made: list[NetworkCase], phase: str
+    ) -> None:
+        CACHE.clear()
+        bench = Bench(Cpu())
+        case = replace(CASE, phase=phase)
+
+        first = bench.visit(case)
+        counted = count_workload(workload_of(case, bench.device, bench.kept), bench.device)
+        second = bench.visit(case)
+
+        assert (first.status, counted.status, second.status) == ("ok", "ok", "ok")
+        assert counted.message == ""
+        assert made == [case]
+
+    def test_a_later_visit_times_at_once_and_on_the_same_images(self) -> None:
+        device = VirtualDevice()
+        bench = Bench(device)
+        case = replace(CASE, activation=f"{__name__}:Thrice")
+        with Kernels(device.accelerator, relu_takes_10_us), noted_passes() as passes:
+            first = bench.visit(case, seconds=0)
+            passes.clear()
+            device.accelerator.diary.clear()
+            second = bench.visit(case, seconds=0)
+
+        assert second.overhead == pytest.approx(first.overhead, rel=1e-3)
+        # Forward and backward of the one take 80 µs, of the other 240: three calls and one to each
+        # of two blocks, and a call to settle each of four. Each call launches twice.
+        assert [one.swapped for one in passes].count(True) == 2 * (1 + 1)
+        assert [one.swapped for one in passes].count(False) == 2 * (3 + 1)
+        assert device.accelerator.diary.count("record") == 4 * 2
+        assert len({id(one.images) for one in passes}) == 1
+
+    @pytest.mark.parametrize(("room", "left"), [(0, 2), (-1, 1)])
+    def test_what_counts_is_parameters_and_buffers_of_both(self, room: int, left: int) -> None:
+        case = replace(CASE, activation="relu")
+        # 62,006 parameters of four bytes, twice for each case.
+        kept = Kept(2 * 2 * 62_006 * 4 + room)
+        for each in (case, replace(case, phase="inference")):
+            workload_of(each, Cpu(), kept)._networks()  # type: ignore[attr-defined]
+
+        assert len(kept) == left
+
+    def test_networks_beyond_the_limit_are_let_go_at_once(self, made: list[NetworkCase]) -> None:
+        bench = Bench(Cpu(), Kept(0))
+        with noted_passes() as passes:
+            bench.visit(CASE)
+        held = [
+            weakref.ref(each.untyped_storage())
+            for one in passes
+            # Of a single image, what its sites were looked for with.
+            if len(one.images) > 1
+            for each in (one.images, *one.parameters)
+        ]
+        passes.clear()
+        assert len(held) > 0
+        gc.disable()
+        try:
+            bench.visit(replace(CASE, activation="relu"))
+            assert {storage() is None for storage in held} == {True}
+        finally:
+            gc.enable()
+
+        bench.visit(CASE)
+
+        assert len(made) == 3
 
 
 @pytest.mark.parametrize(("network", "size"), [("lenet", 32), ("resnet18", 32)])

@@ -52,3 +52,28 @@ def test_outputs_of_its_size_move_too() -> None:
         moving.rotate(turn)
         places.add(torch.relu(moving.current).data_ptr())
     assert len(places) > 1
+
+
+@pytest.mark.parametrize(("limit", "places"), [(64, 1), (128, 3), (10_000, 7)])
+@pytest.mark.parametrize("with_gradient", [False, True])
+def test_its_memory_is_that_of_all_places_and_as_many_spares_but_one(
+    monkeypatch: pytest.MonkeyPatch, limit: int, places: int, with_gradient: bool
+) -> None:
+    monkeypatch.setattr(placement, "MOST_BYTES", limit)
+    moving = RotatingInput(torch.randn(8), torch.randn(8) if with_gradient else None)
+
+    # Of 32 bytes each; where outputs lie changes, how many places they have does not.
+    expected = 32 * (places + places - 1 + with_gradient)
+    assert moving.kept_bytes == expected
+    for turn in range(20):
+        moving.rotate(turn)
+        assert moving.kept_bytes == expected
+
+
+def test_the_gradient_stays_where_it_is() -> None:
+    gradient = torch.randn(8)
+    moving = RotatingInput(torch.randn(8), gradient)
+
+    for turn in range(placement.MOST_PLACES):
+        moving.rotate(turn)
+        assert moving.gradient is gradient

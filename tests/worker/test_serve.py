@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict
 from typing import Any
 
 import psutil
@@ -10,19 +10,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dynact.schema.cases import AnyCase
+from dynact.schema.cases import AnyCase, Case, KnownPair
 from dynact.schema.limits import Ceilings
 from dynact.schema.messages import Answer, Request
-from dynact.schema.rows import figures_of, new_row
+from dynact.schema.rows import figures_of
 from dynact.schema.settings import Settings
-from dynact.worker import known_pairs, limits, serve
+from dynact.schema.visits import Visit, measured_figures
+from dynact.worker import layer as layer_module
+from dynact.worker import limits, serve
 from dynact.worker.device import Cpu
 from dynact.worker.serve import VERBS, InProcess
 from dynact.worker.workload import Workload
+from tests.measuring import FOUND
 from tests.sweeping import case_of, network_case_of, site_of
 
 CASES: list[AnyCase] = [
     case_of("frelu"), site_of("frelu", baseline="silu"), network_case_of("frelu"),
+    KnownPair(**asdict(case_of("relu")), more_rows=3),
 ]  # fmt: skip
 OF_EACH_TABLE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.table)
 
@@ -30,14 +34,13 @@ OF_EACH_TABLE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.tab
 @pytest.fixture(scope="module")
 def bench() -> Iterator[InProcess]:
     threads = torch.get_num_threads()
-    yield InProcess(Settings(device="cpu", max_seconds=0.02))
+    yield InProcess(Settings(device="cpu"))
     torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take no more time than an answer needs."""
-    monkeypatch.setattr(known_pairs, "MAX_SECONDS", 0.02)
     monkeypatch.setattr(limits, "SECONDS_EACH", 0.001)
     monkeypatch.setattr(Cpu, "matrix_rows", 64)
 
@@ -62,10 +65,9 @@ class InPlace(nn.Module):
 
 
 REQUESTS = {
-    "compare": Request("compare", case_of("frelu"), {"time_share": 1.0}),
+    "visit": Request("visit", case_of("frelu"), {"seconds": 0.02}),
     "count": Request("count", case_of("frelu")),
     "check": Request("check", case_of("frelu")),
-    "known_pairs": Request("known_pairs"),
     "limits": Request("limits"),
     "shapes": Request("shapes", arguments={"name": "lenet", "image_size": 32}),
     "sites": Request("sites", network_case_of("frelu")),
@@ -83,30 +85,29 @@ class TestVerbs:
         assert Answer.from_json(answer.to_json()) == answer
 
     @OF_EACH_TABLE
-    def test_compare_and_count_answer_with_figures_of_the_cases_row(
+    def test_a_visit_answers_with_all_that_a_line_says_of_it(
         self, bench: InProcess, case: AnyCase
     ) -> None:
-        timed = bench.ask(Request("compare", case, {"time_share": 1.0}))
+        answer = bench.ask(Request("visit", case, {"seconds": 0.02}))
+
+        assert answer.status == "ok"
+        assert answer.figures.keys() == set(FOUND)
+        assert None not in answer.figures.values()
+
+    @OF_EACH_TABLE
+    def test_a_visit_and_a_count_make_a_row(self, bench: InProcess, case: AnyCase) -> None:
+        timed = bench.ask(Request("visit", case, {"seconds": 0.02}))
         counted = bench.ask(Request("count", case))
 
         assert timed.status == counted.status == "ok"
-        assert not timed.figures.keys() & counted.figures.keys()
-        figures = timed.figures | counted.figures
-        row = new_row(case, "ok", **figures)
-        # The parent adds when it was measured, the device's limits and where a shape occurs.
-        missing = {name for name in figures_of(case.table) if getattr(row, name) is None}
-        assert missing <= {
-            "session", "elapsed_s", "occurrences",
+        line = Visit(case.table, case.id, 1, "ok", "", 0.02, "session", 1.0, **timed.figures)
+        of_visits = measured_figures([line], precision=0.01)
+        assert not of_visits.keys() & counted.figures.keys()
+        # The parent adds the device's limits, where a shape occurs and what is to be said.
+        assert set(figures_of(case.table)) - of_visits.keys() - counted.figures.keys() <= {
+            "occurrences", "message",
             "bandwidth_bytes_per_s", "peak_flops_per_s", "floor_time_ns",
         }  # fmt: skip
-        assert len(timed.samples_ns) == row.pairs
-
-    def test_known_pairs_come_with_a_verdict(self, bench: InProcess) -> None:
-        answer = bench.ask(Request("known_pairs"))
-
-        assert isinstance(answer.figures["trustworthy"], bool)
-        assert answer.figures["more_elements"] == pytest.approx(57 / 56)
-        assert answer.samples_ns
 
     def test_limits_are_what_ceilings_are_made_of(self, bench: InProcess) -> None:
         found = Ceilings.of(bench.ask(Request("limits")).figures)
@@ -171,7 +172,7 @@ class TestRefusal:
         assert answer.status == "refused"
         assert answer.message.startswith(line)
         assert len(answer.message.splitlines()) == 1
-        assert (answer.figures, answer.samples_ns) == ({}, ())
+        assert answer.figures == {}
 
     def test_a_device_that_is_not_there(self) -> None:
         with pytest.raises(
@@ -191,7 +192,7 @@ class TestFailure:
     def test_a_layer_that_fails_is_a_status(
         self, bench: InProcess, layer_class: type, status: str, message: str
     ) -> None:
-        request = Request("compare", case_of(own(layer_class)), {"time_share": 1.0})
+        request = Request("visit", case_of(own(layer_class)), {"seconds": 0.02})
 
         answer = bench.ask(request)
 
@@ -208,32 +209,117 @@ class TestFailure:
         assert bench.ask(Request("limits")) == Answer("oom", "MemoryError: no more")
 
 
-class TestTime:
-    """A share of the time goes all the way to what measures."""
+class FewTimes(nn.Module):
+    """Finds no memory so many times."""
+
+    times = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        FewTimes.times -= 1
+        if FewTimes.times >= 0:
+            raise torch.OutOfMemoryError("tried to allocate more than there is")
+        return x * 2
+
+
+class TestMemory:
+    """What is kept of other cases is given up before a case is said to be too large."""
 
     @pytest.fixture
-    def noted(self, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-        noted: list[dict[str, Any]] = []
+    def bench(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[InProcess]:
+        self.released: list[int] = []
+        bench = InProcess(Settings(device="cpu"))
+        # How much is kept while the device gives back what is free.
+        monkeypatch.setattr(
+            Cpu, "release_memory", lambda _device: self.released.append(len(bench.kept))
+        )
+        threads = torch.get_num_threads()
+        yield bench
+        torch.set_num_threads(threads)
 
-        def note(workload: Workload, _device: object, **limits: float) -> Answer:
-            noted.append({"case": workload.case, **limits})
-            return Answer("unsupported")
+    def visit(self, bench: InProcess, case: Case) -> Answer:
+        return bench.ask(Request("visit", case, {"seconds": 0.0}))
 
-        monkeypatch.setattr(serve, "compare_workload", note)
-        return noted
+    @pytest.mark.parametrize(("times", "status"), [(0, "ok"), (1, "ok"), (2, "oom"), (3, "oom")])
+    def test_a_case_is_tried_twice(
+        self, bench: InProcess, monkeypatch: pytest.MonkeyPatch, times: int, status: str
+    ) -> None:
+        monkeypatch.setattr(FewTimes, "times", times)
+        assert self.visit(bench, case_of("relu")).status == "ok"
+
+        answer = self.visit(bench, case_of(own(FewTimes), batch=3))
+
+        assert answer.status == status
+        if times < 2:
+            assert None not in answer.figures.values()
+        else:
+            assert FewTimes.times == times - 2
+            assert answer.message == "OutOfMemoryError: tried to allocate more than there is"
+
+    def test_all_is_given_up_before_the_second_time(
+        self, bench: InProcess, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(FewTimes, "times", 1)
+        self.visit(bench, case_of("relu"))
+        assert len(bench.kept) == 2
+
+        self.visit(bench, case_of(own(FewTimes), batch=3))
+
+        # Its own input and layers; released behind the failure, with its input there, and again.
+        assert len(bench.kept) == 2
+        assert self.released == [3, 0]
+
+    def test_where_nothing_is_kept_there_is_no_second_time(
+        self, bench: InProcess, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[Case] = []
+
+        def no_room(case: Case, _device: Cpu) -> Any:
+            asked.append(case)
+            raise torch.OutOfMemoryError("no room for an input")
+
+        monkeypatch.setattr(layer_module, "draw_tensors", no_room)
+
+        assert self.visit(bench, case_of("relu")).status == "oom"
+        assert len(asked) == 1
+
+    def test_what_fails_otherwise_costs_nothing_that_is_kept(self, bench: InProcess) -> None:
+        self.visit(bench, case_of("relu"))
+
+        assert self.visit(bench, case_of(own(Broken))).status == "error"
+
+        # Both are on the same input.
+        assert len(bench.kept) == 2
+
+
+class TestTime:
+    """The seconds asked for go all the way to what measures, and what is kept with them."""
 
     @OF_EACH_TABLE
-    @pytest.mark.parametrize(("share", "max_seconds"), [(1.0, 8.0), (0.25, 2.0), (1.5, 12.0)])
-    def test_it_is_a_share_of_the_sessions(
-        self, bench: InProcess, noted: list[dict[str, Any]], case: AnyCase, share: float,
-        max_seconds: float, monkeypatch: pytest.MonkeyPatch,
-    ) -> None:  # fmt: skip
-        settings = replace(bench.settings, precision=0.02, max_seconds=8.0)
-        monkeypatch.setattr(bench, "settings", settings)
+    @pytest.mark.parametrize("seconds", [0.1, 12.0])
+    def test_it_is_what_was_asked_for(
+        self, bench: InProcess, monkeypatch: pytest.MonkeyPatch, case: AnyCase, seconds: float
+    ) -> None:
+        noted: list[Any] = []
 
-        bench.ask(Request("compare", case, {"time_share": share}))
+        def note(workload: Workload, device: object, seconds: float) -> Answer:
+            noted.append((workload.case, device, seconds))
+            return Answer("unsupported")
 
-        assert noted == [{"case": case, "precision": 0.02, "max_seconds": max_seconds}]
+        monkeypatch.setattr(serve, "visit_workload", note)
+
+        bench.ask(Request("visit", case, {"seconds": seconds}))
+
+        assert noted == [(case, bench.device, seconds)]
+
+    def test_later_visits_find_what_earlier_ones_kept(self, bench: InProcess) -> None:
+        bench.kept.clear()
+        sizes = []
+        for case in (CASES[0], CASES[0], CASES[2], CASES[2], CASES[0]):
+            bench.ask(Request("visit", case, {"seconds": 0.0}))
+            sizes.append(len(bench.kept))
+
+        # An input and its layers; a pair of networks.
+        assert sizes == [2, 2, 3, 3, 3]
 
 
 class TestInfo:

@@ -9,7 +9,7 @@ from dynact.schema.cases import Case
 from dynact.schema.limits import Ceilings
 from dynact.timing.clock import Call
 from dynact.worker.device import Device
-from dynact.worker.layer import Fixed, draw_gradient, draw_input, fresh_graphs, ready_call
+from dynact.worker.layer import Feed, draw_tensors, prepared, ready_call
 from dynact.worker.modes import grad_mode
 from dynact.worker.profile.memory_page import memory_page
 from dynact.worker.profile.record import Trace, record
@@ -62,13 +62,6 @@ def profile_case(
 @contextmanager
 def ready_step(case: Case, device: Device) -> Iterator[Call]:
     """Yield what is timed of a case, warm, in the context in which it is called."""
+    layer = prepared(case.activation, case, device)
     with grad_mode(case):
-        with fresh_graphs(case):
-            step = ready_call(
-                case.activation,
-                case,
-                device,
-                Fixed(draw_input(case, device)),
-                draw_gradient(case, device),
-            )
-        yield step
+        yield ready_call(layer, case, Feed(*draw_tensors(case, device)))

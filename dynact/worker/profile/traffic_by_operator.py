@@ -8,7 +8,7 @@ import torch
 from dynact.cost import TrafficCounter
 from dynact.schema.cases import Case
 from dynact.worker.device import Device
-from dynact.worker.layer import Fixed, call_of, draw_gradient, draw_input, prepared
+from dynact.worker.layer import Feed, call_of, draw_tensors, prepared
 from dynact.worker.modes import watched_mode
 
 # What autograd calls where its operators are watched, and what elsewhere: both write only zeros.
@@ -39,11 +39,8 @@ def traffic_of_operators(case: Case, device: Device) -> list[OperatorTraffic]:
 
     Counted on the eager formulation: the profiler tells no outputs.
     """
-    gradient = draw_gradient(case, device)
     with watched_mode(case):
-        call = call_of(
-            prepared(case.activation, case, device), Fixed(draw_input(case, device)), gradient
-        )
+        call = call_of(prepared(case.activation, case, device), Feed(*draw_tensors(case, device)))
         with _InOrder() as counter:
             call()
     return list(counter.of_each_call)

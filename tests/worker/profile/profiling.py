@@ -3,10 +3,9 @@
 from typing import Any
 
 from dynact.schema.cases import Case
-from dynact.worker.counts import count_workload
 from dynact.worker.device import Cpu
-from dynact.worker.layer import LayerWorkload
 from dynact.worker.profile import Tables, ready_step, record, tables_of, traffic_of_operators
+from tests.measuring import count
 
 
 def tables(case: Case, steps: int = 2) -> Tables:
@@ -18,9 +17,9 @@ def tables(case: Case, steps: int = 2) -> Tables:
 
 def counted(case: Case) -> dict[str, Any]:
     """Return what a case's row says that was counted."""
-    answer = count_workload(LayerWorkload(case, Cpu()), Cpu())
-    assert answer.message == ""
-    return dict(answer.figures)
+    figures = count(case, Cpu())
+    assert figures.pop("message") == ""
+    return figures
 
 
 def event(name: str, category: str, ts: float, dur: float, **args: Any) -> dict[str, Any]:

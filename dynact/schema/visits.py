@@ -1,0 +1,142 @@
+"""A visit of a case, and what all of its visits say together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from statistics import median, quantiles
+from typing import Any
+
+from dynact.timing.visits import Estimate, over_visits
+
+VISITS = "visits.jsonl"
+# Of a processor, taken by others or by the system: above, a visit is disturbed. A host's own
+# housekeeping stays far below, another program that computes takes a whole one.
+DISTURBED_ABOVE = 0.25
+# Before so many visits an interval is not trusted to be narrow.
+LEAST_VISITS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What one short measurement of a case found, at one moment; None where it failed."""
+
+    table: str
+    """Of the case, see `dynact.schema.cases.CASE_TYPES`."""
+    case_id: str
+    number: int
+    """Of the pass over all cases that it was made in, from 1."""
+    status: str
+    """As a row's."""
+    message: str
+    seconds: float
+    """How long it was to be timed."""
+    session: str
+    elapsed_s: float
+    """From the session's start until the visit was stored."""
+    visit_s: float | None = None
+    """Spent in it, from the request to the answer."""
+    timing_s: float | None = None
+    """Spent in timed or settling calls."""
+    overhead: float | None = None
+    """The quotient of the next two."""
+    time_ns: float | None = None
+    """Of one call, in the calm quarter of the target's blocks: their 25th percentile."""
+    baseline_time_ns: float | None = None
+    pairs: int | None = None
+    cache: str | None = None
+    clock: str | None = None
+    steal_share: float | None = None
+    """Processors that the hypervisor gave to others meanwhile."""
+    other_share: float | None = None
+    """Processors that other processes worked on meanwhile."""
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether others took away so much that it is to be made again."""
+        return (self.steal_share or 0) + (self.other_share or 0) > DISTURBED_ABOVE
+
+    def record(self) -> dict[str, Any]:
+        """Return it as a line of `VISITS`."""
+        return asdict(self)
+
+
+_FIELDS = frozenset(field.name for field in fields(Visit))
+
+
+def visit_of_record(record: Mapping[str, Any]) -> Visit:
+    """Return the visit of a line, whatever a later version wrote beside."""
+    return Visit(**{name: value for name, value in record.items() if name in _FIELDS})
+
+
+def telling(visits: Sequence[Visit]) -> list[Visit]:
+    """Return the visits that figures are of: the undisturbed where there are enough, else all."""
+    undisturbed = [visit for visit in visits if not visit.disturbed]
+    return undisturbed if len(undisturbed) >= LEAST_VISITS else list(visits)
+
+
+def estimate(visits: Sequence[Visit]) -> Estimate:
+    """Return the overhead that visits found; at least one of them succeeded."""
+    return over_visits([visit.overhead for visit in telling(visits) if visit.overhead is not None])
+
+
+def measured_figures(visits: Sequence[Visit], precision: float) -> dict[str, Any]:
+    """Return what a row says of timing, by column, with its status and why that is not "ok".
+
+    Parameters
+    ----------
+    visits
+        All of a case, at least one, in the order made.
+    precision
+        The half-width at which the interval is narrow enough.
+    """
+    ok = [visit for visit in visits if visit.status == "ok"]
+    failed = [visit for visit in visits if visit.status != "ok"]
+    if not ok:
+        return {"status": failed[0].status, "message": failed[0].message}
+    found = estimate(ok)
+    times_ns = _all_of(telling(ok), "time_ns")
+    baseline_times_ns = _all_of(telling(ok), "baseline_time_ns")
+    # Of one value, that.
+    p20_ns, *_, p80_ns = quantiles([*times_ns, *times_ns], n=5, method="inclusive")
+    return {
+        "status": "ok",
+        "time_ns": median(times_ns),
+        "time_p20_ns": p20_ns,
+        "time_p80_ns": p80_ns,
+        "baseline_time_ns": median(baseline_times_ns),
+        "overhead": found.middle,
+        "overhead_lo": found.lower,
+        "overhead_hi": found.upper,
+        "visits": len(ok),
+        "disturbed_visits": sum(visit.disturbed for visit in ok),
+        "failed_visits": len(failed),
+        "pairs": sum(_all_of(ok, "pairs")),
+        "converged": len(ok) >= LEAST_VISITS and narrow(found, precision),
+        "speed_drift": _last_over_first(baseline_times_ns),
+        "cache": ok[-1].cache,
+        "clock": ok[-1].clock,
+        "timing_s": sum(_all_of(visits, "timing_s")),
+        "case_s": sum(_all_of(visits, "visit_s")),
+        "session": visits[-1].session,
+        "elapsed_s": visits[-1].elapsed_s,
+    }
+
+
+def with_visits(
+    record: Mapping[str, Any], visits: Sequence[Visit], precision: float
+) -> dict[str, Any]:
+    """Return a row's record with what all visits of its case say."""
+    return {**record, **measured_figures(visits, precision)}
+
+
+def narrow(found: Estimate, precision: float) -> bool:
+    """Return whether there is an interval, at most so wide."""
+    return found.half_width is not None and found.half_width <= precision
+
+
+def _all_of(visits: Sequence[Visit], name: str) -> list[Any]:
+    return [figure for visit in visits if (figure := getattr(visit, name)) is not None]
+
+
+def _last_over_first(times_ns: Sequence[float]) -> float:
+    third = max(len(times_ns) // 3, 1)
+    return median(times_ns[-third:]) / median(times_ns[:third])

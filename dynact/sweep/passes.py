@@ -1,0 +1,147 @@
+"""Which cases a pass visits, and in which order."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from math import ceil
+from statistics import median
+from typing import Generic, TypeVar
+
+from dynact.schema.settings import Settings
+from dynact.schema.visits import LEAST_VISITS, Visit, estimate, narrow
+
+# Of what all passes take: the most to spend on disturbed visits once more.
+REPEATS = 0.1
+
+Case = TypeVar("Case")
+
+
+@dataclass
+class Visited(Generic[Case]):
+    """A case and its visits so far."""
+
+    case: Case
+    share: float = 1.0
+    """Of the time that cases get to a visit."""
+    visits: list[Visit] = field(default_factory=list)
+
+    @property
+    def ok(self) -> list[Visit]:
+        """The visits that found something."""
+        return [visit for visit in self.visits if visit.status == "ok"]
+
+    @property
+    def undisturbed(self) -> list[Visit]:
+        """Those of them that nothing disturbed."""
+        return [visit for visit in self.ok if not visit.disturbed]
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is not worth another visit: it cannot be made, or failed twice.
+
+        A process that crashed may have done so for what others did.
+        """
+        failures = [visit for visit in self.visits if visit.status != "ok"]
+        hopeless = not self.ok and any(visit.status != "crashed" for visit in failures)
+        return hopeless or len(failures) > 1
+
+    def converged(self, precision: float) -> bool:
+        """Return whether its interval is narrow enough, and of enough visits."""
+        return len(self.ok) >= LEAST_VISITS and narrow(estimate(self.ok), precision)
+
+    @property
+    def half_width(self) -> float | None:
+        """Half of its interval, as a share; None where it has none."""
+        return estimate(self.ok).half_width if self.ok else None
+
+
+class Passes(Generic[Case]):
+    """The visits that a session makes: some passes over all cases, then what time is left for.
+
+    Each pass has an order of its own, the same for the same cases, so that no case keeps its
+    neighbours. A case that takes longer to a visit than its share waits for that many passes,
+    but has `LEAST_VISITS` spread over all of them.
+
+    Parameters
+    ----------
+    cases
+        With the visits that former sessions made of them.
+    """
+
+    def __init__(self, cases: Sequence[Visited[Case]], settings: Settings) -> None:
+        self.cases = cases
+        self._settings = settings
+
+    def __iter__(self) -> Iterator[tuple[int, list[Visited[Case]]]]:
+        """Yield the number of each pass and the cases due in it; they are to be visited then."""
+        for number in range(1, self._settings.passes + 1):
+            if due := [case for case in self.cases if self._is_due(case, number)]:
+                yield number, _shuffled(number, due)
+        number = max([self._settings.passes, *(v.number for c in self.cases for v in c.visits)])
+        for due in self._extra():
+            number += 1
+            yield number, _shuffled(number, due)
+
+    def left_after(self, number: int) -> int:
+        """Return about how many visits are to be made after a pass, if no more cases converge."""
+        unfinished = sum(not self._finished(case) for case in self.cases)
+        return unfinished * max(self._settings.passes - number, 0)
+
+    def half_width(self) -> float | None:
+        """Return the median over cases of half their intervals, as a share."""
+        widths = [width for case in self.cases if (width := case.half_width) is not None]
+        return median(widths) if widths else None
+
+    def to_do(self) -> list[Case]:
+        """Return the cases that are due in any pass."""
+        return [
+            case.case
+            for case in self.cases
+            if not self._finished(case) and _last_pass(case) < self._settings.passes
+        ]
+
+    def _finished(self, case: Visited[Case]) -> bool:
+        return case.failed or case.converged(self._settings.precision)
+
+    def _is_due(self, case: Visited[Case], number: int) -> bool:
+        if self._finished(case) or _last_pass(case) >= number:
+            return False
+        visit_s = case.share * self._settings.visit_s
+        over_s = sum((visit.timing_s or 0) - visit.seconds for visit in case.visits)
+        waited_s = visit_s * (number - 1 - len(case.visits))
+        least = ceil(LEAST_VISITS * number / self._settings.passes)
+        return over_s - waited_s < visit_s / 2 or len(case.visits) < least
+
+    def _extra(self) -> Iterator[list[Visited[Case]]]:
+        """Yield what to visit once more: the disturbed, then the widest for time that was saved."""
+        visit_s, passes = self._settings.visit_s, self._settings.passes
+        spare = int(REPEATS * passes * len(self.cases))
+        while due := [case for case in self.cases if self._is_to_repeat(case)][:spare]:
+            spare -= len(due)
+            yield due
+        saved_s = sum(
+            passes * case.share * visit_s - sum(visit.timing_s or 0 for visit in case.visits)
+            for case in self.cases
+            if not case.failed
+        )
+        while due := self._widest(int(saved_s / visit_s)):
+            saved_s -= visit_s * len(due)
+            yield due
+
+    def _is_to_repeat(self, case: Visited[Case]) -> bool:
+        in_passes = sum(visit.number <= self._settings.passes for visit in case.ok)
+        return not self._finished(case) and len(case.undisturbed) < in_passes
+
+    def _widest(self, most: int) -> list[Visited[Case]]:
+        wide = [case for case in self.cases if not self._finished(case)]
+        wide.sort(key=lambda case: -(case.half_width or 0))
+        return wide[: max(min(most, ceil(len(wide) / 4)), 0)]
+
+
+def _shuffled(number: int, due: list[Visited[Case]]) -> list[Visited[Case]]:
+    random.Random(number).shuffle(due)
+    return due
+
+
+def _last_pass(case: Visited[Case]) -> int:
+    return case.visits[-1].number if case.visits else 0

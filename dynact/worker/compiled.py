@@ -1,0 +1,42 @@
+"""A layer compiled by itself: its graph is no other layer's, and there is one."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def compile_alone(layer: nn.Module, x: Tensor) -> None:
+    """Compile a layer's forward pass in place, for an input like this one.
+
+    Dynamo keeps what it compiled by code object, so that a second ReLU of the same shape takes
+    the first one's graph, a second shape makes the graph a dynamic one, and the eighth falls back
+    to eager code. Each layer gets a code object of its own, whatever is compiled beside it.
+
+    Parameters
+    ----------
+    x
+        Of the shape, dtype and memory format that it will be called with.
+
+    Raises
+    ------
+    RuntimeError
+        If no graph was captured: it would run eager code.
+    """
+    # Imported on demand: dynamo takes as long to import as torch itself.
+    from torch._dynamo.utils import counters as of_dynamo
+
+    own_forward: Any = layer.forward
+
+    def forward(x: Tensor) -> Tensor:
+        y: Tensor = own_forward(x)
+        return y
+
+    forward.__code__ = forward.__code__.replace()
+    layer.forward = torch.compile(forward, fullgraph=True, dynamic=False)
+    before = of_dynamo["stats"]["unique_graphs"]
+    layer(x)
+    if of_dynamo["stats"]["unique_graphs"] == before:
+        raise RuntimeError(
+            f"torch.compile captured no graph of {type(layer).__name__}: this would run eager code"
+        )

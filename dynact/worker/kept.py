@@ -1,0 +1,63 @@
+"""What is made once and kept between visits, within a memory limit."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol, TypeVar
+
+from dynact.worker.device import Device
+
+# Of the device's memory; the rest is for what a case needs while it is called.
+SHARE = 1 / 8
+
+
+class Keepable(Protocol):
+    """Something that takes memory."""
+
+    @property
+    def kept_bytes(self) -> int | None:
+        """Return what is free once it is given up; ``None`` if it never is to be."""
+
+
+T = TypeVar("T", bound=Keepable)
+
+
+class Kept:
+    """Keeps what was made; beyond the limit, gives up what was not asked for the longest."""
+
+    def __init__(self, most_bytes: float) -> None:
+        self._most_bytes = most_bytes
+        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+
+    @classmethod
+    def on(cls, device: Device) -> "Kept":
+        """Return one with the limit of a device."""
+        return cls(SHARE * device.memory_bytes)
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what is kept under a key, made now if there is nothing.
+
+        Whatever ``make`` raises is passed on, and nothing is kept then.
+        """
+        if key not in self._kept:
+            self._kept[key] = make()
+        self._kept.move_to_end(key)
+        value: T = self._kept[key]
+        self._make_room(key)
+        return value
+
+    def clear(self) -> None:
+        """Give up all."""
+        self._kept.clear()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def _make_room(self, newest: Hashable) -> None:
+        sizes = {key: value.kept_bytes for key, value in self._kept.items()}
+        total = sum(size or 0 for size in sizes.values())
+        for key, size in sizes.items():
+            if total <= self._most_bytes:
+                return
+            if size is not None and key != newest:
+                del self._kept[key]
+                total -= size

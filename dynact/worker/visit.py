@@ -1,0 +1,78 @@
+"""A workload visited: its two sides timed against each other for a moment, or why they were not."""
+
+import time
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import torch
+
+from dynact.schema.messages import Answer
+from dynact.schema.redact import error_line
+from dynact.timing import Readings
+from dynact.worker.device import Device
+from dynact.worker.disturbance import Disturbance
+from dynact.worker.layer import UnsupportedError
+from dynact.worker.modes import grad_mode
+from dynact.worker.workload import Workload
+
+# Of a side's blocks: what disturbs a visit for a moment only slows, see `dynact.timing.visits`.
+CALM = 0.25
+# How torch's CPU allocator and the libraries of accelerators say it, in a plain RuntimeError.
+OUT_OF_MEMORY = (
+    *("allocate memory", "not enough memory", "out of memory"),
+    *("alloc_failed", "out_of_device_memory", "out_of_host_memory"),
+)
+
+
+def visit_workload(workload: Workload, device: Device, seconds: float) -> Answer:
+    """Measure the target against the baseline for so long; whatever goes wrong becomes the status.
+
+    Returns
+    -------
+    Answer
+        Figures by the names of a `dynact.schema.visits.Visit`'s; status and message as a row's.
+    """
+    start_s = time.perf_counter()
+    figures: dict[str, Any] = {}
+    status, message = "ok", ""
+    try:
+        with workload.ready() as pair, grad_mode(workload.case):
+            disturbance = Disturbance()
+            readings = pair.visit(seconds)
+            figures = _figures(readings, device) | disturbance.shares()
+    except Exception as error:
+        status, message = diagnosed(error)
+    if status != "ok":
+        # A device that is lost says so at whatever comes next; what was lost first is said.
+        with suppress(RuntimeError):
+            device.release_memory()
+    return Answer(status, message, figures | {"visit_s": time.perf_counter() - start_s})
+
+
+def diagnosed(error: BaseException) -> tuple[str, str]:
+    """Return the status that an error stands for, and a line that says what it was."""
+    text = str(error).lower()
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
+        words in text for words in OUT_OF_MEMORY
+    ):
+        return "oom", error_line(error)
+    if isinstance(error, (UnsupportedError, NotImplementedError)) or "not implemented for" in text:
+        return "unsupported", error_line(error)
+    return "error", error_line(error)
+
+
+def _figures(readings: Readings, device: Device) -> dict[str, Any]:
+    time_ns, baseline_time_ns = (
+        float(np.quantile(blocks_ns, CALM))
+        for blocks_ns in (readings.target_ns, readings.baseline_ns)
+    )
+    return {
+        "overhead": time_ns / baseline_time_ns,
+        "time_ns": time_ns,
+        "baseline_time_ns": baseline_time_ns,
+        "pairs": len(readings.target_ns),
+        "cache": device.clock.cache,
+        "clock": device.clock.name,
+        "timing_s": readings.calling_s,
+    }

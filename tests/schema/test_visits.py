@@ -1,0 +1,164 @@
+"""What visits say together, against numpy and by hand."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from dynact.schema.visits import (
+    DISTURBED_ABOVE,
+    LEAST_VISITS,
+    Visit,
+    estimate,
+    measured_figures,
+    telling,
+    visit_of_record,
+    with_visits,
+)
+
+
+def visit(number: int = 1, **figures: Any) -> Visit:
+    values: dict[str, Any] = {
+        "status": "ok", "message": "", "overhead": 2.0, "time_ns": 2e3, "baseline_time_ns": 1e3,
+        "pairs": 4, "cache": "warm", "clock": "wall", "timing_s": 0.07, "visit_s": 0.08,
+        "steal_share": 0.0, "other_share": 0.0,
+    }  # fmt: skip
+    return Visit(
+        "rows.jsonl", "a", number, seconds=0.07, session="2026-03-01T10:00:00",
+        elapsed_s=10.0 * number, **values | figures,
+    )  # fmt: skip
+
+
+FAILED: dict[str, Any] = dict.fromkeys(
+    ("overhead", "time_ns", "baseline_time_ns", "pairs", "cache", "clock", "timing_s")
+) | {"status": "crashed", "message": "SIGKILL"}
+OVERHEADS = st.lists(st.floats(0.1, 100), min_size=1, max_size=30)
+
+
+@given(st.floats(0.1, 100), st.sampled_from(["ok", "crashed"]), st.text(max_size=20))
+def test_a_line_is_the_visit(overhead: float, status: str, message: str) -> None:
+    made = visit(overhead=overhead, status=status, message=message)
+
+    line = json.loads(json.dumps(made.record()))
+
+    assert visit_of_record(line) == made
+    # Of a later version, which has more to say.
+    assert visit_of_record(line | {"throttled": True}) == made
+
+
+@pytest.mark.parametrize(
+    ("steal", "other", "disturbed"),
+    [
+        (0.0, 0.0, False),
+        (DISTURBED_ABOVE, 0.0, False),
+        (DISTURBED_ABOVE + 0.01, 0.0, True),
+        (0.0, 1.0, True),
+        (0.6 * DISTURBED_ABOVE, 0.6 * DISTURBED_ABOVE, True),
+        # A device that does not say.
+        (None, None, False),
+    ],
+)
+def test_what_others_take_together_disturbs(
+    steal: float | None, other: float | None, disturbed: bool
+) -> None:
+    assert visit(steal_share=steal, other_share=other).disturbed is disturbed
+
+
+@given(OVERHEADS)
+def test_a_row_is_of_all_visits(overheads: list[float]) -> None:
+    visits = [
+        visit(i, overhead=overhead, time_ns=1e3 * overhead, pairs=i)
+        for i, overhead in enumerate(overheads, start=1)
+    ]
+
+    found = measured_figures(visits, precision=0.01)
+
+    times_ns = 1e3 * np.array(overheads)
+    assert found["status"] == "ok"
+    assert found["visits"] == len(overheads)
+    assert (found["disturbed_visits"], found["failed_visits"]) == (0, 0)
+    assert found["overhead"] == pytest.approx(
+        math.exp(stats.trim_mean(np.log(overheads), 0.2)), rel=1e-9
+    )
+    assert found["time_ns"] == pytest.approx(np.median(times_ns))
+    ordered = [
+        times_ns.min(),
+        *(found[f"time{p}_ns"] for p in ("_p20", "", "_p80")),
+        times_ns.max(),
+    ]
+    # But for the rounding of what is between two.
+    assert ordered == pytest.approx(sorted(ordered), rel=1e-12)
+    assert found["pairs"] == sum(range(1, len(overheads) + 1))
+    assert found["timing_s"] == pytest.approx(0.07 * len(overheads))
+    assert found["case_s"] == pytest.approx(0.08 * len(overheads))
+    assert found["elapsed_s"] == 10.0 * len(overheads)
+    assert (found["overhead_lo"] is None) == (len(overheads) == 1)
+
+
+def test_percentiles_are_those_of_visits() -> None:
+    visits = [visit(i, time_ns=float(i)) for i in range(1, 12)]
+
+    found = measured_figures(visits, 0.01)
+
+    assert found["time_p20_ns"] == pytest.approx(3, abs=0.5)
+    assert found["time_p80_ns"] == pytest.approx(9, abs=0.5)
+
+
+def test_the_undisturbed_are_believed_where_there_are_enough() -> None:
+    calm = [visit(i, overhead=2.0) for i in range(LEAST_VISITS)]
+    disturbed = [visit(9, overhead=50.0, time_ns=5e4, other_share=1.0)] * 20
+
+    found = measured_figures([*calm, *disturbed], 0.01)
+
+    assert (found["overhead"], found["time_ns"]) == (pytest.approx(2.0), 2e3)
+    assert (found["visits"], found["disturbed_visits"]) == (LEAST_VISITS + 20, 20)
+    # But they are not kept from view where there are no others.
+    few = [*calm[1:], *disturbed]
+    assert telling(few) == few
+    assert measured_figures(few, 0.01)["overhead"] > 10
+
+
+@pytest.mark.parametrize(
+    ("count", "scatter", "converged"),
+    [(4, 0.0, False), (5, 0.0, True), (5, 0.02, False), (30, 0.02, True)],
+)
+def test_it_converged_if_narrow_after_enough_visits(
+    count: int, scatter: float, converged: bool
+) -> None:
+    visits = [visit(i, overhead=2 + scatter * (-1) ** i) for i in range(count)]
+
+    found = measured_figures(visits, precision=0.01)
+
+    assert found["converged"] is converged
+    half_width = estimate(visits).half_width
+    assert half_width is not None
+    assert converged == (count >= 5 and half_width <= 0.01)
+
+
+def test_the_device_s_speed_is_that_of_the_baseline_at_the_end() -> None:
+    visits = [visit(i, baseline_time_ns=1e3 * (1 if i < 8 else 1.5)) for i in range(12)]
+
+    assert measured_figures(visits, 0.01)["speed_drift"] == pytest.approx(1.5)
+
+
+def test_failures_are_counted_and_said_where_nothing_succeeded() -> None:
+    mixed = measured_figures([visit(1), visit(2, **FAILED), visit(3)], 0.01)
+    none = measured_figures([visit(1, **FAILED), visit(2, **FAILED | {"message": "x"})], 0.01)
+
+    assert (mixed["status"], mixed["visits"], mixed["failed_visits"]) == ("ok", 2, 1)
+    assert none == {"status": "crashed", "message": "SIGKILL"}
+
+
+def test_what_was_counted_once_stays() -> None:
+    record = {"case_id": "a", "flops": 7, "message": "traffic not counted: why", "overhead": None}
+
+    found = with_visits(record, [visit(1), visit(2)], 0.01)
+
+    assert (found["flops"], found["message"]) == (7, "traffic not counted: why")
+    assert found["overhead"] == pytest.approx(2.0)
+    assert with_visits(found, [visit(1), visit(2)], 0.01) == found
