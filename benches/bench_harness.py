@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dynact.schema.cases import CASE_FIELDS
+from dynact.sweep.pytest_benchmark import params_of
 from dynact.sweep.replay import Replay
 from dynact.sweep.session import Sweep
 
@@ -15,8 +15,7 @@ replay = Replay()
 def bench_gate(sweep: Sweep, benchmark: Any) -> None:
     """Find out whether ratios can be trusted on this machine, now."""
     verdict, samples_ns = sweep.compare_known_pairs()
-    # For --benchmark-group-by param:…, which asks every benchmark.
-    benchmark.params = dict.fromkeys(CASE_FIELDS, "gate")
+    benchmark.params = params_of(None)
     benchmark.extra_info |= verdict
     if samples_ns:
         replay.show(benchmark, samples_ns)

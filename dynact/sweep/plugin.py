@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from pytest_benchmark.session import PerformanceRegression
 
 from dynact.schema.cases import CASE_TYPES, AnyCase, Case, NetworkCase, SiteCase
 from dynact.schema.messages import Request
@@ -30,6 +31,12 @@ from dynact.sweep.options import (
 from dynact.sweep.plan import plan
 from dynact.sweep.presets import network_preset
 from dynact.sweep.progress import closing_table, format_seconds, gate_lines, progress_line
+from dynact.sweep.pytest_benchmark import (
+    Unmeasured,
+    check_options,
+    check_plugins,
+    switched_off_by,
+)
 from dynact.sweep.session import Bench, Sweep, ask_or_raise
 from dynact.sweep.worker import Worker, WorkerError
 
@@ -54,6 +61,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if not _benches_asked_for(config):
         return
     try:
+        check_plugins(config)
+        if off := switched_off_by(config):
+            config.pluginmanager.register(Unmeasured(off, BENCHES))
+            return
+        check_options(config)
         plugin = SweepPlugin(config)
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
@@ -71,9 +83,14 @@ def sweep(pytestconfig: pytest.Config) -> Sweep:
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
     # People publish these files: the host's name stays out.
     del machine_info["node"]
+    # The clock at this moment: --benchmark-compare would find another machine each time.
+    for name in ("hz_actual", "hz_actual_friendly"):
+        machine_info["cpu"].pop(name, None)
 
 
-def pytest_benchmark_update_json(output_json: dict[str, Any]) -> None:
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    if config.option.benchmark_save_data:
+        return
     for benchmark in output_json["benchmarks"]:
         benchmark["stats"].pop("data", None)
 
@@ -199,12 +216,27 @@ class SweepPlugin:
             return (yield)
         except OSError as error:
             # pytest-benchmark's file is a copy; the rows and the closing table are still to be had.
-            self._write(f"\ndynact: cannot write benchmark.json: {error.strerror}")
+            file = Path(error.filename or "benchmark.json").name
+            self._write(f"\ndynact: cannot write {file}: {error.strerror}")
             session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_terminal_summary(self) -> None:
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_terminal_summary(self) -> Iterator[None]:
+        try:
+            return (yield)
+        except (PerformanceRegression, OSError):
+            # pytest-benchmark has said of what; it costs the rows and the closing table nothing.
+            session = self._config.pluginmanager.get_plugin("session")
+            assert isinstance(session, pytest.Session)
+            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+        finally:
+            self._write_summary()
+
+    def _write_summary(self) -> None:
         if self.run is None:
+            return
+        if self.run.is_empty:
+            self._write(f"dynact: nothing was measured, so there is no run {self.name}")
             return
         self._reporter.section("dynact: time as a multiple of the baseline's")
         for line, trustworthy in gate_lines(self._sweep.gates):

@@ -17,7 +17,7 @@ from dynact.schema.run_folder import RunFolder, load_ceilings, load_gates, read_
 from dynact.sweep.session import Sweep, ask_or_raise
 from dynact.sweep.worker import WorkerError
 from tests.sweep.bench import ENVIRONMENT, LIMITS, TIMED, VERDICT, FakeBench
-from tests.sweeping import case_of, network_case_of, site_of
+from tests.sweeping import case_of, network_case_of, ok_row, site_of
 
 STARTED = {"started": "2026-03-01T10:00:00"} | ENVIRONMENT
 A_CASE_OF_EACH_TABLE = pytest.mark.parametrize(
@@ -298,6 +298,7 @@ class TestAskOrRaise:
 
 def test_closing_lets_go_of_the_device_and_the_run(run: RunFolder) -> None:
     bench = FakeBench()
+    run.append(ok_row(case_of()))
 
     sweep_with(bench, run).close()
 
