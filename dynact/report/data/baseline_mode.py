@@ -40,7 +40,7 @@ def eager_baseline_ns(rows: pd.DataFrame, run: pd.DataFrame) -> "pd.Series[float
     Series
         Indexed as ``rows``; NaN where the run has no such row.
     """
-    eager = run[(run["mode"] == EAGER) & (run["status"] == "ok")]
+    eager = run[run["mode"] == EAGER]
     times = eager["baseline_time_ns"].astype(float).groupby([eager[c] for c in _CONDITIONS])
     found = times.median().rename("eager_baseline_ns")
     return rows[_CONDITIONS].join(found, on=_CONDITIONS)["eager_baseline_ns"]

@@ -68,15 +68,17 @@ def test_a_compiled_layer_is_beside_the_eager_one(
     assert SLOWER in text
 
 
+@pytest.mark.parametrize("failed", ["eager", "compile"])
 def test_only_shapes_that_both_modes_measured_go_in(
     make_run: Callable[[pd.DataFrame], Run],
     rows: pd.DataFrame,
     fail: Callable[..., pd.DataFrame],
+    failed: str,
 ) -> None:
     (place,) = [
         i
         for i, row in enumerate(rows.to_dict("records"))
-        if (row["mode"], row["phase"], row["channels"]) == ("compile", "training", 128)
+        if (row["mode"], row["phase"], row["channels"]) == (failed, "training", 128)
     ]
 
     _, _, inference, training = lines_of(modes(make_run(fail(rows, [place], "error", "")), "eager"))
