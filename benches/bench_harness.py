@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dynact.schema.cases import CASE_FIELDS
+from dynact.sweep.pytest_benchmark import params_of
 from dynact.sweep.replay import Replay
 from dynact.sweep.session import Sweep
 
@@ -16,8 +16,7 @@ def bench_gate(sweep: Sweep, benchmark: Any) -> None:
     """Report which differences can be told on this machine, now."""
     gate = sweep.gate
     assert gate
-    # For --benchmark-group-by param:…, which asks every benchmark.
-    benchmark.params = dict.fromkeys(CASE_FIELDS, "gate")
+    benchmark.params = params_of(None)
     benchmark.extra_info |= gate
     if gate["self_times_ns"]:
         replay.show(benchmark, gate["self_times_ns"])

@@ -8,6 +8,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Works from a checkout too, where dynact is not installed.
 sys.path.insert(0, str(ROOT))
 
+from dynact.report.data.baseline_mode import BASELINE_MODES  # noqa: E402
 from dynact.report.figures.declaration import (  # noqa: E402
     LayerFigure,
     NetworkFigure,
@@ -44,12 +45,19 @@ def main() -> None:
         default="png,svg",
         help=f"some of {','.join(FORMATS)}; default: %(default)s",
     )
+    parser.add_argument(
+        "--baseline-mode",
+        choices=BASELINE_MODES,
+        default=BASELINE_MODES[0],
+        help="in tables that mix modes, ratios are over the eager baseline (the default), or over "
+        "the one of the same mode",
+    )
     options = parser.parse_args()
     folder = ROOT / "reports"
     try:
         folder = find_run(options.run, folder)
         run = Run(folder)
-        written = render(run, options.figures, options.format)
+        written = render(run, options.figures, options.format, options.baseline_mode)
         written.append(write_dashboards(run))
     except (RunError, ChoiceError) as error:
         parser.error(str(error))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from dynact.report.data.baseline_mode import BaselineMode
 from dynact.report.data.settings_groups import SettingsGroup
 from dynact.report.figures.declaration import LayerFigure, NetworkFigure, ProfileFigure
 from dynact.report.figures.files import FORMATS, write_figure
@@ -26,7 +27,10 @@ class ChoiceError(ValueError):
 
 
 def render(
-    run: Run, figures: Sequence[str] | None = None, formats: Sequence[str] = ("png", "svg")
+    run: Run,
+    figures: Sequence[str] | None = None,
+    formats: Sequence[str] = ("png", "svg"),
+    baseline_mode: BaselineMode = "eager",
 ) -> list[Path]:
     """Draw the figures of a run and write its table, summary and page, from what is stored.
 
@@ -39,6 +43,9 @@ def render(
         the profile only where training steps were profiled; all of these by default.
     formats
         Names out of ``FORMATS``.
+    baseline_mode
+        Over which baseline tables that mix modes give their ratios: the eager one, or each mode's
+        own.
 
     Returns
     -------
@@ -66,7 +73,7 @@ def render(
 
     table, summary = run.folder / "table.csv", run.folder / "summary.md"
     # Before anything is written: a file that is read for it may be cut short.
-    findings = summary_markdown(run)
+    findings = summary_markdown(run, baseline_mode)
     write_csv(run.rows, table)
     summary.write_text(findings, encoding="utf-8")
     written = [table, summary]

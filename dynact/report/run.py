@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from dynact.report.data.baseline_mode import slower_baseline
 from dynact.report.data.caveats import gate_failed
 from dynact.report.data.names import display_names
 from dynact.report.data.network_frames import labelled, setting
@@ -130,14 +131,18 @@ class Run:
         return f"{' '.join(files)}, sha256 {digest.hexdigest()}"
 
     def caption(self, group: SettingsGroup) -> str:
-        """Return where and when a group was measured, and whether the gate had doubts."""
+        """Return where and when a group was measured, and what is to be said against it.
+
+        That is whether the gate had doubts, and whether its mode made its baseline slower.
+        """
         words = [
             device_and_threads(group.rows, self.environment),
             f"torch {self.environment['versions']['torch']}",
             self.date,
         ]
         doubt = "RATIOS NOT TRUSTWORTHY (the gate failed). " if gate_failed(self.gates) else ""
-        return f"{doubt}Measured on {', '.join(words)}."
+        measured = f"{doubt}Measured on {', '.join(words)}."
+        return f"{measured} {slower_baseline(group, self.rows)}".rstrip()
 
     @property
     def date(self) -> str:

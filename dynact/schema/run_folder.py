@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -139,7 +140,7 @@ def check_run(folder: Path, resume: bool) -> None:
     rows = folder / Case.table
     if resume and not rows.is_file():
         raise _no_run(folder.name, folder.parent)
-    if not resume and rows.exists():
+    if not resume and rows.exists() and _has_lines(folder):
         raise RunError(
             f"run {folder.name!r} exists; add --resume to measure what is missing, "
             "or name another --run"
@@ -148,6 +149,8 @@ def check_run(folder: Path, resume: bool) -> None:
 
 class LockedFolder:
     """A folder that is being written, locked against other writers: rows, and their environment.
+
+    One that was made here goes again when it is closed without anything measured in it.
 
     Raises
     ------
@@ -159,6 +162,7 @@ class LockedFolder:
     def __init__(self, folder: Path, rows: str, environment: dict[str, Any]) -> None:
         self.folder = folder
         self._rows = folder / rows
+        self._was_made_here = not folder.exists()
         with _in_one_line(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(folder / ".lock", timeout=0)
@@ -176,15 +180,28 @@ class LockedFolder:
         """
         _append(self._rows, record)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing that was measured is stored."""
+        return not _has_lines(self.folder)
+
     def close(self) -> None:
         """Let other processes use the run."""
+        if self._was_made_here and self.is_empty:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        # Closed again, the name may be another process's.
+        self._was_made_here = False
         self._lock.release()
 
     def _record_environment(self, environment: dict[str, Any]) -> None:
         path = self.folder / "environment.json"
         # Before the first row there is nothing to compare with, only a start that was cut short.
-        if not (path.exists() and self._rows.exists()):
-            others = [p.name for p in self.folder.glob("*.jsonl") if p.name not in (GATES, VISITS)]
+        if self.is_empty or not (path.exists() and self._rows.exists()):
+            others = [
+                p.name
+                for p in self.folder.glob("*.jsonl")
+                if p.name not in (GATES, VISITS) and p.stat().st_size
+            ]
             if others:
                 raise RunError(
                     f"run {self.folder.name!r} is of another kind, it has {others[0]}; name "
@@ -292,6 +309,10 @@ class RunFolder(LockedFolder):
         fresh.symlink_to(self.folder.name)
         fresh.replace(self.folder.parent / LATEST)
         self._is_latest = True
+
+
+def _has_lines(folder: Path) -> bool:
+    return any(table.stat().st_size for table in folder.glob("*.jsonl"))
 
 
 @contextmanager

@@ -21,6 +21,8 @@ USUAL_IMAGE_SIZE = 224
 # For each that the machine runs at once; far beyond, the system gives up.
 MOST_THREADS = 16
 NO_NETWORKS = "none"
+# The formulations that there are of activations.
+IMPLS = ("reference",)
 # Axes that layers and networks share; other axes ask for layers alone.
 SHARED_AXES = ("activations", "phases", "dtypes", "batches")
 
@@ -328,7 +330,7 @@ AXES = {
     "activations": Axis(
         split_list, "names of the registry", _known("activation", activations.names())
     ),
-    "impls": Axis(split_list, "formulations: reference"),
+    "impls": Axis(split_list, f"formulations: {', '.join(IMPLS)}", _known("impl", IMPLS)),
     "phases": Axis(split_list, "inference, training", _known("phase", PHASES)),
     "modes": Axis(split_list, "eager, compile", _known("mode", MODES)),
     "dtypes": Axis(split_list, "float32, float16, bfloat16, float64", _known("dtype", DTYPES)),

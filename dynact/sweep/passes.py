@@ -75,7 +75,12 @@ class Passes(Generic[Case]):
     def __iter__(self) -> Iterator[tuple[int, list[Visited[Case]]]]:
         """Yield the number of each pass and the cases due in it; they are to be visited then."""
         for number in range(1, self._settings.passes + 1):
-            if due := [case for case in self.cases if self._is_due(case, number)]:
+            due = [
+                case
+                for case in self.cases
+                if self._is_its_turn(case, number) and not self._finished(case)
+            ]
+            if due:
                 yield number, _shuffled(number, due)
         number = max([self._settings.passes, *(v.number for c in self.cases for v in c.visits)])
         for due in self._extra():
@@ -94,17 +99,18 @@ class Passes(Generic[Case]):
 
     def to_do(self) -> list[Case]:
         """Return the cases that are due in any pass."""
+        passes = range(1, self._settings.passes + 1)
         return [
             case.case
             for case in self.cases
-            if not self._finished(case) and _last_pass(case) < self._settings.passes
+            if not self._finished(case) and any(self._is_its_turn(case, n) for n in passes)
         ]
 
     def _finished(self, case: Visited[Case]) -> bool:
         return case.failed or case.converged(self._settings.precision)
 
-    def _is_due(self, case: Visited[Case], number: int) -> bool:
-        if self._finished(case) or _last_pass(case) >= number:
+    def _is_its_turn(self, case: Visited[Case], number: int) -> bool:
+        if _last_pass(case) >= number:
             return False
         visit_s = case.share * self._settings.visit_s
         over_s = sum((visit.timing_s or 0) - visit.seconds for visit in case.visits)

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+from pytest_benchmark.session import PerformanceRegression
 
 from dynact.schema.cases import CASE_TYPES, PHASES, AnyCase, Case, KnownPair, NetworkCase, SiteCase
 from dynact.schema.messages import Request
@@ -30,6 +31,12 @@ from dynact.sweep.options import (
 from dynact.sweep.plan import plan
 from dynact.sweep.presets import network_preset
 from dynact.sweep.progress import Progress, closing_table, format_seconds, gate_line
+from dynact.sweep.pytest_benchmark import (
+    Unmeasured,
+    check_options,
+    check_plugins,
+    switched_off_by,
+)
 from dynact.sweep.session import Bench, Sweep, ask_or_raise
 from dynact.sweep.worker import Worker, WorkerError
 
@@ -56,6 +63,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if not _benches_asked_for(config):
         return
     try:
+        check_plugins(config)
+        if off := switched_off_by(config):
+            config.pluginmanager.register(Unmeasured(off, BENCHES))
+            return
+        check_options(config)
         plugin = SweepPlugin(config)
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
@@ -73,9 +85,14 @@ def sweep(pytestconfig: pytest.Config) -> Sweep:
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
     # People publish these files: the host's name stays out.
     del machine_info["node"]
+    # The clock at this moment: --benchmark-compare would find another machine each time.
+    for name in ("hz_actual", "hz_actual_friendly"):
+        machine_info["cpu"].pop(name, None)
 
 
-def pytest_benchmark_update_json(output_json: dict[str, Any]) -> None:
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    if config.option.benchmark_save_data:
+        return
     for benchmark in output_json["benchmarks"]:
         benchmark["stats"].pop("data", None)
 
@@ -147,15 +164,16 @@ class SweepPlugin:
             return
         cases = [case for case in map(_case, items) if case]
         to_do = {(case.table, case.id) for case in self._sweep.to_do(cases)}
-        done = [
-            item
-            for item in items
-            # Where nothing is to be told any more, nobody asks what can be told.
-            if (cases and not to_do)
-            or ((case := _case(item)) and (case.table, case.id) not in to_do)
-        ]
+        # Where nothing is to be told any more, nobody asks what can be told.
+        nothing = bool(cases) and not to_do
+        left: list[pytest.Item] = []
+        done: list[pytest.Item] = []
+        for item in items:
+            case = _case(item)
+            is_done = (case.table, case.id) not in to_do if case else nothing
+            (done if is_done else left).append(item)
         self._config.hook.pytest_deselected(items=done)
-        items[:] = [item for item in items if item not in done]
+        items[:] = left
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         cases = [case for case in map(_case, session.items) if case]
@@ -177,7 +195,8 @@ class SweepPlugin:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        if self.run is None or session.testsfailed:
+        asked = self._config.option
+        if self.run is None or session.testsfailed or asked.setupplan or asked.setuponly:
             return (yield)
         interrupted = None
         try:
@@ -190,7 +209,7 @@ class SweepPlugin:
             session.items[:] = [
                 item
                 for item in session.items
-                if (case := _case(item)) is None or self._sweep.row(case)
+                if (self._sweep.row(case) if (case := _case(item)) else self._sweep.gate)
             ]
         reported = yield
         if interrupted:
@@ -225,12 +244,27 @@ class SweepPlugin:
             return (yield)
         except OSError as error:
             # pytest-benchmark's file is a copy; the rows and the closing table are still to be had.
-            self._write(f"\ndynact: cannot write benchmark.json: {error.strerror}")
+            file = Path(error.filename or "benchmark.json").name
+            self._write(f"\ndynact: cannot write {file}: {error.strerror}")
             session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_terminal_summary(self) -> None:
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_terminal_summary(self) -> Iterator[None]:
+        try:
+            return (yield)
+        except (PerformanceRegression, OSError):
+            # pytest-benchmark has said of what; it costs the rows and the closing table nothing.
+            session = self._config.pluginmanager.get_plugin("session")
+            assert isinstance(session, pytest.Session)
+            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+        finally:
+            self._write_summary()
+
+    def _write_summary(self) -> None:
         if self.run is None:
+            return
+        if self.run.is_empty:
+            self._write(f"dynact: nothing was measured, so there is no run {self.name}")
             return
         self._reporter.section("dynact: time as a multiple of the baseline's")
         line, trustworthy = gate_line(self._sweep.gate)
@@ -241,8 +275,8 @@ class SweepPlugin:
             for line in closing_table(row for row in rows if row.case.table == table):
                 self._write(line)
         self._write(f"rows: {REPORTS.name}/{self.name}/{Case.table}")
-        left = self._sweep.to_do(self._asked_for)
-        if left:
+        cases = [case for case in self._asked_for if case not in self._known_pairs]
+        if left := self._sweep.to_do(cases):
             self._write(
                 f"{len(left)} cases are to be visited further; go on with: {self._resume_command()}"
             )

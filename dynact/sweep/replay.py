@@ -1,12 +1,12 @@
 """Shows pytest-benchmark durations that were measured elsewhere, on the device's own clock."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from dynact.schema.rows import Measured
+from dynact.sweep.pytest_benchmark import params_of
 
 _SHOWN = ("overhead", "overhead_lo", "overhead_hi", "baseline_time_ns", "converged")
 
@@ -33,7 +33,7 @@ class Replay:
             pytest.skip(f"{row.status}: {row.message}")
         if row.status != "ok":
             pytest.fail(f"{row.status}: {row.message}", pytrace=False)
-        benchmark.params = asdict(row.case)
+        benchmark.params = params_of(row.case)
         benchmark.extra_info |= {name: getattr(row, name) for name in _SHOWN}
         self.show(benchmark, samples_ns)
 

@@ -159,7 +159,7 @@ class Sweep:
             for table, records in self._records.items():
                 if records:
                     self.run.replace(table, records.values())
-            if pairs:
+            if any(pairs.values()):
                 self.gate = {"session": self._session, **verdict(pairs)}
                 self.run.replace(GATES, [*self._former_gates, self.gate])
 

@@ -8,6 +8,8 @@ from dynact.worker.device import Device
 
 # Of the device's memory; the rest is for what a case needs while it is called.
 SHARE = 1 / 8
+# What is smaller is given up last: most layers have few parameters, and are long in the making.
+SMALL_BYTES = 2**20
 
 
 class Keepable(Protocol):
@@ -22,7 +24,10 @@ T = TypeVar("T", bound=Keepable)
 
 
 class Kept:
-    """Keeps what was made; beyond the limit, gives up what was not asked for the longest."""
+    """Keeps what was made; beyond the limit, gives up what was not asked for the longest.
+
+    What is small outlasts what is large.
+    """
 
     def __init__(self, most_bytes: float) -> None:
         self._most_bytes = most_bytes
@@ -55,7 +60,9 @@ class Kept:
     def _make_room(self, newest: Hashable) -> None:
         sizes = {key: value.kept_bytes for key, value in self._kept.items()}
         total = sum(size or 0 for size in sizes.values())
-        for key, size in sizes.items():
+        large_first = sorted(sizes, key=lambda key: (sizes[key] or 0) < SMALL_BYTES)
+        for key in large_first:
+            size = sizes[key]
             if total <= self._most_bytes:
                 return
             if size is not None and key != newest:

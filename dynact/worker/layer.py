@@ -69,7 +69,8 @@ class LayerWorkload:
 
     def _input(self, case: Case) -> RotatingInput:
         # Of a shape, whatever is called on it.
-        key = "input", replace(case, activation="", baseline="", mode="eager")
+        shape = case.batch, case.channels, case.height, case.width
+        key = "input", case.phase, case.dtype, case.memory_format, shape
         return self._kept.get(key, lambda: RotatingInput(*draw_tensors(case, self._device)))
 
     def target_counters(self) -> list[Counter]:

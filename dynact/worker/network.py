@@ -92,21 +92,27 @@ class _Networks:
         self.pair = pair_of(case, device)
         self._case = case
         self._device = device
+        self._images: tuple[Tensor, ...] = ()
 
     @property
     def kept_bytes(self) -> int:
-        """What both take."""
-        return sum(
-            tensor.nbytes
-            for network in (self.pair.original, self.pair.swapped)
-            for tensor in (*network.parameters(), *network.buffers())
-        )
+        """What both take, and the images once there are."""
+        tensors = [
+            *self._images,
+            *(
+                tensor
+                for network in (self.pair.original, self.pair.swapped)
+                for tensor in (*network.parameters(), *network.buffers())
+            ),
+        ]
+        return sum(tensor.nbytes for tensor in tensors)
 
     @functools.cached_property
     def to_visit(self) -> timing.Pair:
         """The calls of both on the same images."""
         case, device = self._case, self._device
         images = draw_images(case, case.batch, device)
+        self._images = (images,)
         target, baseline = (
             call_of_network(case, network, images)
             for network in (self.pair.swapped, self.pair.original)

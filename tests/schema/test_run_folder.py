@@ -96,7 +96,7 @@ def file_size_limit(size: int) -> Iterator[None]:
 
 
 @settings(max_examples=50)
-@given(st.lists(ROWS, max_size=6, unique_by=lambda row: row.case))
+@given(st.lists(ROWS, min_size=1, max_size=6, unique_by=lambda row: row.case))
 def test_what_is_appended_is_loaded(rows: list[Row]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = open_run(Path(folder) / "run")
@@ -261,6 +261,66 @@ def test_an_interrupted_start_is_no_obstacle(run_folder: Path) -> None:
     write_run(run_folder, some_rows(1))
     assert load_environment(run_folder) == ENVIRONMENT
     assert len(load(run_folder)) == 1
+
+
+def test_a_run_in_which_nothing_was_measured_leaves_no_folder(run_folder: Path) -> None:
+    run = open_run(run_folder)
+    run.store_ceilings({"case_s": 0.1})
+    assert run.is_empty
+
+    run.close()
+
+    assert not run_folder.exists()
+    other = open_run(run_folder)
+    run.close()
+    assert run_folder.exists()
+    other.close()
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda run: run.append(some_rows(1)[0]),
+        lambda run: run.append(NetworkRow(network_case_of(), "error")),
+        lambda run: run.append_gate({"trustworthy": True}),
+    ],
+    ids=["row", "network row", "gate"],
+)
+def test_a_run_in_which_something_was_measured_stays(
+    run_folder: Path, measure: Callable[[RunFolder], None]
+) -> None:
+    run = open_run(run_folder)
+    measure(run)
+    assert not run.is_empty
+
+    run.close()
+
+    assert load_environment(run_folder) == ENVIRONMENT
+    with pytest.raises(RunError, match="exists"):
+        open_run(run_folder)
+
+
+def test_a_folder_that_was_there_before_stays(run_folder: Path) -> None:
+    run_folder.mkdir(parents=True)
+    (run_folder / "notes.txt").write_text("mine")
+
+    open_run(run_folder).close()
+
+    assert (run_folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_start_that_was_killed_before_the_first_row_does_not_keep_the_name(
+    run_folder: Path,
+) -> None:
+    run_folder.mkdir(parents=True)
+    (run_folder / "rows.jsonl").touch()
+    (run_folder / "environment.json").write_text(json.dumps(ENVIRONMENT))
+
+    run = open_run(run_folder, threads=2)
+    run.append(some_rows(1)[0])
+    run.close()
+
+    assert load_environment(run_folder)["threads"] == 2
 
 
 def test_a_second_writer_is_refused(run_folder: Path) -> None:
@@ -492,8 +552,9 @@ def test_ceilings_that_do_not_fit_on_the_disk_leave_nothing_behind(run_folder: P
 
 
 def test_no_rows_make_an_empty_table(run_folder: Path) -> None:
-    write_run(run_folder, ())
+    run = open_run(run_folder)
     table = load(run_folder)
+    run.close()
     assert table.empty
     assert tuple(table.columns) == COLUMNS
 

@@ -78,6 +78,27 @@ def test_it_takes_a_name_or_a_path_and_some_figures(checkout: Path, run: str) ->
 
 
 @pytest.mark.parametrize(
+    ("arguments", "over"),
+    [
+        ((), "eager"),
+        (("--baseline-mode", "eager"), "eager"),
+        (("--baseline-mode=same",), "compile"),
+    ],
+)
+def test_it_compares_modes_over_the_baseline_that_is_asked_for(
+    checkout: Path, arguments: tuple[str, ...], over: str
+) -> None:
+    with (checkout / "reports/monday/rows.jsonl").open("a") as rows:
+        rows.write(json.dumps(ROW | {"case_id": "b", "mode": "compile"}) + "\n")
+
+    done = plot(checkout, "monday", "--figures", "overhead_ranking", "--format", "svg", *arguments)
+
+    assert done.returncode == 0, done.stderr
+    summary = (checkout / "reports/monday/summary.md").read_text()
+    assert f"| compile, × {over} ReLU |" in summary
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["wednesday"], "monday"),
@@ -86,6 +107,7 @@ def test_it_takes_a_name_or_a_path_and_some_figures(checkout: Path, run: str) ->
         (["--figures", "zzz"], ", ".join(figures_of(LayerFigure))),
         (["--figures", ","], "no figure given"),
         (["--format", "gif"], "png, svg, pdf"),
+        (["--baseline-mode", "compile"], "'eager', 'same'"),
         (["--nonsense"], "--nonsense"),
     ],
 )

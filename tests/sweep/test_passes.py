@@ -105,8 +105,11 @@ def test_a_slow_case_waits_but_has_five_visits_spread_over_the_sweep(takes_s: fl
     def answer(case: str, number: int) -> dict[str, Any]:
         return wide(case, number) | {"timing_s": takes_s if case == "slow" else 0.1}
 
-    made = sweep(["slow", *NAMES], answer)
+    visits: dict[str, list[Visit]] = defaultdict(list)
+    made = sweep(["slow", *NAMES], answer, visits=visits)
 
+    # Though it was not visited in the last pass.
+    assert Passes([Visited("slow", visits=visits["slow"])], SETTINGS).to_do() == []
     numbers = [number for number, case in made if case == "slow"]
     assert len(numbers) == max(round(SETTINGS.max_seconds / takes_s), LEAST_VISITS)
     gaps = [after - before for before, after in pairwise([0, *numbers, SETTINGS.passes + 1])]

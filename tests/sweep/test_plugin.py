@@ -6,7 +6,7 @@ import re
 import resource
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,30 +22,12 @@ from dynact.sweep import plugin
 from dynact.sweep.progress import UNTRUSTWORTHY
 from dynact.sweep.worker import WorkerError
 from tests.sweep.bench import ENVIRONMENT, INFO, VISITED, FakeBench
+from tests.sweep.in_process import FOUR_CASES, FOUR_IDS, Run, as_known, check_refused
 
 pytest_plugins = ["pytester"]
 
-# Two activations at two shapes, for inference alone.
-FOUR_CASES = (
-    "--sweep", "smoke", "--activations", "prelu,frelu", "--phases", "inference",
-    "--resolutions", "7", "--passes", "6",
-)  # fmt: skip
-FOUR_IDS = [
-    f"{name}-inference-2x{channels}x7x7-float32-cpu"
-    for channels in (16, 32)
-    for name in ("prelu", "frelu")
-]
 # Or pytest says that it skipped benchmarks of which there are no cases.
 LAYERS_ALONE = ("-k", "bench_activation or bench_gate")
-
-Run = Callable[..., pytest.RunResult]
-
-
-def as_known(request: Request) -> Answer:
-    """Find of known pairs what is known, and of all else the usual."""
-    if isinstance(request.case, KnownPair):
-        return Answer(figures=VISITED | {"overhead": 1 + request.case.more})
-    return Answer(figures=dict(VISITED))
 
 
 class Scattered:
@@ -65,52 +47,6 @@ def known(bench: FakeBench) -> list[Request]:
     return [request for request in bench.requests("visit") if isinstance(request.case, KnownPair)]
 
 
-@pytest.fixture
-def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(plugin, "REPORTS", tmp_path / "reports")
-    return tmp_path / "reports"
-
-
-@pytest.fixture
-def bench() -> FakeBench:
-    return FakeBench({"visit": as_known})
-
-
-@pytest.fixture
-def opened(bench: FakeBench, monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
-    """Have the bench in place of a measuring process; with what settings it was opened."""
-    opened: list[Settings] = []
-
-    def start(settings: Settings) -> FakeBench:
-        opened.append(settings)
-        if settings.device not in (None, "cpu"):
-            raise WorkerError(f"device {settings.device!r} is not there; this machine has: cpu")
-        return bench
-
-    monkeypatch.setattr(plugin, "Worker", start)
-    return opened
-
-
-@pytest.fixture
-def sweep(
-    reports: Path,
-    opened: list[Settings],
-    pytester: pytest.Pytester,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Run:
-    assert reports is not None
-    assert opened == []
-    # Of the tests' own session; where it is set, pytest-benchmark measures nothing.
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-
-    def sweep(*options: str, run: str = "first") -> pytest.RunResult:
-        typed = ("--benchmark-only", "-p", "no:cacheprovider", *options)
-        name = ("--run", run) if run else ()
-        return pytester.runpytest_inprocess(plugin.BENCHES, *typed, *name)
-
-    return sweep
-
-
 def ids_in(table: Path) -> list[str]:
     return [record["case_id"] for record in read_records(table)]
 
@@ -123,13 +59,6 @@ def closing_table_of(outcome: pytest.RunResult) -> list[str]:
     lines = outcome.outlines
     first = next(i for i, line in enumerate(lines) if "time as a multiple of the" in line)
     return lines[first + 1 : next(i for i, line in enumerate(lines) if line.startswith("rows: "))]
-
-
-def check_refused(outcome: pytest.RunResult, line: str) -> None:
-    assert outcome.ret == pytest.ExitCode.USAGE_ERROR
-    assert [text for text in outcome.outlines if text.strip()] == []
-    (said,) = [text for text in outcome.errlines if text.strip()]
-    assert said.startswith(f"ERROR: {line}")
 
 
 class TestSweep:

@@ -23,7 +23,7 @@ from dynact.sweep.known_pairs import known_pairs
 from dynact.sweep.session import Sweep, ask_or_raise
 from dynact.sweep.worker import WorkerError
 from tests.sweep.bench import ENVIRONMENT, INFO, LIMITS, VISITED, FakeBench
-from tests.sweeping import case_of, network_case_of, site_of
+from tests.sweeping import case_of, network_case_of, ok_row, site_of
 
 STARTED = {"started": "2026-03-01T10:00:00"} | ENVIRONMENT
 A_CASE_OF_EACH_TABLE = pytest.mark.parametrize(
@@ -408,6 +408,7 @@ class TestAskOrRaise:
 
 def test_closing_lets_go_of_the_device_and_the_run(run: RunFolder) -> None:
     bench = FakeBench()
+    run.append(ok_row(case_of()))
 
     sweep_with(bench, run).close()
 

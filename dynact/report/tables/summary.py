@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from dynact.report.data.aggregate import geometric_means
+from dynact.report.data.baseline_mode import BaselineMode
 from dynact.report.data.caveats import doubts, failures, gaps, gate_failed
 from dynact.report.data.efficiency import efficiency
 from dynact.report.data.names import (
@@ -18,6 +19,7 @@ from dynact.report.data.settings_groups import SETTINGS_FIELDS, SHAPE_FIELDS, Se
 from dynact.report.run import Run
 from dynact.report.tables.costs import ceilings, costs
 from dynact.report.tables.markdown import escaped, table
+from dynact.report.tables.modes import beside_eager, modes
 from dynact.report.tables.networks import networks_markdown
 from dynact.timing import format_ns
 
@@ -37,11 +39,18 @@ def write_csv(rows: pd.DataFrame, path: Path) -> None:
     ordered.to_csv(path, index=False, lineterminator="\n")
 
 
-def summary_markdown(run: Run) -> str:
-    """Return the findings of a run with at least one row, in Markdown."""
+def summary_markdown(run: Run, baseline_mode: BaselineMode = "eager") -> str:
+    """Return the findings of a run with at least one row, in Markdown.
+
+    Parameters
+    ----------
+    baseline_mode
+        Of what a time in another mode than the eager one is a multiple, in the table of modes.
+    """
     main, *others = run.groups
     batches = [s for s in others if _differs(s, main) == ["batch"]]
-    beyond = [s for s in others if s not in batches]
+    by_mode = beside_eager(run.groups)
+    beyond = [s for s in others if s not in batches and s not in by_mode]
     sections = [
         "# What each activation costs",
         _gate(run.gates),
@@ -49,6 +58,7 @@ def summary_markdown(run: Run) -> str:
         costs(main),
         _beside("Other batch sizes", main, batches),
         _beside("Other settings", main, beyond),
+        modes(run, baseline_mode),
         networks_markdown(run),
         _caveats(run.rows),
         ceilings(run.limits),

@@ -10,6 +10,7 @@ from dynact.report.page import rows as page_rows
 from dynact.report.page.rows import all_rows
 from dynact.schema.cases import Case
 from dynact.schema.rows import columns_of
+from tests.report.modes_sample import with_compiled
 
 TEMPLATE = Path(page_rows.__file__).with_name("page.html.jinja")
 DECLARED = {column.name: column for column in columns_of(Case.table)}
@@ -51,3 +52,19 @@ def test_settings_that_all_rows_share_are_said_once_in_the_declared_words(
 
     assert found.common["memory format"] == "contiguous"
     assert "memory_format" not in {column["name"] for column in found.columns}
+
+
+def test_where_there_are_two_modes_all_times_are_over_one_baseline_too(
+    make_rows: Callable[..., pd.DataFrame],
+) -> None:
+    rows = with_compiled(make_rows())
+
+    cells = {column["name"]: column["cells"] for column in all_rows(rows).columns}
+
+    # Compiling changed nothing but the baseline's time.
+    by_mode = pd.Series(cells["over_eager"]).groupby(cells["mode"]).agg(list)
+    assert by_mode[0] == by_mode[1]
+    eager = all_rows(make_rows()).columns
+    (overhead,) = [column["cells"] for column in eager if column["name"] == "overhead"]
+    assert by_mode[0] == overhead
+    assert "over_eager" not in {column["name"] for column in eager}
