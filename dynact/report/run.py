@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from dynact.report.data.caveats import gate_failed
 from dynact.report.data.names import display_names
 from dynact.report.data.network_frames import labelled, setting
 from dynact.report.data.prediction import Prediction, predict
 from dynact.report.data.profile import Profile, load_profile
 from dynact.report.data.settings_groups import SettingsGroup, device_and_threads, settings_groups
+from dynact.report.data.trust import not_trustworthy, told
 from dynact.schema.cases import CASE_FIELDS, NETWORK_FIELDS, Case, NetworkCase, SiteCase
 from dynact.schema.profile import TABLES as PROFILE_TABLES
 from dynact.schema.rows import figures_of, upgraded
@@ -69,8 +69,8 @@ class Run:
 
     @cached_property
     def gates(self) -> list[dict[str, Any]]:
-        """The gate's verdict of each session."""
-        return load_gates(self.folder)
+        """What the known pairs said in each session, the last word of each."""
+        return list({gate["session"]: gate for gate in load_gates(self.folder)}.values())
 
     @cached_property
     def limits(self) -> dict[str, Any] | None:
@@ -127,14 +127,16 @@ class Run:
         return f"{' '.join(files)}, sha256 {digest.hexdigest()}"
 
     def caption(self, group: SettingsGroup) -> str:
-        """Return where and when a group was measured, and whether the gate had doubts."""
+        """Return where and when a group was measured, and how far its ratios are to be trusted."""
         words = [
             device_and_threads(group.rows, self.environment),
             f"torch {self.environment['versions']['torch']}",
             self.date,
         ]
-        doubt = "RATIOS NOT TRUSTWORTHY (the gate failed). " if gate_failed(self.gates) else ""
-        return f"{doubt}Measured on {', '.join(words)}."
+        measured = f"Measured on {', '.join(words)}."
+        if not_trustworthy(self.gates):
+            return f"RATIOS NOT TRUSTWORTHY (known ratios were not found). {measured}"
+        return f"{measured} {told(self.gates)}".rstrip()
 
     @property
     def date(self) -> str:
