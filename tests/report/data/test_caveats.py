@@ -39,7 +39,7 @@ def texts_of(
 
 
 @pytest.mark.parametrize("gate", [PASSED, FAILED], ids=["passed", "failed"])
-def test_every_figure_that_is_written_says_so_if_and_only_if_the_gate_failed(
+def test_every_figure_that_is_written_says_so_if_and_only_if_known_ratios_were_not_found(
     environment: dict[str, Any], tmp_path: Path, gate: dict[str, Any]
 ) -> None:
     rows = build_rows(("prelu", "frelu"), (32,), (7, 28), ("training",), batches=(8, 32))
