@@ -1,7 +1,6 @@
 """Overhead over channels × resolution, a panel for each activation."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,7 @@ from dynact.report.data.digits import measured_ratios, one_visit_note, range_not
 from dynact.report.data.names import resolution, shortened
 from dynact.report.data.settings_groups import SettingsGroup
 from dynact.report.figures.declaration import LayerFigure
-from dynact.report.figures.outlined import OutlinedText
+from dynact.report.figures.outlined import Label, OutlinedTexts
 from dynact.report.figures.style import (
     BEYOND,
     COLOURS,
@@ -198,18 +197,15 @@ def _draw_cells(axes: Axes, cells: pd.DataFrame, grid: _Grid, norm: LogNorm) -> 
                 label="failed",
             )
         )
+    ratios = []
     for cell in cells.to_dict("records"):
-        x, y = cell["column"] + 0.5, cell["line"] + 0.5
-        look: dict[str, Any] = {"size": cell["size"]}
+        x, y, text, size = cell["column"] + 0.5, cell["line"] + 0.5, cell["text"], cell["size"]
         if cell["ok"]:
-            ratio = OutlinedText(x, y, cell["text"], color=cell["colour"], **look)
-            ratio.set_transform(axes.transData)
-            axes.add_artist(ratio)
+            ratios.append(Label(x, y, text, size, cell["colour"]))
         else:
             # A failure's name stands on a plate, clear of the hatching.
-            axes.text(
-                x, y, cell["text"], ha="center", va="center", linespacing=1.0, bbox=_PLATE, **look
-            )
+            axes.text(x, y, text, size=size, ha="center", va="center", linespacing=1.0, bbox=_PLATE)
+    axes.add_artist(OutlinedTexts(ratios))
     axes.set(xlim=(0, columns), ylim=(lines, 0))
 
 
