@@ -28,18 +28,21 @@ def verdict(gates: list[dict[str, Any]]) -> Verdict:
     former = [gate for gate in gates if "groups" not in gate]
     tables = [table for table in (_groups(new), _former(former)) if table.lines]
     if not_trustworthy(gates):
+        text = (
+            "Known ratios were not found on this device at this time. Read every figure below with "
+            f"that in mind, or sweep again. {_found(new) if new else ''}"
+        ).rstrip()
         return Verdict(
             "failed",
             "⚠ RATIOS NOT TRUSTWORTHY HERE AND NOW.",
-            "Known ratios were not found on this device at this time. Read every figure below with "
-            "that in mind, or sweep again.",
+            text,
             [g["message"] for g in gates if not g["trustworthy"] and g["message"]],
             tables,
         )
     headline = told(gates, " here")
     if headline:
         return Verdict("passed", headline, _found(new), [], tables)
-    if former:
+    if former and not new:
         text = "A version before measured this run: it states no resolution."
         return Verdict("passed", "Known ratios were found.", text, [], tables)
     why = (

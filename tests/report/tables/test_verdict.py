@@ -33,6 +33,7 @@ SAID = pytest.mark.parametrize(
         ([TOLD], "passed", "Differences of 1.9 % or more can be told here."),
         ([EARLY, TOLD], "passed", "Differences of 1.9 % or more can be told here."),
         ([FORMER], "passed", "Known ratios were found."),
+        ([FORMER, EARLY], "unknown", "Resolution: not known."),
         ([FORMER, TOLD], "passed", "Differences of 1.9 % or more can be told here."),
         ([FAILED], "failed", LOUD),
         ([TOLD, FAILED], "failed", LOUD),
@@ -103,10 +104,11 @@ def test_each_size_and_phase_has_its_line() -> None:
 def test_it_counts_false_alarms_and_what_was_detected() -> None:
     other = TOLD | {"session": "other", "self_pairs": 4, "false_alarms": 1}
 
-    numbers = [int(n) for n in re.findall(r"\d+", verdict([TOLD, other]).text)]
-
-    # False alarms of pairs; then by what they differ, seen and tried.
-    assert numbers == [1, 8, 2, 0, 2, 10, 4, 4]
+    # Also, and all the more, where there is cause for doubt.
+    for last in (other, other | {"trustworthy": False}):
+        numbers = [int(n) for n in re.findall(r"\d+", verdict([TOLD, last]).text)]
+        # False alarms of pairs; then by what they differ, seen and tried.
+        assert numbers == [1, 8, 2, 0, 2, 10, 4, 4]
 
 
 def test_sessions_are_told_apart_where_there_are_several() -> None:
