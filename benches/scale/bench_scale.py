@@ -66,11 +66,11 @@ def bench_appending_a_row(benchmark: Any, run: RunFolder, rows_before: int) -> N
 
 
 def bench_rendering_10_000_rows(benchmark: Any, run: RunFolder) -> None:
-    """Draw all figures and tables; the limit is 30 s."""
+    """Draw all figures and tables; the limit is 20 s."""
     _fill(run, 10_000)
     assert len(load(run.folder)) == 10_000
     benchmark.pedantic(lambda: render(Run(run.folder)), rounds=1)
-    assert benchmark.stats["max"] <= 30
+    assert benchmark.stats["max"] <= 20
 
 
 def bench_writing_dashboards_of_100_cases(benchmark: Any, run: RunFolder) -> None:
@@ -216,6 +216,8 @@ def _row(case: Case) -> Row:
         overhead=overhead,
         overhead_lo=0.99 * overhead,
         overhead_hi=1.01 * overhead,
+        visits=10,
+        disturbed_visits=1,
         pairs=64,
         converged=True,
         speed_drift=1.0,

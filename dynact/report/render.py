@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import gc
 import itertools
 import os
 from collections.abc import Callable, Collection, Sequence
@@ -125,7 +126,8 @@ def _write_of_layers(
     write = functools.partial(_write_part, folder, formats, run.origin(LayerFigure.files), figures)
     if len(groups) == 1:
         return list(itertools.chain(*map(write, parts, captions)))
-    with ProcessPoolExecutor(min(len(parts), os.cpu_count() or 1)) as pool:
+    # Frozen, what was there before is not searched for garbage again and again.
+    with ProcessPoolExecutor(min(len(parts), os.cpu_count() or 1), initializer=gc.freeze) as pool:
         return list(itertools.chain(*pool.map(write, parts, captions)))
 
 

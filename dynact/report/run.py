@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 
 from dynact.report.data.baseline_mode import slower_baseline
-from dynact.report.data.caveats import gate_failed
 from dynact.report.data.names import display_names
 from dynact.report.data.network_frames import labelled, setting
 from dynact.report.data.prediction import Prediction, predict
 from dynact.report.data.profile import Profile, load_profile
 from dynact.report.data.settings_groups import SettingsGroup, device_and_threads, settings_groups
+from dynact.report.data.trust import not_trustworthy, told
 from dynact.schema.cases import CASE_FIELDS, NETWORK_FIELDS, Case, NetworkCase, SiteCase
 from dynact.schema.profile import TABLES as PROFILE_TABLES
 from dynact.schema.rows import figures_of, upgraded
@@ -73,8 +73,8 @@ class Run:
 
     @cached_property
     def gates(self) -> list[dict[str, Any]]:
-        """The gate's verdict of each session."""
-        return load_gates(self.folder)
+        """What the known pairs said in each session, the last word of each."""
+        return list({gate["session"]: gate for gate in load_gates(self.folder)}.values())
 
     @cached_property
     def limits(self) -> dict[str, Any] | None:
@@ -131,18 +131,21 @@ class Run:
         return f"{' '.join(files)}, sha256 {digest.hexdigest()}"
 
     def caption(self, group: SettingsGroup) -> str:
-        """Return where and when a group was measured, and what is to be said against it.
+        """Return where and when a group was measured, and what is to be said of it.
 
-        That is whether the gate had doubts, and whether its mode made its baseline slower.
+        That is how far its ratios are to be trusted, and whether its mode made its baseline slower.
         """
         words = [
             device_and_threads(group.rows, self.environment),
             f"torch {self.environment['versions']['torch']}",
             self.date,
         ]
-        doubt = "RATIOS NOT TRUSTWORTHY (the gate failed). " if gate_failed(self.gates) else ""
-        measured = f"{doubt}Measured on {', '.join(words)}."
-        return f"{measured} {slower_baseline(group, self.rows)}".rstrip()
+        measured = f"Measured on {', '.join(words)}."
+        slower = slower_baseline(group, self.rows)
+        if not_trustworthy(self.gates):
+            doubt = "RATIOS NOT TRUSTWORTHY (known ratios were not found)."
+            return f"{doubt} {measured} {slower}".rstrip()
+        return " ".join(filter(None, (measured, told(self.gates), slower)))
 
     @property
     def date(self) -> str:

@@ -55,7 +55,8 @@ def build_rows(
                 "time_ns": baseline * overhead, "time_p20_ns": baseline * overhead * 0.93,
                 "time_p80_ns": baseline * overhead * 1.11, "baseline_time_ns": baseline,
                 "overhead": overhead, "overhead_lo": overhead * (1 - half),
-                "overhead_hi": overhead * (1 + half), "pairs": 40, "converged": True,
+                "overhead_hi": overhead * (1 + half), "visits": None, "disturbed_visits": None,
+                "pairs": 40, "converged": True,
                 "speed_drift": 0.01, "cache": "warm", "clock": "wall",
                 **build_counts(rank[activation], batch * c * r * r, dtype, phase == "training"),
                 "timing_s": timing,
@@ -112,6 +113,27 @@ def fail_rows(rows: pd.DataFrame, where: Sequence[int], status: str, message: st
         rows.loc[index, column] = None
     rows.loc[index, "status"] = status
     rows.loc[index, "message"] = message
+    return rows
+
+
+def visit(rows: pd.DataFrame, visits: int) -> pd.DataFrame:
+    """Return rows as load gives them of a run whose cases were visited so often."""
+    measured = rows["status"] == "ok"
+    counts = {"visits": visits, "disturbed_visits": visits // 4}
+    return rows.assign(
+        **{name: [n if ok else None for ok in measured] for name, n in counts.items()}
+    )
+
+
+def visit_once(rows: pd.DataFrame, where: Sequence[int] | None = None) -> pd.DataFrame:
+    """Return rows of a run with visits in which some cases, or all, were visited once."""
+    rows = visit(rows, 7)
+    index = rows.index if where is None else rows.index[list(where)]
+    rows["converged"] = rows["converged"].astype(object)
+    for column in ("overhead_lo", "overhead_hi"):
+        rows[column] = rows[column].astype(object)
+        rows.loc[index, column] = None
+    rows.loc[index, ["visits", "disturbed_visits", "converged"]] = [1, 0, False]
     return rows
 
 

@@ -17,6 +17,11 @@ KEPT = {
 }  # fmt: skip
 
 
+def once(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows as load gives them after the first pass of a sweep."""
+    return rows.assign(visits=1, overhead_lo=None, overhead_hi=None, converged=False)
+
+
 def run_in(situation: Situation) -> Run:
     """Return a run of two networks that is in a situation."""
     rows = build_networks(("mobilenet_v2", "resnet18"), ("dyrelu_b", "frelu"), ("training",))
@@ -29,7 +34,16 @@ def plain(networks: pd.DataFrame, sites: pd.DataFrame) -> Tables:
 
 
 def wide(networks: pd.DataFrame, sites: pd.DataFrame) -> Tables:
-    return networks.assign(converged=False), sites
+    low, high = networks["overhead"] / 2, networks["overhead"] * 2
+    return networks.assign(overhead_lo=low, overhead_hi=high), sites
+
+
+def visited_once(networks: pd.DataFrame, sites: pd.DataFrame) -> Tables:
+    return once(networks), sites
+
+
+def sites_visited_once(networks: pd.DataFrame, sites: pd.DataFrame) -> Tables:
+    return networks, once(sites)
 
 
 def unsteady(networks: pd.DataFrame, sites: pd.DataFrame) -> Tables:
@@ -81,6 +95,6 @@ def kept(networks: pd.DataFrame, sites: pd.DataFrame) -> Tables:
 
 
 SITUATIONS: tuple[Situation, ...] = (
-    plain, wide, unsteady, of_peaks, failed, one_lost, not_measured, in_inference, placed,
-    placed_officially, without_a_layer, lacking, small, kept,
+    plain, wide, visited_once, sites_visited_once, unsteady, of_peaks, failed, one_lost,
+    not_measured, in_inference, placed, placed_officially, without_a_layer, lacking, small, kept,
 )  # fmt: skip

@@ -13,11 +13,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dynact.report.figures.declaration import LayerFigure
+from dynact.report.figures.declaration import LayerFigure, NetworkFigure
 from dynact.report.figures.registry import FIGURES, figures_of
 from dynact.report.render import ChoiceError, render
 from dynact.report.run import Run
+from dynact.report.tensorboard import write_dashboards
 from dynact.schema.run_folder import RunNotFoundError
+from tests.report.conftest import visit, visit_once
+from tests.report.networks_sample import build_networks
 from tests.report.profile_sample import build_profile, write_tables
 
 ROOT = Path(__file__).parents[2]
@@ -133,7 +136,32 @@ def test_a_run_without_an_ok_row_is_rendered(make_rows, environment, fail, tmp_p
     assert all(path.stat().st_size > 0 for path in written)
 
 
-def test_captions_say_that_the_gate_failed(make_rows, environment, tmp_path, monkeypatch):
+def some(rows):
+    return visit_once(rows, range(0, len(rows), 3))
+
+
+@pytest.mark.parametrize("change", [lambda rows: visit(rows, 7), some, visit_once],
+                         ids=["all", "some", "none"])  # fmt: skip
+def test_a_run_is_rendered_whichever_cases_have_an_interval(
+    make_rows, environment, fail, tmp_path, change
+):
+    rows = fail(change(make_rows(("prelu", "frelu"), (32,))), [1], "oom", "x")
+    run = write_run(tmp_path / "run", rows, environment)
+    for name, table in zip(("network", "site"), build_networks(("mobilenet_v2",)), strict=True):
+        change(table).to_json(run / f"{name}_rows.jsonl", orient="records", lines=True)
+    render(Run(run), formats=("png",))
+    write_dashboards(Run(run))
+    drawings = list((run / "figures").glob("*.png"))
+    layers = figures_of(LayerFigure).values()
+    assert len(drawings) == sum(1 + figure.by_phase for figure in layers) + len(
+        figures_of(NetworkFigure)
+    )
+    for text in ("summary.md", "index.html"):
+        words = re.sub(r"base64,[^\"]*", "", (run / text).read_text("utf-8"))
+        assert not re.search(r"\bnan\b|NaN", words)
+
+
+def test_captions_say_how_far_to_trust(make_rows, environment, tmp_path, monkeypatch):
     captions = []
 
     def draw(group, caption):
@@ -145,13 +173,18 @@ def test_captions_say_that_the_gate_failed(make_rows, environment, tmp_path, mon
     gate = {"session": "s", "trustworthy": False, "message": "x", "timing_s": 1, "case_s": 2}
     gate |= {f"{k}_{v}": 1.0 for k in ("self", "more") for v in ("ratio", "lo", "hi")}
     gate |= {"more_elements": 57 / 56}
-    for name, gates in (("bad", [gate]), ("good", [])):
+    told = {"session": "s", "trustworthy": True, "message": "", "resolution": 0.019}
+    told |= {"self_pairs": 6, "false_alarms": 0, "groups": [], "detections": []}
+    for name, gates in (("bad", [gate]), ("none", []), ("told", [gate, told])):
         run = write_run(tmp_path / name, make_rows(), environment, gates)
         render(Run(run), ["overhead_ranking"], ("png",))
     assert captions == [
-        "RATIOS NOT TRUSTWORTHY (the gate failed). Measured on Some CPU @ 2.00GHz, 1 thread, "
-        "torch 2.14.1, 2026-03-01.",
+        "RATIOS NOT TRUSTWORTHY (known ratios were not found). Measured on Some CPU @ 2.00GHz, "
+        "1 thread, torch 2.14.1, 2026-03-01.",
         "Measured on Some CPU @ 2.00GHz, 1 thread, torch 2.14.1, 2026-03-01.",
+        # The last word of a session counts.
+        "Measured on Some CPU @ 2.00GHz, 1 thread, torch 2.14.1, 2026-03-01. Differences of 1.9 % "
+        "or more can be told.",
     ]
 
 

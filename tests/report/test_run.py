@@ -108,6 +108,19 @@ def test_what_is_stored_meanwhile_is_not_what_a_figure_was_drawn_from(folder: Pa
     assert before.origin(LayerFigure.files) != after.origin(LayerFigure.files)
 
 
+def test_of_each_session_the_last_word_on_known_ratios_counts(tmp_path: Path) -> None:
+    lines = [
+        {"session": session, "trustworthy": trustworthy}
+        for session, trustworthy in (("a", False), ("b", True), ("a", True))
+    ]
+    (tmp_path / "gates.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    assert Run(tmp_path).gates == [
+        {"session": "a", "trustworthy": True},
+        {"session": "b", "trustworthy": True},
+    ]
+
+
 def test_rows_of_former_versions_are_read_as_those_of_this_one(tmp_path: Path) -> None:
     for name in ("rows", "site_rows"):
         record = {"case_id": name, "kernels": 3, "flops_by_operator": "conv:36 batch_norm:4"}

@@ -346,6 +346,11 @@ class TestResuming:
 
     @pytest.mark.parametrize("given", [["--run", "first"], ["--run=first"]])
     def test_each_option_is_said_once(self, sweep: Run, bench: FakeBench, given: list[str]) -> None:
+        def ended(request: Request) -> Answer:
+            if len(bench.requests("visit")) % 12 == 0:
+                raise WorkerError("no process any more")
+            return as_known(request)
+
         bench.answers["visit"] = ended
 
         for more in ([], ["--resume"]):

@@ -2,6 +2,10 @@
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
+
+# Of Student's t, for a 95 % interval with both ends.
+_UPPER = 0.975
 
 _BASELINES = {
     "flops": "baseline_flops",
@@ -27,15 +31,26 @@ def geometric_means(rows: pd.DataFrame) -> pd.DataFrame:
         Indexed by (phase, activation), cheapest first in each phase, activations without an ok
         row last. ``overhead`` is the geometric mean of the ok rows' ratios, each weighted by how
         often its shape occurs where shapes come from networks; ``overhead_lo`` and
-        ``overhead_hi`` its 95 % interval within the run: taking cases as independent, the
-        half-width of the mean log ratio is sqrt(Σ (weight · half-width)²) / Σ weight.
-        ``smallest`` and ``largest`` are single shapes' ratios, ``time_ns`` the median time,
-        ``ok`` of ``cases`` rows went in.
+        ``overhead_hi`` its 95 % interval, NaN where a row has none. ``smallest`` and ``largest``
+        are single shapes' ratios, ``time_ns`` the median time, ``ok`` of ``cases`` rows went in.
+
+    Notes
+    -----
+    A row's interval is Student's t over its visits, so its standard error is the half-width over
+    t(0.975, visits - 1); that of the mean log ratio is sqrt(Σ (weight · error)²) / Σ weight, with
+    the degrees of freedom of Welch and Satterthwaite (Biometrics Bulletin 2, 1946, p. 110). Rows
+    are taken as independent: the cases of a pass come in random order, so what disturbs a few
+    visits in a row meets cases of different activations. What lasts a whole pass meets all of
+    them, and this interval does not see it. Rows of versions before visits count as normal with
+    many degrees of freedom, and the mean's interval is one within that run, as theirs are.
     """
     ok = rows["status"] == "ok"
     weight = rows["occurrences"].astype(float).fillna(1.0).where(ok)
     log = np.log(rows["overhead"].astype(float).where(ok))
     half_width = np.log((rows["overhead_hi"] / rows["overhead_lo"]).astype(float).where(ok)) / 2
+    # Infinitely many of an earlier version's row: the interval stays as it is.
+    freedom = rows["visits"].astype(float).sub(1.0).fillna(np.inf)
+    variance = (weight * half_width / stdtrit(freedom, _UPPER)) ** 2
     logs = pd.DataFrame(
         {
             "phase": rows["phase"],
@@ -44,7 +59,8 @@ def geometric_means(rows: pd.DataFrame) -> pd.DataFrame:
             "weight": weight,
             "log": log,
             "weighted": weight * log,
-            "variance": (weight * half_width) ** 2,
+            "variance": variance,
+            "variance_per_freedom": variance**2 / freedom,
             "time_ns": rows["time_ns"].astype(float).where(ok),
         }
     )
@@ -53,7 +69,8 @@ def geometric_means(rows: pd.DataFrame) -> pd.DataFrame:
     total = groups["weight"].sum(min_count=1)
     mean = groups["weighted"].sum(min_count=1) / total
     # min_count: without one ok row, or with an interval missing, there is no interval to report.
-    half = np.sqrt(groups["variance"].sum(min_count=1)) / total
+    sums = groups[["variance", "variance_per_freedom"]].sum(min_count=1)
+    half = stdtrit(_together(sums), _UPPER) * np.sqrt(sums["variance"]) / total
     half = half.where(groups["variance"].count() == count)
     table = pd.DataFrame(
         {
@@ -68,6 +85,20 @@ def geometric_means(rows: pd.DataFrame) -> pd.DataFrame:
         }
     )
     return table.sort_values(["phase", "overhead", "activation"], kind="stable")
+
+
+def _together(sums: pd.DataFrame) -> "pd.Series[float]":
+    """Return Welch and Satterthwaite's degrees of freedom; infinitely many without scatter."""
+    freedom = sums["variance"] ** 2 / sums["variance_per_freedom"]
+    return freedom.where(sums["variance_per_freedom"] != 0, np.inf)
+
+
+def hold_between_runs(rows: pd.DataFrame) -> bool:
+    """Return whether the intervals of rows, and of their means, are of more than this run.
+
+    Those of versions before are of one visit, and say nothing of the next.
+    """
+    return bool(rows.loc[rows["status"] == "ok", "visits"].notna().all())
 
 
 def cost_ratios(rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,10 +1,13 @@
 """What is to be said against a run's figures, in the words that its summary and page share."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
+from dynact.report.data.digits import one_visit_note
 from dynact.report.data.names import display_names, resolution
+from dynact.report.data.trust import percent
 from dynact.timing import is_steady
 from dynact.timing.paired import STEADY_WITHIN
 
@@ -19,13 +22,34 @@ _COUNTS = (
 _DEPENDENT = "its work depends on the input's values: counted as for this input"
 
 
-def gate_failed(gates: list[dict[str, Any]]) -> bool:
-    """Return whether any session's gate found its ratios not to be trusted."""
-    return not all(gate["trustworthy"] for gate in gates)
+def visited(tables: Iterable[pd.DataFrame]) -> str:
+    """Return how often cases were visited, and how much of that was disturbed.
+
+    Parameters
+    ----------
+    tables
+        Rows of layers, networks and sites, some of which may be empty. Without one that counts its
+        visits, as those of versions before, nothing is said.
+    """
+    columns = ["visits", "disturbed_visits"]
+    counts = pd.concat([table[columns] for table in tables if len(table)]).astype(float)
+    visits, disturbed = (counts.dropna(subset="visits")[column] for column in columns)
+    if visits.empty:
+        return ""
+    share = disturbed.sum() / visits.sum()
+    often = f"A case was visited {_times(visits.median())} (median; at least {visits.min():.0f})."
+    if visits.nunique() == 1:
+        often = f"Each case was visited {_times(visits.iloc[0])}."
+    if not share:
+        return f"{often} None of all {visits.sum():,.0f} visits was disturbed."
+    return (
+        f"{often} During {disturbed.sum():,.0f} of all {visits.sum():,.0f} visits "
+        f"({percent(share)}) other programs, or the system, took time away."
+    )
 
 
 def doubts(rows: pd.DataFrame) -> str:
-    """Return how many cases did not converge, were unsteady or failed."""
+    """Return how many cases had one visit, did not converge, were unsteady or failed."""
     ok = rows[rows["status"] == "ok"]
     wide = int((~ok["converged"].astype(bool)).sum())
     unsteady = sum(not is_steady(drift) for drift in ok["speed_drift"].dropna())
@@ -34,7 +58,8 @@ def doubts(rows: pd.DataFrame) -> str:
         f"the time ran out. During {unsteady} the device changed its speed by more than "
         f"{STEADY_WITHIN - 1:.0%}: their times changed with it, and their ratios too where it "
         f"slowed one side more. {len(rows) - len(ok)} of {len(rows)} cases failed."
-    )
+        f" {one_visit_note(ok)}"
+    ).rstrip()
 
 
 def failures(rows: pd.DataFrame) -> pd.DataFrame:
@@ -81,6 +106,10 @@ def _grouped(rows: pd.DataFrame, part: pd.DataFrame, reasons: list[str]) -> pd.D
         activation=lines["activation"].map(display_names(rows["activation"])),
         message=lines["message"].astype(str).str[:LONGEST_MESSAGE],
     )
+
+
+def _times(count: float) -> str:
+    return {1.0: "once", 2.0: "twice"}.get(count, f"{count:g} times")
 
 
 def _where(row: "pd.Series[Any]") -> str:

@@ -62,7 +62,7 @@ def count_range(counts: "pd.Series[float]") -> str:
 
 
 def cell_ratio(ratio: float) -> str:
-    """Return a ratio as short as a heat map's cell needs: 0.97×, 2.6×, 12×, 107×."""
+    """Return a ratio that needs no interval, in two or three digits: 0.97×, 2.6×, 12×, 107×."""
     if ratio < 0.0995:
         return np.format_float_positional(ratio, precision=2, fractional=False, trim="-") + "×"
     if ratio < 1.995:
@@ -75,15 +75,3 @@ def ratio_or_none(ratio: float) -> str:
     if np.isnan(ratio):
         return NO_FIGURE
     return cell_ratio(ratio) if ratio else "0"
-
-
-def ratio_digits(ratio: float) -> str:
-    """Return a ratio to three significant digits, without a sign: 0.972, 2.61, 107."""
-    if ratio >= 99.95:
-        return f"{ratio:.0f}"
-    return np.format_float_positional(ratio, precision=3, unique=False, fractional=False)
-
-
-def ratio_with_interval(ratio: float, low: float, high: float) -> str:
-    """Return ``2.61× (2.58–2.64)``."""
-    return f"{ratio_digits(ratio)}× ({ratio_digits(low)}–{ratio_digits(high)})"

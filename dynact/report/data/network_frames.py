@@ -15,7 +15,6 @@ PAPER_NOTE = (
 )
 
 _UNITS = (("s", 1e9), ("ms", 1e6), ("µs", 1e3), ("ns", 1.0))
-_WIDE = "~"
 _UNSTEADY = "‡"
 
 _SETTINGS = ("batch", "dtype", "image_size", "device")
@@ -60,10 +59,14 @@ def setting(networks: pd.DataFrame) -> str:
 
 
 def extra_with_range(extra_ns: float, low_ns: float, high_ns: float) -> str:
-    """Return ``+4.9 ms (−9.8 to +37.0)``: one unit, and as many decimals, for all three."""
+    """Return ``+4.9 ms (−9.8 to +37.0)``: one unit, and as many decimals, for all three.
+
+    Without a range (NaN) the extra time stands alone.
+    """
     if math.isnan(extra_ns):
         return NO_FIGURE
-    largest = max(map(abs, (extra_ns, low_ns, high_ns)))
+    known = [end for end in (extra_ns, low_ns, high_ns) if not math.isnan(end)]
+    largest = max(map(abs, known))
     # 999.7 µs would read 1000 µs.
     unit, scale = next((u for u in _UNITS if largest >= 0.9995 * u[1]), _UNITS[-1])
     decimals = sum(largest < limit * scale for limit in (99.95, 9.995))
@@ -72,7 +75,8 @@ def extra_with_range(extra_ns: float, low_ns: float, high_ns: float) -> str:
         # Adding 0 makes a positive one of what rounding leaves of −0.
         return f"{round(duration_ns / scale, decimals) + 0:+.{decimals}f}".replace("-", "−")
 
-    return f"{signed(extra_ns)} {unit} ({signed(low_ns)} to {signed(high_ns)})"
+    extra = f"{signed(extra_ns)} {unit}"
+    return extra if len(known) < 3 else f"{extra} ({signed(low_ns)} to {signed(high_ns)})"
 
 
 def paper_note(variants: "pd.Series[str]") -> str:
@@ -81,18 +85,10 @@ def paper_note(variants: "pd.Series[str]") -> str:
 
 
 def mark_note(marks: "pd.Series[str]") -> str:
-    """Return what the marks behind overheads mean, empty where there are none."""
+    """Return what the mark behind overheads means, empty where there is none."""
     change = f"{100 * (STEADY_WITHIN - 1):.0f} %"
-    meanings = {
-        _WIDE: "the interval was still wide when the time ran out",
-        _UNSTEADY: f"the device changed its speed by more than {change} meanwhile",
-    }
-    said = [
-        f"{mark}: {meaning}."
-        for mark, meaning in meanings.items()
-        if marks.str.contains(mark, regex=False).any()
-    ]
-    return " ".join(said)
+    said = f"{_UNSTEADY}: the device changed its speed by more than {change} meanwhile."
+    return said if marks.ne("").any() else ""
 
 
 def counted_image_size(networks: pd.DataFrame) -> "pd.Series[float]":
@@ -124,10 +120,9 @@ def memory_ratios(networks: pd.DataFrame) -> pd.DataFrame:
 
 def _marks(networks: pd.DataFrame) -> "pd.Series[str]":
     ok = networks["status"] == "ok"
-    wide = ok & ~networks["converged"].fillna(True).astype(bool)
     drifts = pd.to_numeric(networks["speed_drift"])
     unsteady = ok & drifts.notna() & ~drifts.map(is_steady)
-    return wide.map({True: _WIDE, False: ""}) + unsteady.map({True: _UNSTEADY, False: ""})
+    return unsteady.map({True: _UNSTEADY, False: ""})
 
 
 def _read(field: str, value: object) -> str:

@@ -18,7 +18,8 @@ REST = (
     "written. Its size is measured, which of these made it is not."
 )
 
-_MEASURED = ("time_ns", "baseline_time_ns", "overhead", "overhead_lo", "overhead_hi")
+_MEASURED = ("time_ns", "baseline_time_ns", "overhead")
+_ENDS = {"overhead_lo": float, "overhead_hi": float}
 _RATIOS = {"": "overhead", "_lo": "overhead_lo", "_hi": "overhead_hi"}
 _SITE = ["name", "original", "channels", "height", "width"]
 _SITE_KEY = (
@@ -48,7 +49,8 @@ def predict(networks: pd.DataFrame, sites: pd.DataFrame) -> Prediction:
 
     An extra time is the original's time × (paired ratio − 1), of a site as of the network. Its
     range comes from the ratio's 95 % interval; a sum's range adds all lower and all upper ends, as
-    if all erred to the same side, and so does the rest's: both are wider than 95 %.
+    if all erred to the same side, and so does the rest's: both are wider than 95 %. Where a ratio
+    has no interval, neither its extra time nor a sum with it has a range.
 
     Parameters
     ----------
@@ -58,14 +60,16 @@ def predict(networks: pd.DataFrame, sites: pd.DataFrame) -> Prediction:
         Layer rows at the networks' batch; one serves all sites of its shape. Of several the last
         ok one counts.
     """
-    ok = complete(networks, _MEASURED)
+    ok = complete(networks, _MEASURED).astype(_ENDS)
     parts = _parts(ok, sites)
     totals = ok.assign(**_extra_ns(ok, "measured"))
     by_row = parts.groupby("case_id")
     count = ok["case_id"].map(by_row.size()).fillna(0).astype(int)
     for end in _RATIOS:
+        extra = by_row[f"extra{end}_ns"]
         # Without a site the sum is 0; with sites of which none was measured it is not known.
-        total = ok["case_id"].map(by_row[f"extra{end}_ns"].sum(min_count=1))
+        sums = extra.sum(min_count=1).where(extra.count() == by_row["extra_ns"].count())
+        total = ok["case_id"].map(sums)
         totals[f"predicted{end}_ns"] = total.where(count > 0, 0.0)
     for end, other in (("", ""), ("_lo", "_hi"), ("_hi", "_lo")):
         totals[f"rest{end}_ns"] = totals[f"measured{end}_ns"] - totals[f"predicted{other}_ns"]
@@ -74,6 +78,13 @@ def predict(networks: pd.DataFrame, sites: pd.DataFrame) -> Prediction:
         parts,
         totals.assign(site_count=count, unmeasured=[unknown.get(i, "") for i in ok["case_id"]]),
     )
+
+
+def lacking_range_note(totals: pd.DataFrame) -> str:
+    """Return why sums and rests have no range, empty where all of them have one."""
+    lacking = totals["rest_ns"].notna() & totals["rest_lo_ns"].isna()
+    said = "A sum or rest without a range is of cases of which some have been visited once."
+    return said if lacking.any() else ""
 
 
 def sites_frame(cell: Any) -> pd.DataFrame:
@@ -95,7 +106,9 @@ def _parts(networks: pd.DataFrame, sites: pd.DataFrame) -> pd.DataFrame:
     shared = ["case_id", "activation", "phase", "dtype", "batch", "device"]
     places = pd.concat([listing for listing in listings if len(listing)] or listings[:1])
     places = places.merge(networks[shared], on="case_id", how="left")
-    measured = complete(sites, _MEASURED).drop_duplicates(list(_SITE_KEY), keep="last")
+    measured = (
+        complete(sites, _MEASURED).astype(_ENDS).drop_duplicates(list(_SITE_KEY), keep="last")
+    )
     extra = _extra_ns(measured, "extra")
     costs = measured[list(_SITE_KEY)].assign(**extra).set_index(list(_SITE_KEY))
     found = costs.reindex(pd.MultiIndex.from_frame(places[list(_SITE_KEY)]))

@@ -8,7 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from dynact.report.data.aggregate import cost_ratios, geometric_means, times_over_floor
+from dynact.report.data.aggregate import (
+    cost_ratios,
+    geometric_means,
+    hold_between_runs,
+    times_over_floor,
+)
 from dynact.report.data.names import display_name, display_names
 from dynact.schema.cases import BYTES_PER_ELEMENT
 
@@ -59,6 +64,21 @@ class SettingsGroup:
     def means(self) -> pd.DataFrame:
         """What each activation costs over all shapes, as `geometric_means` returns it."""
         return geometric_means(self.rows)
+
+    @cached_property
+    def interval(self) -> str:
+        """What the intervals of its overheads, and of their means, are, in words."""
+        return f"95 % interval {'between runs' if self._between_runs else 'within this run'}"
+
+    @cached_property
+    def interval_note(self) -> str:
+        """What those intervals do not hold, in a sentence; empty where they hold between runs."""
+        note = "Another run, at another time, can lie outside its interval."
+        return "" if self._between_runs else note
+
+    @cached_property
+    def _between_runs(self) -> bool:
+        return hold_between_runs(self.rows)
 
     @cached_property
     def ranked(self) -> list[str]:

@@ -25,7 +25,7 @@ def _write_png(figure: Figure, path: Path, origin: str) -> None:
     palette = image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     info = PngInfo()
     info.add_text(PNG_KEY, origin)
-    palette.save(path, optimize=True, dpi=(_DOTS_PER_INCH, _DOTS_PER_INCH), pnginfo=info)
+    palette.save(path, compress_level=6, dpi=(_DOTS_PER_INCH, _DOTS_PER_INCH), pnginfo=info)
 
 
 def _write_svg(figure: Figure, path: Path, origin: str) -> None:

@@ -12,6 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from dynact.report.data.digits import measured_ratios, one_visit_note, range_note
 from dynact.report.data.names import cell_ratio, shortened
 from dynact.report.data.network_frames import (
     mark_note,
@@ -78,6 +79,7 @@ def network_heatmap(run: Run, caption: str = "") -> Figure:
     """
     title = f"What each activation costs in whole networks ({run.network_setting})"
     rows = run.labelled_networks
+    measured = rows[rows["status"] == "ok"]
     panels = _panels(rows)
     if not any(panel.ratios.notna().any(axis=None) for panel in panels):
         return nothing_to_draw(title, run.networks, caption, "a time or a need of memory")
@@ -98,7 +100,15 @@ def network_heatmap(run: Run, caption: str = "") -> Figure:
     top = _PANEL_TITLE + heads_height
     page = Page(
         title,
-        [_explanation(panels), mark_note(rows["mark"]), paper_note(rows["variant"]), caption],
+        [
+            _explanation(panels),
+            "An overhead has the digits that its 95 % interval supports.",
+            range_note(measured),
+            one_visit_note(measured, "network"),
+            mark_note(rows["mark"]),
+            paper_note(rows["variant"]),
+            caption,
+        ],
         width=left + len(panels) * pitch + max(_BAR, overhang),
         body=top + height + 0.1,
     )
@@ -126,7 +136,7 @@ def network_heatmap(run: Run, caption: str = "") -> Figure:
 def _panels(rows: pd.DataFrame) -> list[_Panel]:
     ok = rows["status"] == "ok"
     overhead = pd.to_numeric(rows["overhead"]).where(ok)
-    slow = rows.assign(ratio=overhead, text=overhead.map(_cell) + rows["mark"])
+    slow = rows.assign(ratio=overhead, text=measured_ratios(rows) + rows["mark"])
     panels = [
         _panel(f"overhead, {phase}", slow[slow["phase"] == phase], rows)
         for phase in sorted(rows["phase"].unique())

@@ -15,14 +15,15 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from dynact.report.data.names import cell_ratio, resolution, shortened
+from dynact.report.data.digits import measured_ratio, one_visit_note, range_note
+from dynact.report.data.names import resolution, shortened
 from dynact.report.data.network_frames import (
     extra_with_range,
     mark_note,
     paper_note,
 )
 from dynact.report.data.omissions import absence
-from dynact.report.data.prediction import REST, sites_frame
+from dynact.report.data.prediction import REST, lacking_range_note, sites_frame
 from dynact.report.figures.declaration import NetworkFigure
 from dynact.report.figures.style import (
     COLOURS,
@@ -124,6 +125,9 @@ def network_sites(run: Run, caption: str = "") -> Figure:
         [
             _EXPLANATION,
             REST,
+            range_note(totals),
+            one_visit_note(totals, "network"),
+            lacking_range_note(totals),
             mark_note(totals["mark"]),
             paper_note(rows["variant"]),
             _unmeasured_note(totals),
@@ -277,8 +281,9 @@ def _draw_strip(axes: Axes, line: int, strip: _Strip, norm: LogNorm) -> None:
     extra, known = strip.steps()
     after = np.cumsum(extra)
     measured = [float(strip.total[f"measured{end}_ns"]) for end in ("", "_lo", "_hi")]
-    low = min(0.0, after.min(initial=0), *measured)
-    high = max(0.0, after.max(initial=0), *measured)
+    # Of one visit there are no ends.
+    low = np.nanmin([0.0, after.min(initial=0), *measured])
+    high = np.nanmax([0.0, after.max(initial=0), *measured])
     scale = (_BOTTOM - _TOP) / ((high - low) or 1.0)
 
     def at(values: "Sequence[float] | _Floats") -> _Floats:
@@ -362,8 +367,9 @@ def _write_numbers(axes: Axes, line: int, total: "pd.Series[Any]") -> None:
         extra_with_range(*total[[f"{name}{end}_ns" for end in ("", "_lo", "_hi")]])
         for name in ("predicted", "rest")
     )
+    overhead = measured_ratio(*total[["overhead", "overhead_lo", "overhead_hi"]])
     texts = [
-        f"{cell_ratio(total['overhead'])}{total['mark']}\n{_signed(total['measured_ns'])}",
+        f"{overhead}{total['mark']}\n{_signed(total['measured_ns'])}",
         ("†" if total["unmeasured"] else "") + sites.replace(" (", "\n("),
         rest.replace(" (", "\n("),
     ]

@@ -1,7 +1,6 @@
 """Overhead over channels × resolution, a panel for each activation."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,10 +11,11 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from dynact.report.data.names import cell_ratio, resolution, shortened
+from dynact.report.data.digits import measured_ratios, one_visit_note, range_note
+from dynact.report.data.names import resolution, shortened
 from dynact.report.data.settings_groups import SettingsGroup
 from dynact.report.figures.declaration import LayerFigure
-from dynact.report.figures.outlined import OutlinedText
+from dynact.report.figures.outlined import Label, OutlinedTexts
 from dynact.report.figures.style import (
     BEYOND,
     COLOURS,
@@ -61,7 +61,7 @@ def overhead_heatmap(group: SettingsGroup, caption: str = "") -> Figure:
     -------
     Figure
         Panels in order of overhead, cheapest first. A case that failed is hatched and named, one
-        that was not measured is blank grey, one that did not converge ends in ``~``.
+        that was not measured is blank grey. Ratios have the digits of `measured_ratio`.
     """
     rows, ok = group.rows, group.ok
     title = f"What each activation costs, as a multiple of {group.baseline} ({group.description})"
@@ -144,12 +144,8 @@ def _cells(rows: pd.DataFrame, grid: _Grid, norm: LogNorm) -> pd.DataFrame:
     ok = (rows["status"] == "ok").to_numpy()
     overhead = rows["overhead"].astype(float).where(ok).to_numpy(float)
     text = [
-        cell_ratio(float(ratio)) + ("" if converged else "~")
-        if fine
-        else _FAILURE.get(status, status)
-        for fine, ratio, converged, status in zip(
-            ok, overhead, rows["converged"], rows["status"], strict=True
-        )
+        ratio if fine else _FAILURE.get(status, status)
+        for fine, ratio, status in zip(ok, measured_ratios(rows), rows["status"], strict=True)
     ]
     cells = pd.DataFrame(
         {
@@ -167,13 +163,15 @@ def _cells(rows: pd.DataFrame, grid: _Grid, norm: LogNorm) -> pd.DataFrame:
             ],
         }
     )
-    # Ratios share one size over the whole page, so that none looks more important.
+    # Ratios share one size over the whole page, so that none looks more important; a range, which
+    # is longer, takes what room it has.
     across, down = grid.width / len(grid.channels) * 72, grid.height / len(grid.resolutions) * 72
-    longest = int(cells["text"].str.len().where(cells["ok"]).max())
-    size = min(10.5, down * 0.5, across * 0.9 / (0.63 * longest))
+    alike = ok & ~cells["text"].str.contains("–").to_numpy()
+    longest = cells["text"].str.len().where(alike).max()
+    size = min(10.5, down * 0.5, across * 0.9 / (0.63 * (longest if alike.any() else 1)))
     widest_line = cells["text"].str.split("\n").map(lambda lines: max(map(len, lines)))
     fitting = across * 0.9 / (0.6 * widest_line)
-    cells["size"] = np.where(ok, size, np.minimum(fitting, size))
+    cells["size"] = np.where(alike, size, np.minimum(fitting, size))
     return cells
 
 
@@ -199,18 +197,15 @@ def _draw_cells(axes: Axes, cells: pd.DataFrame, grid: _Grid, norm: LogNorm) -> 
                 label="failed",
             )
         )
+    ratios = []
     for cell in cells.to_dict("records"):
-        x, y = cell["column"] + 0.5, cell["line"] + 0.5
-        look: dict[str, Any] = {"size": cell["size"]}
+        x, y, text, size = cell["column"] + 0.5, cell["line"] + 0.5, cell["text"], cell["size"]
         if cell["ok"]:
-            ratio = OutlinedText(x, y, cell["text"], color=cell["colour"], **look)
-            ratio.set_transform(axes.transData)
-            axes.add_artist(ratio)
+            ratios.append(Label(x, y, text, size, cell["colour"]))
         else:
             # A failure's name stands on a plate, clear of the hatching.
-            axes.text(
-                x, y, cell["text"], ha="center", va="center", linespacing=1.0, bbox=_PLATE, **look
-            )
+            axes.text(x, y, text, size=size, ha="center", va="center", linespacing=1.0, bbox=_PLATE)
+    axes.add_artist(OutlinedTexts(ratios))
     axes.set(xlim=(0, columns), ylim=(lines, 0))
 
 
@@ -248,11 +243,13 @@ def _legend(rows: pd.DataFrame, grid: _Grid, panels: int) -> str:
     ok = rows["status"] == "ok"
     measured = rows[["activation", "channels", "height", "width"]].drop_duplicates()
     marks = {
-        "~ the interval was still wide when the time ran out.": not rows["converged"][ok].all(),
+        "A ratio has the digits that its 95 % interval supports.": True,
+        range_note(rows[ok]): True,
+        one_visit_note(rows[ok]): True,
         "Hatched: the case failed, as named.": not ok.all(),
         "Grey: not measured.": len(measured) < panels * len(grid.channels) * len(grid.resolutions),
     }
-    return " ".join(mark for mark, occurs in marks.items() if occurs)
+    return " ".join(mark for mark, occurs in marks.items() if mark and occurs)
 
 
 FIGURE = LayerFigure(

@@ -5,7 +5,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dynact.report.data.names import ratio_with_interval, shortened
+from dynact.report.data.digits import means_note, one_visit_note, ratio_with_interval
+from dynact.report.data.names import shortened
 from dynact.report.data.omissions import absence
 from dynact.report.data.settings_groups import SettingsGroup
 from dynact.report.figures.declaration import LayerFigure
@@ -66,10 +67,9 @@ def overhead_ranking(group: SettingsGroup, caption: str = "") -> Figure:
     page = Page(
         title,
         [
-            "How to read: diamond and number are the geometric mean over the shapes with its 95 % "
-            "interval within this run (another run can lie outside it), dots are single shapes, "
-            f"the thin line is their range; 2× takes twice as long as {group.baseline}, left of "
-            "1× is faster.",
+            _explanation(group),
+            means_note(means),
+            one_visit_note(group.ok),
             partly,
             caption,
         ],
@@ -89,6 +89,16 @@ def overhead_ranking(group: SettingsGroup, caption: str = "") -> Figure:
         _draw_phase(axes, group.of_phase(phase).ok, table, PHASE_COLOURS[phase])
         write_beside(axes, numbers[phase])
     return page.figure
+
+
+def _explanation(group: SettingsGroup) -> str:
+    known = bool(group.means["overhead_lo"].notna().any())
+    return (
+        "How to read: diamond and number are the geometric mean over the shapes"
+        f"{f' with its {group.interval}' * known}, dots are single shapes, the thin line is their "
+        f"range; 2× takes twice as long as {group.baseline}, left of 1× is faster. "
+        f"{group.interval_note * known}"
+    ).rstrip()
 
 
 def _numbers(rows: pd.DataFrame, means: pd.DataFrame, order: list[str]) -> list[str]:

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from dynact.report.data.aggregate import times_over_arithmetic
+from dynact.report.data.digits import measured_ratios, range_note
 from dynact.report.data.names import (
     NO_FIGURE,
     cell_ratio,
@@ -121,8 +122,9 @@ def promise(group: SettingsGroup, caption: str = "") -> Figure:
     order = list(dict.fromkeys([*group.means_of(first).index, *group.ranked]))
     gaps = times_over_arithmetic(rows).reindex([(first, a) for a in order]).droplevel("phase")
     table = pd.DataFrame(counts.loc[first], index=order, columns=list(_COUNTS))
+    times = {phase: group.means_of(phase).reindex(order) for phase in phases}
     for phase in phases:
-        table[phase] = group.means_of(phase)["overhead"]
+        table[phase] = times[phase]["overhead"]
     # Beyond arithmetic that is not all counted, no gap is known.
     lacking = uncounted_operators(ok)
     table["gap"] = gaps["ratio"].mask(gaps.index.isin(list(lacking)))
@@ -136,6 +138,7 @@ def promise(group: SettingsGroup, caption: str = "") -> Figure:
     top = _LEGEND + _COLUMN_HEADS
     notes = [
         _explanation(first, baseline),
+        range_note(means),
         formulation(rows),
         understatement(ok),
         omission(rows, complete(rows, _NEEDED), "all counts, but for their times"),
@@ -155,12 +158,12 @@ def promise(group: SettingsGroup, caption: str = "") -> Figure:
     axes.set_yticks(range(len(order)), [names[a] for a in order])
     _draw_gaps(axes, table, edge)
     for phase in phases:
-        _draw_range(
-            axes, group.means_of(phase).reindex(order), offsets[phase], _KINDS[phase].colour
-        )
+        _draw_range(axes, times[phase], offsets[phase], _KINDS[phase].colour)
     places = _places(axes, table[list(kinds)], edge)
     marks = [_draw_kind(axes, places[name], offsets[name], kind) for name, kind in kinds.items()]
-    _write_columns(axes, _texts(table, kinds, ok, list(lacking)), first)
+    texts = _texts(table, kinds, ok, list(lacking))
+    texts |= {phase: measured_ratios(times[phase]) for phase in phases}
+    _write_columns(axes, texts, first)
     _draw_legend(page.axes(0.15, 0, 0.1, _LEGEND), marks)
     return page.figure
 

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dynact.networks.published import PAPERS_IMAGE_SIZE, PUBLISHED, SOURCES, Published, Source
-from dynact.report.data.names import cell_ratio, display_name, resolution
+from dynact.report.data.digits import measured_ratio, one_visit_note, range_note
+from dynact.report.data.names import display_name, resolution
 from dynact.report.data.network_frames import labelled, mark_note, network_name, setting
 from dynact.report.data.omissions import complete
 from dynact.report.figures.declaration import NetworkFigure
@@ -84,7 +86,7 @@ def tradeoff(run: Run, caption: str = "") -> Figure:
     """
     networks = run.networks
     title = "What papers say is gained, and what it costs here"
-    rows = labelled(complete(networks, ("overhead", "overhead_lo", "overhead_hi")))
+    rows = labelled(complete(networks, ("overhead",)))
     points = {
         (str(part["subject"].iloc[0]), str(part["phase"].iloc[0])): found
         for _, part in rows.groupby(["subject", "phase"])
@@ -156,8 +158,9 @@ def _points(rows: pd.DataFrame) -> list[_Point]:
 
 
 def _scale(axes: Axes, points: list[_Point], lowest: float, highest: float) -> None:
-    slowest = max([2.0, *(p.high for p in points)])
-    quickest = min([1.0, *(p.low for p in points)])
+    # Of one visit there are no ends.
+    slowest = np.nanmax([2.0, *(end for p in points for end in (p.overhead, p.high))])
+    quickest = np.nanmin([1.0, *(end for p in points for end in (p.overhead, p.low))])
     spread = slowest / quickest
     low, high = quickest / spread**0.08, slowest * spread**0.08
     margin = 0.12 * (highest - lowest)
@@ -205,7 +208,8 @@ def _write_labels(axes: Axes, points: list[_Point], height: float) -> None:
         gain = published.top1 - published.baseline_top1
         axes.annotate(
             f"{display_name(published.activation)} {published.top1:.1f} ({gain:+.1f}), "
-            f"{cell_ratio(point.overhead)}{point.mark} [{_NUMBERS[published.source]}]",
+            f"{measured_ratio(point.overhead, point.low, point.high)}{point.mark} "
+            f"[{_NUMBERS[published.source]}]",
             (1.0, at), xytext=(12, 0), xycoords=axes.get_yaxis_transform(),
             textcoords="offset points", size=8, va="center", color=_COLOURS[published.source],
         )  # fmt: skip
@@ -234,6 +238,7 @@ def _draw_legend(corner: Axes, sources: list[Source]) -> None:
 def _notes(networks: pd.DataFrame, rows: pd.DataFrame, points: list[_Point]) -> list[str]:
     drawn = {point.published for point in points}
     marks = [point.mark for point in points]
+    shown = pd.DataFrame({"overhead_lo": p.low, "overhead_hi": p.high} for p in points)
     sizes = sorted(
         rows.loc[rows["network"].isin([p.network for p in drawn]), "image_size"].unique()
     )
@@ -251,6 +256,8 @@ def _notes(networks: pd.DataFrame, rows: pd.DataFrame, points: list[_Point]) -> 
         else "",
         " ".join(f"{name}: {'; '.join(notes)}." for name, notes in remarks.items()),
         _RESNET if resnets else "",
+        range_note(shown),
+        one_visit_note(shown, "network"),
         mark_note(pd.Series(marks)),
         _elsewhere(rows),
         _unmeasured(networks, drawn),

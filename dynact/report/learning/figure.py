@@ -11,13 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from dynact.report.data.names import (
-    NO_FIGURE,
-    display_names,
-    ratio_digits,
-    ratio_with_interval,
-    shortened,
-)
+from dynact.report.data.digits import measured_ratio, ratio_with_interval
+from dynact.report.data.names import NO_FIGURE, display_names, shortened
 from dynact.report.figures.files import write_figure
 from dynact.report.figures.style import INK, QUIET, Page, nothing_to_draw, series_looks, styled
 from dynact.report.learning.findings import BASELINE, findings, mean_interval
@@ -246,7 +241,8 @@ def _labels(found: pd.DataFrame) -> dict[str, tuple[str, str]]:
         elif np.isnan(line["overhead"]):
             claim = line["verdict"]
         else:
-            claim = f"{line['verdict']}; {ratio_digits(line['overhead'])}× ReLU's time"
+            ratio = measured_ratio(line["overhead"], line["overhead_lo"], line["overhead_hi"])
+            claim = f"{line['verdict']}; {ratio} ReLU's time"
         labels[activation] = heading, claim
     return labels
 
@@ -320,7 +316,4 @@ def _seconds(line: dict[str, Any]) -> str:
 
 
 def _ratio(line: dict[str, Any]) -> str:
-    ratio, low, high = (line[f"overhead{end}"] for end in ("", "_lo", "_hi"))
-    if np.isnan(ratio):
-        return NO_FIGURE
-    return f"{ratio_digits(ratio)}×" if np.isnan(low) else ratio_with_interval(ratio, low, high)
+    return ratio_with_interval(*(line[f"overhead{end}"] for end in ("", "_lo", "_hi")))

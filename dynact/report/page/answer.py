@@ -4,12 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from dynact.report.data.digits import measured_interval, measured_ratio, measured_ratios
 from dynact.report.data.names import (
-    cell_ratio,
     count_range,
-    ratio_digits,
     ratio_or_none,
 )
 from dynact.report.data.omissions import absence, uncounted_operators
@@ -21,7 +19,8 @@ class Overhead:
     """One activation's overhead in one phase, in words."""
 
     ratio: str
-    """``2.61×``, or why there is none."""
+    """``2.61×`` in the digits of `measured_ratio`, or why there is none."""
+    known: bool = False
     interval: str = ""
     measured: str = ""
     """How many of its shapes were measured, where not all were."""
@@ -77,9 +76,10 @@ def answer(main: SettingsGroup) -> Answer:
 def _finding(main: SettingsGroup) -> str:
     parts = []
     for phase in main.phases:
-        ratios = main.means["overhead"].xs(phase, level="phase").dropna()
-        if len(ratios):
-            ends = [f"{cell_ratio(ratio)} ({main.names[str(a)]})" for a, ratio in ratios.items()]
+        means = main.means_of(phase).dropna(subset="overhead")
+        if len(means):
+            ratios = zip(measured_ratios(means), means.index, strict=True)
+            ends = [f"{ratio} ({main.names[str(a)]})" for ratio, a in ratios]
             spread = ends[0] if len(ends) == 1 else f"from {ends[0]} to {ends[-1]}"
             parts.append(f"{phase} takes {spread} the time")
     if not parts:
@@ -88,10 +88,11 @@ def _finding(main: SettingsGroup) -> str:
 
 
 def _overhead(mean: dict[Any, Any], reach: float) -> Overhead:
-    interval = "–".join(ratio_digits(mean[end]) for end in ("overhead_lo", "overhead_hi"))
+    figures = mean["overhead"], mean["overhead_lo"], mean["overhead_hi"]
     return Overhead(
-        ratio=f"{ratio_digits(mean['overhead'])}×",
-        interval="" if pd.isna(mean["overhead_lo"]) else interval,
+        ratio=measured_ratio(*figures),
+        known=True,
+        interval=measured_interval(*figures),
         measured="" if mean["ok"] == mean["cases"] else f"{mean['ok']:.0f}/{mean['cases']:.0f}",
         bar=max(float(np.log(mean["overhead"]) / reach), 0.0) if reach > 0 else 0.0,
     )

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import jinja2
 
-from dynact.report.data.caveats import doubts, failures, gaps, gate_failed
+from dynact.report.data.aggregate import hold_between_runs
+from dynact.report.data.caveats import doubts, failures, gaps, visited
+from dynact.report.data.digits import means_note
 from dynact.report.data.profiled_steps import profiled_steps
 from dynact.report.data.settings_groups import device_and_threads
 from dynact.report.page.answer import answer
@@ -12,6 +14,7 @@ from dynact.report.page.figures import page_figures
 from dynact.report.page.rows import all_rows
 from dynact.report.run import Run
 from dynact.report.tables.networks import network_notes, network_sections
+from dynact.report.tables.verdict import verdict
 
 _KERNELS_SHOWN = 12
 
@@ -34,12 +37,16 @@ def write_page(run: Run) -> Path:
         answer=answer(run.main),
         baseline=run.main.baseline,
         setting=run.main.description,
+        interval=run.main.interval,
+        interval_note=run.main.interval_note,
         shapes=run.main.shapes,
         other_settings=len(run.groups) - 1,
         device=device_and_threads(run.main.rows, run.environment),
         date=run.date,
-        gates=run.gates,
-        gate_failed=gate_failed(run.gates),
+        verdict=verdict(run.gates),
+        visited=visited([rows, run.networks, run.sites]),
+        between_runs=hold_between_runs(rows),
+        means_note=means_note(run.main.means),
         figures=page_figures(run),
         rows=all_rows(rows),
         networks=network_sections(run) if len(run.networks) else [],

@@ -7,6 +7,7 @@ import pandas as pd
 
 from dynact.report.data.baseline_mode import eager_baseline_ns
 from dynact.report.data.caveats import LONGEST_MESSAGE
+from dynact.report.data.digits import last_places
 from dynact.report.data.names import display_names
 from dynact.report.data.settings_groups import SETTINGS_FIELDS, SHAPE_FIELDS
 from dynact.schema.cases import Case
@@ -26,7 +27,7 @@ _OVER_EAGER = Column(
 )
 _COLUMNS = {column.name: column for column in (*columns_of(Case.table), _OVER_EAGER, _OVER_FLOOR)}
 _FIGURES = (
-    *("overhead", "overhead_lo", "overhead_hi", "over_eager"),
+    *("overhead", "overhead_lo", "overhead_hi", "visits", "over_eager"),
     *("time_ns", "baseline_time_ns", "over_floor"),
     *("parameters", "flops", "operator_calls", "saved_for_backward_bytes", "peak_bytes"),
 )
@@ -42,6 +43,8 @@ class AllRows:
     columns: list[dict[str, Any]]
     """``name``, ``label``, ``unit`` and ``help`` as `schema.rows` declares them, and ``cells``:
     numbers (None where missing) or, with the unit ``text``, places in ``words``."""
+    places: list[int | None]
+    """The power of ten of the last digit that each row's overhead and interval are shown with."""
     common: dict[str, str]
     """Settings that are the same in all rows: they have no column."""
 
@@ -77,7 +80,7 @@ def all_rows(rows: pd.DataFrame) -> AllRows:
         *(_texts(rows, name) for name in _SETTINGS if rows[name].nunique() > 1),
         *(_texts(rows, name) for name in ("status", "converged", "message")),
     ]
-    return AllRows(len(rows), columns, common)
+    return AllRows(len(rows), columns, last_places(rows), common)
 
 
 def _texts(rows: pd.DataFrame, name: str) -> dict[str, Any]:

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from dynact.networks.published import DYRELU, DYRELU_FLOPS_CLAIM, PAPERS_IMAGE_SIZE
+from dynact.report.data.aggregate import hold_between_runs
+from dynact.report.data.digits import one_visit_note, range_note, ratio_with_interval
 from dynact.report.data.kept_sites import kept_sites_notes
-from dynact.report.data.names import NO_FIGURE, ratio_with_interval, resolution, with_prefix
+from dynact.report.data.names import NO_FIGURE, resolution, with_prefix
 from dynact.report.data.network_frames import (
     PAPER_NOTE,
     counted_image_size,
@@ -18,9 +20,10 @@ from dynact.report.data.network_frames import (
     memory_ratios,
 )
 from dynact.report.data.omissions import absence
-from dynact.report.data.prediction import REST, Prediction
+from dynact.report.data.prediction import REST, Prediction, lacking_range_note
 from dynact.report.run import Run
-from dynact.report.tables.markdown import escaped, table
+from dynact.report.tables.markdown import escaped
+from dynact.report.tables.table import Table
 
 # The memory for which the largest batch is computed.
 BUDGET_BYTES = 16 * 10**9
@@ -36,7 +39,10 @@ class Extra(NamedTuple):
 
 @dataclass(frozen=True)
 class Speed:
-    """One phase of a network with an activation, beside the original; None where not measured."""
+    """One phase of a network with an activation, beside the original; None where not measured.
+
+    The ends of an interval that there is not are NaN.
+    """
 
     status: str
     overhead: float | None = None
@@ -86,14 +92,6 @@ _CALLS: dict[str, Callable[[NetworkRecord], Speed]] = {
 
 
 @dataclass(frozen=True)
-class Table:
-    """Cells of plain text, the first column a name."""
-
-    header: list[str]
-    lines: list[list[str]]
-
-
-@dataclass(frozen=True)
 class NetworkSection:
     """What is known of one network."""
 
@@ -132,9 +130,15 @@ def network_notes(run: Run) -> list[str]:
     """Return what a reader of these tables has to know."""
     placed = bool((run.networks["placement"] != "all").any())
     marks = mark_note(run.labelled_networks["mark"])
-    notes = [_meaning(run.network_setting), PAPER_NOTE * placed, marks]
+    ok = run.networks[run.networks["status"] == "ok"]
+    within = "" if hold_between_runs(ok) else " within this run"
+    notes = [
+        _meaning(run.network_setting, within), PAPER_NOTE * placed, range_note(ok),
+        one_visit_note(ok, "network"), marks,
+    ]  # fmt: skip
     meaning = " ".join(filter(None, notes))
-    return [meaning, _RANGES, REST, _LARGEST_BATCH, *filter(None, [_claim(run.networks)])]
+    ranges = f"{_RANGES} {lacking_range_note(run.prediction.totals)}".rstrip()
+    return [meaning, ranges, REST, _LARGEST_BATCH, *filter(None, [_claim(run.networks)])]
 
 
 def networks_markdown(run: Run) -> str:
@@ -145,10 +149,7 @@ def networks_markdown(run: Run) -> str:
     parts = ["## In whole networks", meaning]
     for section in network_sections(run):
         parts.append(f"### {escaped(section.network)}")
-        parts += [
-            table(part.header, [list(map(escaped, line)) for line in part.lines])
-            for part in section.tables
-        ]
+        parts += [part.markdown() for part in section.tables]
         parts += map(escaped, section.notes)
     return "\n\n".join([*parts, *others])
 
@@ -224,11 +225,11 @@ def _number(values: "pd.Series[Any]") -> float | None:
     return float(values.iloc[0]) if len(values) and pd.notna(values.iloc[0]) else None
 
 
-def _meaning(setting: str) -> str:
+def _meaning(setting: str, within: str) -> str:
     return (
         f"The same network with its activations replaced, against the original one, paired "
-        f"({setting}). In brackets behind an overhead is its 95 % interval "
-        "within this run, behind an extra time its range, elsewhere the original's figure or what "
+        f"({setting}). In brackets behind an overhead is its 95 % interval{within}, "
+        "behind an extra time its range, elsewhere the original's figure or what "
         "is added to it. Parameters are all of the network's; MACs and FLOPs are of one image in "
         "inference, at the timed size or at the one that their heading names, a MAC counted as "
         "two FLOPs, FLOPs with all element-wise work (≥: some operators could not be counted). "

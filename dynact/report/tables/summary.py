@@ -8,19 +8,22 @@ import pandas as pd
 
 from dynact.report.data.aggregate import geometric_means
 from dynact.report.data.baseline_mode import BaselineMode
-from dynact.report.data.caveats import doubts, failures, gaps, gate_failed
-from dynact.report.data.efficiency import efficiency
-from dynact.report.data.names import (
-    NO_FIGURE,
-    ratio_digits,
+from dynact.report.data.caveats import doubts, failures, gaps, visited
+from dynact.report.data.digits import (
+    means_note,
+    measured_ratios,
     ratio_with_interval,
+    two_digits,
 )
+from dynact.report.data.efficiency import efficiency
+from dynact.report.data.names import NO_FIGURE
 from dynact.report.data.settings_groups import SETTINGS_FIELDS, SHAPE_FIELDS, SettingsGroup
 from dynact.report.run import Run
 from dynact.report.tables.costs import ceilings, costs
 from dynact.report.tables.markdown import escaped, table
 from dynact.report.tables.modes import beside_eager, modes
 from dynact.report.tables.networks import networks_markdown
+from dynact.report.tables.verdict import verdict
 from dynact.timing import format_ns
 
 
@@ -53,7 +56,8 @@ def summary_markdown(run: Run, baseline_mode: BaselineMode = "eager") -> str:
     beyond = [s for s in others if s not in batches and s not in by_mode]
     sections = [
         "# What each activation costs",
-        _gate(run.gates),
+        _verdict(run.gates),
+        visited([run.rows, run.networks, run.sites]),
         *_ranking(main),
         costs(main),
         _beside("Other batch sizes", main, batches),
@@ -72,48 +76,17 @@ def _json_cell(cell: object) -> object:
     return json.dumps(cell, ensure_ascii=False) if isinstance(cell, dict | list) else cell
 
 
-def _gate(gates: list[dict[str, Any]]) -> str:
-    if not gates:
-        return "**Gate: not run.** Nothing was checked against a known ratio."
-    verdict = (
-        "**⚠ RATIOS NOT TRUSTWORTHY HERE AND NOW: the gate failed.** Known ratios were not "
-        "found; read every figure below with that in mind."
-        if gate_failed(gates)
-        else "**Gate: passed.** Known ratios were found."
-    )
-    lines = [
-        [
-            escaped(str(gate["session"])),
-            "trustworthy" if gate["trustworthy"] else "**not trustworthy**",
-            # The gate looks for tenths of a percent, which three digits would hide.
-            *(
-                NO_FIGURE
-                if gate[f"{kind}_overhead"] is None
-                else f"{gate[f'{kind}_overhead']:.4f} "
-                f"({gate[f'{kind}_overhead_lo']:.4f}–{gate[f'{kind}_overhead_hi']:.4f})"
-                for kind in ("self", "more")
-            ),
-            f"{gate['more_elements']:.4f}",
-            escaped(gate["message"] or ""),
-        ]
-        for gate in gates
-    ]
-    header = [
-        "session",
-        "verdict",
-        "ReLU / itself",
-        "ReLU on more elements / ReLU",
-        "elements",
-        "message",
-    ]
-    return verdict + "\n\n" + table(header, lines)
+def _verdict(gates: list[dict[str, Any]]) -> str:
+    said = verdict(gates)
+    parts = [f"**{said.headline}** {said.text}", *map(escaped, said.messages)]
+    return "\n\n".join([*parts, *(part.markdown() for part in said.tables)])
 
 
 def _ranking(main: SettingsGroup) -> list[str]:
     baseline = escaped(main.baseline)
     header = [
         "activation",
-        "overhead (95 % interval within this run)",
+        f"overhead ({main.interval})",
         "min–max over shapes",
         "median time",
         "shapes measured",
@@ -123,10 +96,10 @@ def _ranking(main: SettingsGroup) -> list[str]:
         lines = [
             [
                 escaped(main.names[str(activation)]),
-                _interval(mean["overhead"], mean["overhead_lo"], mean["overhead_hi"]),
+                ratio_with_interval(mean["overhead"], mean["overhead_lo"], mean["overhead_hi"]),
                 NO_FIGURE
                 if mean["ok"] == 0
-                else f"{ratio_digits(mean['smallest'])}–{ratio_digits(mean['largest'])}×",
+                else f"{two_digits(mean['smallest'])}–{two_digits(mean['largest'])}×",
                 NO_FIGURE if pd.isna(mean["time_ns"]) else format_ns(mean["time_ns"]),
                 f"{mean['ok']}/{mean['cases']}",
             ]
@@ -134,8 +107,9 @@ def _ranking(main: SettingsGroup) -> list[str]:
         ]
         sections.append(
             f"## {str(phase).capitalize()}\n\nTime as a multiple of {baseline}'s, geometric mean "
-            f"over shapes ({escaped(main.description)}). Another run, at another time, can lie "
-            "outside the interval.\n\n" + table(header, lines)
+            f"over shapes ({escaped(main.description)}). {main.interval_note} "
+            f"{means_note(table_of_phase)}".rstrip()
+            + f"\n\n{table(header, lines)}"
         )
     return sections
 
@@ -150,10 +124,10 @@ def _beside(heading: str, main: SettingsGroup, others: list[SettingsGroup]) -> s
         shared = other.ok[keys].merge(main.ok[keys])
         here, there = (geometric_means(group.ok.merge(shared)) for group in (other, main))
         plural = "s" if other.shapes > 1 else ""
-        columns[f"{escaped(_setting(other, main))} ({other.shapes} shape{plural})"] = {
-            key: f"{ratio_digits(here['overhead'][key])}× ({ratio_digits(there['overhead'][key])}×)"
-            for key in here.index
-        }
+        pairs = zip(measured_ratios(here), measured_ratios(there.reindex(here.index)), strict=True)
+        cells = [f"{ratio} ({beside})" for ratio, beside in pairs]
+        heading_of = f"{escaped(_setting(other, main))} ({other.shapes} shape{plural})"
+        columns[heading_of] = dict(zip(here.index, cells, strict=True))
     lines = [
         [f"{escaped(main.names[activation])}, {phase}"]
         + [column.get((phase, activation), NO_FIGURE) for column in columns.values()]
@@ -229,11 +203,3 @@ def _efficiency(run: Run) -> str:
         f"## Efficiency\n\n{share} of the sweep's wall time went into timed or settling calls.\n\n"
         + table(["part", "time", "share"], lines)
     )
-
-
-def _interval(ratio: float | None, low: float | None, high: float | None) -> str:
-    if ratio is None or pd.isna(ratio):
-        return NO_FIGURE
-    if low is None or high is None or pd.isna(low) or pd.isna(high):
-        return f"{ratio_digits(ratio)}×"
-    return ratio_with_interval(ratio, low, high)

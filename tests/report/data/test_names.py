@@ -11,7 +11,6 @@ from dynact.report.data.names import (
     cell_ratio,
     display_name,
     display_names,
-    ratio_digits,
     shortened,
     with_prefix,
 )
@@ -86,13 +85,6 @@ def test_two_classes_of_one_name_are_told_apart() -> None:
 )
 def test_cells_read(ratio: float, text: str) -> None:
     assert cell_ratio(ratio) == text
-
-
-@pytest.mark.parametrize(
-    ("ratio", "text"), [(1.0, "1.00"), (0.9716, "0.972"), (12.34, "12.3"), (1234.5, "1234")]
-)
-def test_three_digits(ratio: float, text: str) -> None:
-    assert ratio_digits(ratio) == text
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynact.report.data.prediction import predict, sites_frame
+from dynact.report.data.prediction import lacking_range_note, predict, sites_frame
 from tests.report.networks_sample import build_networks, fail_networks
 
 SHARED = {"activation": "frelu", "phase": "training", "dtype": "float32", "device": "cpu"}
@@ -54,6 +54,35 @@ def layer(
         "overhead": overhead, "overhead_lo": overhead - 0.1, "overhead_hi": overhead + 0.1,
         **SHARED,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("once", [["network"], ["a"], ["a", "b"], ["network", "a", "b"]])
+def test_what_was_visited_once_takes_its_range_from_every_sum_it_is_in(once: list[str]) -> None:
+    networks = pd.DataFrame([network(A, B)])
+    sites = pd.DataFrame([layer(8, 4, 4, 2.0, 1e4), layer(2, 2, 2, 3.0, 1e4)])
+    ends = ["overhead_lo", "overhead_hi"]
+    networks[ends], sites[ends] = networks[ends].astype(object), sites[ends].astype(object)
+    for name in once:
+        if name == "network":
+            networks.loc[0, ends] = None
+        else:
+            sites.loc["ab".index(name), ends] = None
+
+    found = predict(networks, sites)
+
+    (total,) = found.totals.to_dict("records")
+    assert (total["predicted_ns"], total["measured_ns"]) == pytest.approx((3e4, 5e5))
+    assert total["rest_ns"] == pytest.approx(4.7e5)
+    assert math.isnan(total["measured_lo_ns"]) == ("network" in once)
+    assert math.isnan(total["predicted_hi_ns"]) == (once != ["network"])
+    assert math.isnan(total["rest_lo_ns"])
+    assert total["unmeasured"] == ""
+    assert lacking_range_note(found.totals).startswith("A sum or rest without a range")
+
+
+def test_with_all_ranges_there_is_no_word_on_them() -> None:
+    found = predict(pd.DataFrame([network(A)]), pd.DataFrame([layer(8, 4, 4, 2.0, 1e4)]))
+    assert lacking_range_note(found.totals) == ""
 
 
 def test_a_fully_connected_site_is_one_position_as_its_layer_is_measured() -> None:

@@ -19,8 +19,10 @@ from tests.report.network_situations import (
     placed,
     placed_officially,
     run_in,
+    sites_visited_once,
     small,
     unsteady,
+    visited_once,
     wide,
     without_a_layer,
 )
@@ -36,7 +38,8 @@ DOLLAR = r"some.package:$\frac{Cost$"
 # What a figure says where something is so, by the situations in which it is.
 SAID: dict[str, dict[str, set[Situation]]] = {
     "network_heatmap": {
-        "~: the interval was still wide": {wide},
+        "A range in place of a ratio: its 95 % interval": {wide},
+        "been visited once: ": {visited_once},
         "‡: the device changed its speed": {unsteady},
         "Star: the ratio of the peaks": {of_peaks},
         "Hatched: the case failed": {failed, one_lost},
@@ -45,9 +48,11 @@ SAID: dict[str, dict[str, set[Situation]]] = {
         "Memory: bytes that one more image": set(SITUATIONS) - {in_inference},
     },
     "network_sites": {
-        "~: the interval was still wide": {wide},
+        "A range in place of a ratio: its 95 % interval": {wide},
+        "been visited once: ": {visited_once},
         "‡: the device changed its speed": {unsteady},
         "(paper), (official): only where": {placed, placed_officially},
+        "A sum or rest without a range": {visited_once, sites_visited_once},
         "† and hatched: sites without a measured layer": {without_a_layer},
         "Left out, no case measured: ResNet-18 (oom).": {one_lost},
         "failed: oom": {failed},
@@ -56,7 +61,8 @@ SAID: dict[str, dict[str, set[Situation]]] = {
         # Of these layers and networks DY-ReLU-B in MobileNetV2 is published, for no official code.
         "Accuracies are of images of 224²": {small},
         "overheads of 48²": {small},
-        "~: the interval was still wide": {wide},
+        "A range in place of a ratio: its 95 % interval": {wide},
+        "been visited once: ": {visited_once},
         "‡: the device changed its speed": {unsteady},
         "other places than where the paper has it": set(),
         "stride of a stage": set(),

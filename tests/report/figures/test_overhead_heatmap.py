@@ -6,8 +6,9 @@ import pytest
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgb
 
+from dynact.report.figures.outlined import OutlinedTexts
 from dynact.report.figures.overhead_heatmap import overhead_heatmap
-from tests.report.conftest import build_rows, fail_rows
+from tests.report.conftest import build_rows, fail_rows, visit_once
 from tests.report.figures.reading import panels
 from tests.report.sample_run import phase_of
 
@@ -27,16 +28,25 @@ def failed_of(axes):
     }
 
 
+def cells_of(axes):
+    """What stands in the cells as [(x, y, text, colour)]."""
+    ratios = [(t.x, t.y, t.text, t.colour) for a in axes.findobj(OutlinedTexts) for t in a.labels]
+    return ratios + [(*t.get_position(), t.get_text(), t.get_color()) for t in axes.texts]
+
+
 def text_at(axes, column, line):
-    (text,) = [t.get_text() for t in axes.texts if t.get_position() == (column + 0.5, line + 0.5)]
+    (text,) = [t for x, y, t, _ in cells_of(axes) if (x, y) == (column + 0.5, line + 0.5)]
     return text
 
 
-def printed(ratio):
-    """The ratio as a cell should show it, by the standard library's rounding."""
-    return (
-        f"{ratio:.2f}×" if ratio < 1.995 else f"{ratio:.1f}×" if ratio < 9.95 else f"{ratio:.0f}×"
-    )
+def printed(row):
+    """The ratio as a cell should show it, by the standard library's rounding.
+
+    To the place of the first digit of the half-width, as that reads in scientific notation.
+    """
+    half = max(row.overhead - row.overhead_lo, row.overhead_hi - row.overhead)
+    decimals = -int(f"{half:.17e}".split("e")[1])
+    return f"{row.overhead:.{decimals}f}×"
 
 
 def test_heatmap_shows_each_rows_overhead_where_it_belongs(make_rows):
@@ -48,25 +58,25 @@ def test_heatmap_shows_each_rows_overhead_where_it_belongs(make_rows):
         panel = axes[titles[row.activation]]
         column, line = (32, 128, 512).index(row.channels), (28, 7).index(row.height)
         assert mesh_of(panel).get_array()[line, column] == row.overhead
-        assert text_at(panel, column, line) == printed(row.overhead)
-    assert sum(len(panel.texts) for panel in axes.values()) == len(rows)
+        assert text_at(panel, column, line) == printed(row)
+    assert sum(len(cells_of(panel)) for panel in axes.values()) == len(rows)
 
 
 def test_heatmap_hatches_and_names_failures_and_leaves_the_unmeasured_blank(make_rows, fail):
     rows = make_rows(("prelu",), (32, 128), (7, 28), ("inference",))
     rows = fail(rows, [0], "oom", "no memory")
-    rows.loc[2, "converged"] = False
+    rows.loc[2, ["overhead", "overhead_lo", "overhead_hi"]] = [3.1, 1.4, 6.9]
     rows = rows.drop(index=3)  # 128 channels at 28²
     figure = overhead_heatmap(phase_of(rows))
     panel = panels(figure)["PReLU"]
     assert failed_of(panel) == {(0, 1)}
     assert text_at(panel, 0, 1) == "oom"
-    assert text_at(panel, 1, 1) == printed(rows.loc[2, "overhead"]) + "~"
+    assert text_at(panel, 1, 1) == "1–7×"
     mask = np.ma.getmaskarray(mesh_of(panel).get_array())
     assert mask.tolist() == [[False, True], [True, False]]
-    assert len(panel.texts) == 3
+    assert len(cells_of(panel)) == 3
     notes = " ".join(t.get_text() for t in figure.texts)
-    assert "~" in notes
+    assert "A range in place of a ratio" in notes
     assert "Hatched" in notes
     assert "Grey" in notes
 
@@ -75,7 +85,10 @@ def test_heatmap_hatches_and_names_failures_and_leaves_the_unmeasured_blank(make
     ("marks", "change"),
     [
         ([], lambda rows: rows),
-        (["~"], lambda rows: rows.assign(converged=rows.index != 2)),
+        ([], lambda rows: rows.assign(converged=False)),
+        (["A range in"], lambda rows: rows.assign(overhead_hi=rows["overhead"] * 2)),
+        (["1 of 12 measured cases has been visited once"], lambda rows: visit_once(rows, [2])),
+        (["12 of 12 measured cases have been visited once"], lambda rows: visit_once(rows)),
         (["Hatched"], lambda rows: fail_rows(rows, [2], "oom", "")),
         (["Grey"], lambda rows: rows.drop(index=2)),
     ],
@@ -87,7 +100,12 @@ def test_heatmap_explains_only_marks_that_occur(
 
     notes = " ".join(text.get_text() for text in overhead_heatmap(phase_of(rows)).texts)
 
-    assert [mark for mark in ("~", "Hatched", "Grey") if mark in notes] == marks
+    every = ("A range in", "1 of 12 measured", "12 of 12 measured", "Hatched", "Grey")
+    assert [mark for mark in every if mark in notes] == [
+        mark for mark in every if any(mark in said for said in marks)
+    ]
+    assert all(said in notes for said in marks)
+    assert "~" not in notes
 
 
 @pytest.mark.parametrize("scale", [0.001, 0.5, 1.0, 3.0, 5000.0])
@@ -114,10 +132,9 @@ def test_cells_keep_a_readable_contrast(make_rows):
     seen = 0
     for panel in panels(overhead_heatmap(phase_of(rows))).values():
         mesh = mesh_of(panel)
-        for text in panel.texts:
-            x, y = text.get_position()
+        for x, y, _, colour in cells_of(panel):
             cell = luminance(mesh.to_rgba(mesh.get_array()[int(y), int(x)]))
-            ink = luminance(to_rgb(text.get_color()))
+            ink = luminance(to_rgb(colour))
             assert (max(cell, ink) + 0.05) / (min(cell, ink) + 0.05) > 4
             seen += 1
     assert seen == len(rows)

@@ -68,13 +68,13 @@ def test_tradeoff_says_when_nothing_measured_is_published():
 
 def test_tradeoff_says_at_its_axes_where_the_overhead_was_measured():
     networks, sites = build_networks(("mobilenet_v2",), ("dyrelu_b",), ("training",))
-    networks = networks.assign(image_size=48, converged=False)
+    networks = networks.assign(image_size=48, speed_drift=1.3)
     figure = tradeoff(run_of(networks=networks, sites=sites))
     (axes,) = left_titled(figure)
     assert axes.get_xlabel().endswith("batch 8, float32, images of 48², cpu")
     assert axes.get_ylabel() == "published top-1 at 224² (%)"
-    assert any(t.get_text().endswith("×~ [1]") for t in axes.texts)
-    assert "~: the interval" in notes_of(figure)
+    assert any(t.get_text().endswith("×‡ [1]") for t in axes.texts)
+    assert "‡: the device" in notes_of(figure)
 
 
 @pytest.mark.parametrize(("network", "said"), [("shufflenet_v2_x0_5", True), ("resnet50", False)])

@@ -18,6 +18,7 @@ from dynact.report.figures.registry import FIGURES, figures_of
 from dynact.report.page.page import write_page
 from dynact.report.render import render
 from dynact.report.run import Run
+from tests.report.conftest import visit_once
 from tests.report.networks_sample import build_networks
 from tests.report.profile_sample import build_profile, write_tables
 from tests.report.test_render import write_run
@@ -72,7 +73,8 @@ class Page(HTMLParser):
     @property
     def ranked(self):
         """The ranked table as {activation: {heading: cell}}."""
-        header, *lines = ([" ".join(cell.split()) for cell in line] for line in self.tables[0])
+        ranked = next(table for table in self.tables if table[0][0].strip() == "activation")
+        header, *lines = ([" ".join(cell.split()) for cell in line] for line in ranked)
         return {line[0]: dict(zip(header[1:], line[1:], strict=True)) for line in lines}
 
     @property
@@ -133,9 +135,10 @@ def test_the_ranked_table_agrees_with_the_rows(make_rows, page_of):
 def test_the_finding_names_both_ends(make_rows, page_of):
     rows = make_rows(("prelu", "frelu", "dyrelu_b"), (32,), (7,))
     rows["overhead"] = [1.5, 20.0, 70.0, 4.0, 2.0, 40.0]
+    rows["overhead_lo"], rows["overhead_hi"] = rows["overhead"] * 0.98, rows["overhead"] * 1.02
     assert page_of(rows).words.count(
         "Compared with ReLU, inference takes from 1.50× (PReLU) to 70× (DY-ReLU-B) the time, "
-        "training takes from 2.0× (FReLU) to 40× (DY-ReLU-B) the time."
+        "training takes from 2.00× (FReLU) to 40.0× (DY-ReLU-B) the time."
     )
 
 
@@ -175,15 +178,35 @@ def test_names_and_messages_are_text(make_rows, fail, page_of, lack):
     assert message in set(page.rows["message"])
 
 
-def test_the_gates_verdict_is_loud_if_it_failed(make_rows, page_of):
-    rows = make_rows()
-    assert "Gate: not run." in page_of(rows).words
-    assert "Gate: passed." in page_of(rows, [GATE]).words
-    failed = GATE | {"trustworthy": False, "message": "ReLU against itself read 1.2"}
-    page = page_of(rows, [GATE, failed])
-    assert "RATIOS NOT TRUSTWORTHY" in page.words
-    assert "ReLU against itself read 1.2" in page.words
-    assert 'class="gate failed"' in page.html
+def test_a_ratio_without_an_interval_is_as_bold_as_others(make_rows, page_of):
+    rows = make_rows(phases=("inference",))
+    page = page_of(visit_once(rows, [0]))
+    heading = "overhead, inference"
+    assert re.fullmatch(r"[\d.]+×", page.ranked["PReLU"][heading])
+    assert re.fullmatch(r"[\d.]+× [\d.]+–[\d.]+", page.ranked["FReLU"][heading])
+    assert page.html.count("<td><b>") == len(page.ranked) == 3
+    assert "A mean without an interval" in page.words
+    assert "been visited once" in page.words
+    assert "its 95 % interval between runs." in page.words
+    assert "A case was visited 7 times (median; at least 1)." in page.words
+
+
+def test_intervals_of_versions_before_are_said_to_be_within_the_run(make_rows, page_of):
+    page = page_of(make_rows())
+    assert "its 95 % interval within this run. Another run" in page.words
+    assert "visited" not in page.words
+
+
+def test_every_row_says_to_which_place_its_overhead_is_known(make_rows, fail, page_of):
+    rows = fail(visit_once(make_rows(("prelu",), (1, 2, 4), (7,), ("inference",)), [1]), [2],
+                "oom", "")  # fmt: skip
+    rows.loc[:1, "overhead"] = [31.2, 31.2]
+    rows.loc[0, ["overhead_lo", "overhead_hi"]] = [27.0, 36.0]
+    page = page_of(rows)
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.html)
+    assert json.loads(found[1])["places"] == [0, 0, None]
+    assert page.rows["visits"].tolist()[:2] == [7, 1]
+    assert "visits" not in page_of(make_rows()).rows
 
 
 def test_nothing_is_fetched(make_rows, page_of):
@@ -229,7 +252,8 @@ def test_networks_have_a_section_and_their_figures(make_rows, environment, tmp_p
     ]
     networks, _ = build_networks(("resnet18", "lenet"), ("silu", "frelu", EVIL))
     here = networks.query("network == 'resnet18' and phase == 'training'").iloc[0]
-    assert speeds[0][1][3].strip().startswith(f"{here['overhead']:.2f}×")
+    ratio = re.match(r" *([\d.]+)× \(", speeds[0][1][3])
+    assert float(ratio[1]) == pytest.approx(here["overhead"], rel=0.02)
     # Names are text.
     assert "<img src=x" not in page.html
 

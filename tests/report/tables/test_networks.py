@@ -21,8 +21,10 @@ from tests.report.network_situations import (
     placed,
     placed_officially,
     run_in,
+    sites_visited_once,
     small,
     unsteady,
+    visited_once,
     wide,
     without_a_layer,
 )
@@ -121,16 +123,26 @@ def test_markdown_gives_what_was_predicted_and_measured_with_ranges_in_both_phas
 
 def test_tables_mark_what_is_not_to_be_taken_at_its_word_and_explain_it_once():
     networks, sites = build_networks(("resnet18",), ("frelu",))
-    networks["converged"] = [False, False]
     networks["speed_drift"] = [1.3, None]
     speeds, *_ = tables_of(networks_markdown(run_of(networks=networks, sites=sites)))
-    assert speeds[2][1].endswith(r") \~‡")
-    assert speeds[2][3].endswith(r") \~")
+    assert speeds[2][1].endswith(") ‡")
+    assert speeds[2][3].endswith(")")
     (meaning, *others) = network_notes(run_of(networks=networks))
-    assert meaning.count("~: the interval was still wide") == 1
     assert meaning.count("‡: the device changed its speed") == 1
-    assert not any("~" in note or "‡" in note for note in others)
-    assert "~" not in " ".join(network_notes(run_of(networks=networks.assign(converged=True))))
+    assert not any("‡" in note for note in others)
+    assert "‡" not in " ".join(network_notes(run_of(networks=networks.assign(speed_drift=None))))
+
+
+@pytest.mark.parametrize(("visits", "within"), [(None, True), (7, False)])
+def test_an_interval_is_one_within_the_run_only_where_it_is_of_one_visit(
+    visits: int | None, within: bool
+) -> None:
+    networks, sites = build_networks(("resnet18",), ("frelu",))
+
+    text = networks_markdown(run_of(networks=networks.assign(visits=visits), sites=sites))
+
+    assert ("its 95 % interval within this run" in text) == within
+    assert "its 95 % interval" in text
 
 
 @pytest.mark.parametrize(
@@ -172,7 +184,9 @@ def test_kept_sites_are_told_with_their_reasons():
 # What is said where something is so, by the situations in which it is.
 SAID: dict[str, set[Situation]] = {
     "(paper), (official): only where": {placed, placed_officially},
-    "the interval was still wide": {wide},
+    "A range in place of a ratio: its 95 % interval": {wide},
+    "been visited once: ": {visited_once},
+    "A sum or rest without a range": {visited_once, sites_visited_once},
     "‡: the device changed its speed": {unsteady},
     "† Sites without a measured layer are not in the sum": {without_a_layer},
     "×\\*": {of_peaks},
