@@ -17,11 +17,13 @@ from dynact.report.comparison.section import (
     title_of,
 )
 from dynact.report.figures.files import write_figure
+from dynact.report.figures.style import styled
 
 COMPARISONS = "comparisons"
 _SECTION = "section.json"
 
 
+@styled
 def write_comparison(run_folder: Path, comparison: Comparison) -> list[Path]:
     """Write a comparison into a folder of its own in the later run's.
 

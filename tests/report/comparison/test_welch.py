@@ -47,7 +47,10 @@ def test_intervals_cover_the_true_ratio(visits: tuple[int, int]) -> None:
 
 
 def test_a_row_of_one_visit_has_a_ratio_and_nothing_else() -> None:
-    one, other = figures_of(RANDOM.normal(0, 0.1, (3, 1))), figures_of(RANDOM.normal(0, 0.1, (3, 5)))
+    one, other = (
+        figures_of(RANDOM.normal(0, 0.1, (3, 1))),
+        figures_of(RANDOM.normal(0, 0.1, (3, 5))),
+    )
     for reference, later in ((one, other), (other, one), (one, one)):
         found = ratios(reference, later)
         assert found["ratio"].notna().all()

@@ -1,4 +1,4 @@
-"""Rows of cases whose true overhead is known, as so many visits would say it."""
+"""Rows and runs of cases whose true overhead is known, as so many visits would say it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from dynact.report.run import COLUMNS, NETWORK_COLUMNS, Run
+from tests.report.conftest import build_rows
+from tests.report.networks_sample import build_networks
+
+ROWS = build_rows(channels=(32, 64, 128))
+NETWORKS, SITES = build_networks(("lenet", "resnet18"))
+GATE = {"session": "s", "trustworthy": True, "message": ""}
 Logs = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
 
@@ -46,3 +53,29 @@ def visited(
     logs = random.normal(truth[:, None], scatter, (len(rows), visits))
     found = figures_of(logs).set_index(rows.index)
     return rows.assign(**found, time_ns=rows["time_ns"] * factor, disturbed_visits=0, **columns)
+
+
+def run_of(
+    name: str,
+    environment: dict[str, Any],
+    rows: pd.DataFrame,
+    networks: pd.DataFrame | None = None,
+    sites: pd.DataFrame | None = None,
+    gates: tuple[dict[str, Any], ...] = (GATE,),
+) -> Run:
+    """Return a run of made-up tables, without a folder, as they are read of one."""
+    run, none = Run(f"reports/{name}"), pd.DataFrame()
+    vars(run).update(
+        rows=rows.reindex(columns=list(COLUMNS)),
+        networks=(none if networks is None else networks).reindex(columns=list(NETWORK_COLUMNS)),
+        sites=(none if sites is None else sites).reindex(columns=list(COLUMNS)),
+        environment=environment,
+        gates=list(gates),
+    )
+    return run
+
+
+def whole(name: str, environment: dict[str, Any], seed: int, **changes: Any) -> Run:
+    """Return a run of layers, networks and their sites, as `visited` makes each."""
+    tables = (visited(table, seed, **changes) for table in (ROWS, NETWORKS, SITES))
+    return run_of(name, environment, *tables)
