@@ -63,6 +63,17 @@ class Run:
         return load_site_rows(self.folder)
 
     @cached_property
+    def visits(self) -> pd.DataFrame:
+        """Each visit's ``table``, ``case_id``, ``status`` and ``time_ns``; none in older runs."""
+        columns = ["table", "case_id", "status", "time_ns"]
+        # Of each line only these: there are many.
+        visits = (
+            [visit.get(name) for name in columns]
+            for visit in read_records(self.folder / "visits.jsonl")
+        )
+        return pd.DataFrame(visits, columns=columns)
+
+    @cached_property
     def environment(self) -> dict[str, Any]:
         """Device, versions and settings, as `load_environment` returns them."""
         return load_environment(self.folder)

@@ -1,19 +1,20 @@
 """One side compared with another: their cases in pairs, and what is to be known of both."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pandas as pd
 
 from dynact.report.comparison.environments import environment_differences, times_refused
 from dynact.report.comparison.pairs import (
+    FIGURES,
+    OF_THE_BASELINE,
     Pairs,
     pairs_between_runs,
     pairs_within_run,
 )
 from dynact.report.comparison.verdicts import judge
-from dynact.report.comparison.welch import ratios
+from dynact.report.comparison.welch import log_overheads, log_times, ratios
 from dynact.report.data.caveats import gate_failed
 from dynact.report.data.settings_groups import USUAL
 from dynact.report.run import Run
@@ -21,6 +22,7 @@ from dynact.schema.cases import Case, NetworkCase, SiteCase
 from dynact.schema.run_folder import GATES, folder_name
 
 DEFAULT_MARGIN = 0.05
+_TABLES = {"layers": Case.table, "sites": SiteCase.table, "networks": NetworkCase.table}
 # What a comparison is made of, in either run.
 FILES = (Case.table, SiteCase.table, NetworkCase.table, GATES)
 
@@ -45,10 +47,13 @@ class Comparison:
     started: tuple[str, str]
     """When the reference's run and the later run were started."""
     margin: float
+    measure: str
+    """What is judged, ``"overhead"`` or ``"time"``."""
     tables: dict[str, Pairs]
-    """By kind: layers, sites, networks, those with a pair. The cases have what `verdicts.judge`
-    finds over all tables, and ``time_ratio`` and ``baseline_time_ratio``, NaN where times are
-    refused."""
+    """By kind: layers, sites, networks, those with a pair. The cases have ``ratio``, its interval
+    and what `verdicts.judge` finds of it over all tables; and whichever is judged
+    ``overhead_ratio``, ``time_ratio`` and ``baseline_time_ratio``, the first two with the ends
+    ``_lo`` and ``_hi`` of their intervals. Those of times are NaN where times are refused."""
     differences: dict[str, tuple[str, str]]
     """Of the environments, and of fields that set all cases of one side apart from the other's."""
     times_refused: str
@@ -66,6 +71,9 @@ class Comparison:
 
 def compare_two_runs(reference: Run, later: Run, margin: float = DEFAULT_MARGIN) -> Comparison:
     """Compare a run with another, case by case.
+
+    Overheads are judged; times where the runs as a whole are of another mode, dtype or memory
+    format, which the baseline is measured under too, unless times are refused.
 
     Parameters
     ----------
@@ -90,6 +98,7 @@ def compare_two_runs(reference: Run, later: Run, margin: float = DEFAULT_MARGIN)
         )
         raise ComparisonError(f"no case was measured in both runs: {sides}")
     of_cases = {k: v for pairs in tables.values() for k, v in pairs.differing.items()}
+    measure = "overhead" if refused else _measure(of_cases)
     return Comparison(
         *names,
         field="",
@@ -97,7 +106,8 @@ def compare_two_runs(reference: Run, later: Run, margin: float = DEFAULT_MARGIN)
         origin=later.origin(FILES),
         started=(reference.environment["started"], later.environment["started"]),
         margin=margin,
-        tables=_judged(tables, margin, times=not refused),
+        measure=measure,
+        tables=_judged(tables, (reference, later), margin, measure, times=not refused),
         differences=of_cases | environment_differences(reference.environment, later.environment),
         times_refused=refused,
         untrusted=[
@@ -125,13 +135,14 @@ def compare_within(run: Run, field: str, margin: float = DEFAULT_MARGIN) -> list
     -------
     list of Comparison
         Of each other value with the usual one, or where that was not measured with the first.
+        What is judged is as in `compare_two_runs`.
 
     Raises
     ------
     ComparisonError
         If all cases have one value, or none differ in nothing else.
     """
-    name = run.folder.resolve().name
+    name, measure = run.folder.resolve().name, _measure([field])
     frames = {kind: rows for kind, rows in _frames(run).items() if field in rows}
     measured = pd.concat([rows[rows["status"] == "ok"][field] for rows in frames.values()])
     values = sorted(map(str, measured.unique()), key=lambda value: (value != USUAL[field], value))
@@ -154,7 +165,8 @@ def compare_within(run: Run, field: str, margin: float = DEFAULT_MARGIN) -> list
                 origin=run.origin(FILES),
                 started=(run.environment["started"],) * 2,
                 margin=margin,
-                tables=_judged(tables, margin, times=True),
+                measure=measure,
+                tables=_judged(tables, (run, run), margin, measure, times=True),
                 differences={field: (values[0], value)},
                 times_refused="",
                 untrusted=[name] if gate_failed(run.gates) else [],
@@ -170,32 +182,55 @@ def compare_within(run: Run, field: str, margin: float = DEFAULT_MARGIN) -> list
 
 
 def _frames(run: Run) -> dict[str, pd.DataFrame]:
-    return {"layers": run.rows, "sites": run.sites, "networks": run.networks}
+    return dict(zip(_TABLES, (run.rows, run.sites, run.networks), strict=True))
 
 
-def _judged(tables: dict[str, Pairs], margin: float, *, times: bool) -> dict[str, Pairs]:
+def _measure(differing: Iterable[str]) -> str:
+    return "time" if set(differing) & set(OF_THE_BASELINE) else "overhead"
+
+
+def _judged(
+    tables: dict[str, Pairs], runs: tuple[Run, Run], margin: float, measure: str, *, times: bool
+) -> dict[str, Pairs]:
     """Return the tables with a verdict on each pair: over all pairs, whichever table has them."""
-    every = {kind: ratios(_reference_side(p.cases), p.cases) for kind, p in tables.items()}
-    judged = judge(pd.concat(every), margin)
-    found = {}
-    for kind, pairs in tables.items():
-        if kind not in judged.index.get_level_values(0):
-            continue
-        cases = pairs.cases.join(judged.loc[kind])
-        for name in ("time", "baseline_time"):
-            of_time = _number(cases[f"{name}_ns"]) / _number(cases[f"reference_{name}_ns"])
-            cases[f"{name}_ratio"] = of_time if times else float("nan")
-        found[kind] = replace(pairs, cases=cases)
-    return found
+    with_ratios = {
+        kind: _with_ratios(pairs.cases, kind, runs, times=times)
+        for kind, pairs in tables.items()
+        if len(pairs.cases)
+    }
+    every = pd.concat(with_ratios)
+    ends = {f"{measure}_ratio{end}": f"ratio{end}" for end in ("", "_lo", "_hi")}
+    judged = judge(every[[*ends, f"{measure}_p"]].set_axis([*ends.values(), "p"], axis=1), margin)
+    return {
+        kind: replace(
+            tables[kind],
+            cases=cases.drop(columns=["overhead_p", "time_p"]).join(judged.loc[kind]),
+        )
+        for kind, cases in with_ratios.items()
+    }
 
 
-def _reference_side(cases: pd.DataFrame) -> pd.DataFrame:
-    names = ("overhead", "overhead_lo", "overhead_hi", "visits")
-    return pd.DataFrame({name: cases[f"reference_{name}"] for name in names})
+def _with_ratios(
+    cases: pd.DataFrame, kind: str, runs: tuple[Run, Run], *, times: bool
+) -> pd.DataFrame:
+    """Return cases with the ratio, interval and probability of either measure."""
+    sides = [_side(cases, "reference_"), _side(cases, "")]
+    of_overheads = ratios(*map(log_overheads, sides)).add_prefix("overhead_")
+    of_times = ratios(
+        *(
+            log_times(side, run.visits[run.visits["table"] == _TABLES[kind]])
+            for side, run in zip(sides, runs, strict=True)
+        )
+    ).add_prefix("time_")
+    before, after = (pd.to_numeric(side["baseline_time_ns"]).astype(float) for side in sides)
+    of_times["baseline_time_ratio"] = after / before
+    return cases.join(of_overheads).join(of_times if times else of_times * float("nan"))
 
 
-def _number(cells: "pd.Series[Any]") -> "pd.Series[float]":
-    return pd.to_numeric(cells).astype(float)
+def _side(cases: pd.DataFrame, prefix: str) -> pd.DataFrame:
+    return cases[[f"{prefix}{name}" for name in ("case_id", *FIGURES)]].set_axis(
+        ["case_id", *FIGURES], axis=1
+    )
 
 
 def _resolutions(runs: Mapping[str, Run]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Every case's ratio of overheads with its interval and verdict, a line for each activation.
+"""Every case's ratio with its interval and verdict, a line for each activation.
 
 In whole networks a line is an activation in a network.
 """
@@ -40,13 +40,17 @@ _HEADINGS = {SLOWER: "slower", FASTER: "faster", SAME: "same", NOT_RESOLVED: "no
 
 
 @styled
-def comparison_figure(cases: pd.DataFrame, margin: float, title: str, caption: str = "") -> Figure:
-    """Draw the ratio of overheads of each case, phases side by side.
+def comparison_figure(
+    cases: pd.DataFrame, measure: str, margin: float, title: str, caption: str = ""
+) -> Figure:
+    """Draw the ratio of each case, phases side by side.
 
     Parameters
     ----------
     cases
         Of one table of a `Comparison`; at least one.
+    measure
+        What the ratios are of, as in `Comparison`.
     margin
         The share within which a difference does not matter.
     title, caption
@@ -69,8 +73,8 @@ def comparison_figure(cases: pd.DataFrame, margin: float, title: str, caption: s
     page = Page(
         title,
         [
-            "How to read: a mark is a case, its line the 95 % interval of the ratio of overheads, "
-            "cut off where the axis ends; right of 1× is slower. Shaded: within "
+            "How to read: a mark is a case, its line the 95 % interval of the ratio of "
+            f"{measure}s, cut off where the axis ends; right of 1× is slower. Shaded: within "
             f"{100 * margin:.3g} %. Triangles are cases called slower or faster, filled dots are "
             "the same within the shade, rings are not resolved. Numbers: cases by verdict.",
             caption,
@@ -84,7 +88,7 @@ def comparison_figure(cases: pd.DataFrame, margin: float, title: str, caption: s
         axes.set_title(phase, size=10, weight="bold", pad=4, y=1.0)
         axes.set(xscale="log", xlim=(low, high), ylim=(len(names) - 0.5, -0.5))
         _mark_ratios(axes, low, high)
-        axes.set_xlabel("ratio of overheads (log scale)")
+        axes.set_xlabel(f"ratio of {measure}s (log scale)")
         axes.tick_params(axis="y", length=0)
         axes.set_yticks(range(len(names)), names if i == 0 else [])
         axes.axvspan(1 / (1 + margin), 1 + margin, color="#e3ece5", zorder=0)

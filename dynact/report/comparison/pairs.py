@@ -14,6 +14,8 @@ FIGURES = (
 # What may differ between two runs as a whole, or within one, and be what is compared.
 BETWEEN = ("mode", "impl", "dtype", "memory_format")
 _OF_A_RUN = (*BETWEEN, "device")
+# What the baseline is measured under too: where it became slower, an overhead shrinks.
+OF_THE_BASELINE = ("mode", "dtype", "memory_format")
 
 
 @dataclass(frozen=True, eq=False)

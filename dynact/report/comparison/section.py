@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dynact.report.comparison.comparison import Comparison
+from dynact.report.comparison.pairs import OF_THE_BASELINE
 from dynact.report.comparison.subjects import subjects, subjects_in_order
 from dynact.report.comparison.verdicts import (
     FALSE_DISCOVERY_RATE,
@@ -32,6 +33,10 @@ HEADINGS = {
 }
 NOTHING_DIFFERS = "Nothing that was recorded of the environments differs."
 _CALLED_SHOWN = 40
+_CALLED_FIGURES = (
+    *("overhead_ratio", "time_ratio", "baseline_time_ratio"),
+    *("reference_overhead", "overhead"),
+)
 _NAMED = 5
 
 
@@ -102,8 +107,8 @@ def section_of(comparison: Comparison) -> Section:
         reading=_reading(comparison),
         tables=tables,
         figures={
-            kind: f"{HEADINGS[kind]}: each case’s ratio of overheads on a log scale, a line for "
-            f"each activation. {_counts(pairs.cases, comparison.margin)}."
+            kind: f"{HEADINGS[kind]}: each case’s ratio of {comparison.measure}s on a log scale, a "
+            f"line for each activation. {_counts(pairs.cases, comparison.margin)}."
             for kind, pairs in comparison.tables.items()
         },
         origin=comparison.origin,
@@ -176,7 +181,7 @@ def _caveats(comparison: Comparison) -> list[str]:
         cases[f"{side}visits"].isna() & cases[f"{side}overhead_lo"].notna()
         for side in ("", "reference_")
     ]
-    old = int((of_one_visit[0] | of_one_visit[1]).sum())
+    old = int(((of_one_visit[0] | of_one_visit[1]) & cases["p"].notna()).sum())
     if old:
         said.append(
             f"{_cases(old)} with an interval of a single visit, as earlier versions measured: it "
@@ -191,6 +196,12 @@ def _caveats(comparison: Comparison) -> list[str]:
         )
     if comparison.times_refused:
         said.append(f"Times are not compared: {comparison.times_refused}. Overheads are.")
+        said += [
+            f"The baseline is of another {field.replace('_', ' ')} too: an overhead may shrink "
+            "because the baseline became slower."
+            for field in OF_THE_BASELINE
+            if field in comparison.differences
+        ]
     for side, ids in (
         (comparison.reference, [i for p in comparison.tables.values() for i in p.only_reference]),
         (comparison.later, [i for p in comparison.tables.values() for i in p.only_later]),
@@ -210,9 +221,10 @@ def _cases(count: int) -> str:
 
 def _reading(comparison: Comparison) -> list[str]:
     margin, reference, later = comparison.margin, comparison.reference, comparison.later
+    measure = comparison.measure
     within = f"{ratio_digits(1 / (1 + margin))} and {ratio_digits(1 + margin)}"
     notes = [
-        f"Ratio: overhead in {later} / overhead in {reference}; above 1, {later} is slower. Its "
+        f"Ratio: {measure} in {later} / {measure} in {reference}; above 1, {later} is slower. Its "
         "95 % interval is from the scatter between visits on both sides (Welch’s t on log ratios).",
         f"Same within {percent(margin)}: the interval lies between {within}. Slower, faster: else, "
         "where the difference can be told from chance, at a false discovery rate of "
@@ -220,21 +232,32 @@ def _reading(comparison: Comparison) -> list[str]:
         "(Benjamini–Hochberg).",
     ]
     if not comparison.times_refused:
-        time, baseline = (
-            ratio_digits(comparison.cases[name].median())
-            for name in ("time_ratio", "baseline_time_ratio")
-        )
-        own = " measured under the same setting" if comparison.field else ""
-        notes.append(
-            f"An overhead is a multiple of its baseline’s time{own}. In {later} the baseline "
-            f"itself took {baseline}× its time in {reference}, and the layer or network {time}× "
-            "(medians over cases). Times have no interval between visits, so they get no verdict."
-        )
+        notes.append(_times_note(comparison))
     if comparison.resolutions:
         said = (f"{name} {percent(share)}" for name, share in comparison.resolutions.items())
         finer = " The margin is finer." if margin < max(comparison.resolutions.values()) else ""
         notes.append(f"The least difference that a run says it tells: {', '.join(said)}.{finer}")
     return notes
+
+
+def _times_note(comparison: Comparison) -> str:
+    time, baseline = (
+        ratio_digits(comparison.cases[name].median())
+        for name in ("time_ratio", "baseline_time_ratio")
+    )
+    medians = (
+        f"In {comparison.later} the baseline itself took {baseline}× its time in "
+        f"{comparison.reference}, and the layer or network {time}× (medians over cases)."
+    )
+    if comparison.measure == "time":
+        return (
+            f"Times are judged, not overheads: each side’s baseline is measured under its own "
+            f"setting, and where it became slower every overhead shrinks. {medians}"
+        )
+    return (
+        f"Overheads are judged, not times: what slows the whole machine down slows the baseline "
+        f"too. {medians}"
+    )
 
 
 def _by_subject(cases: pd.DataFrame) -> Table:
@@ -270,24 +293,23 @@ def _called(called: pd.DataFrame, comparison: Comparison) -> Table:
         [
             line["case_id"],
             line["verdict"],
-            ratio_with_interval(line["ratio"], line["ratio_lo"], line["ratio_hi"]),
-            *(
-                ratio_with_interval(*(line[f"{side}overhead{end}"] for end in ("", "_lo", "_hi")))
-                for side in ("reference_", "")
-            ),
-            *(
-                NO_FIGURE if pd.isna(line[name]) else f"{ratio_digits(line[name])}×"
-                for name in ("time_ratio", "baseline_time_ratio")
-            ),
+            *(_figure(line, name) for name in _CALLED_FIGURES),
         ]
         for line in called.loc[far[:_CALLED_SHOWN]].to_dict("records")
     ]
     header = [
-        *("case", "verdict", "ratio of overheads"),
+        *("case", "verdict", "ratio of overheads", "ratio of times", "of baseline’s times"),
         *(f"overhead, {side}" for side in (comparison.reference, comparison.later)),
-        *("ratio of times", "of baseline’s times"),
     ]
     return Table(header, lines)
+
+
+def _figure(line: dict[Any, Any], name: str) -> str:
+    """Return a ratio with its interval where it has one."""
+    ratio, low, high = (line.get(f"{name}{end}", float("nan")) for end in ("", "_lo", "_hi"))
+    if pd.isna(ratio):
+        return NO_FIGURE
+    return f"{ratio_digits(ratio)}×" if pd.isna(low) else ratio_with_interval(ratio, low, high)
 
 
 def _markdown(part: Table) -> str:

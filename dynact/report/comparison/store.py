@@ -44,6 +44,7 @@ def write_comparison(run_folder: Path, comparison: Comparison) -> list[Path]:
         _csv_lines(pairs, comparison).to_csv(csv, index=False, lineterminator="\n")
         figure = comparison_figure(
             pairs.cases,
+            comparison.measure,
             comparison.margin,
             f"{HEADINGS[kind]}: {title_of(comparison)}",
             _caption(comparison),

@@ -1,4 +1,4 @@
-"""Ratios of two overheads, each with an interval and the probability of chance: Welch's t test."""
+"""Ratios of two figures, each with an interval and the probability of chance: Welch's t test."""
 
 import numpy as np
 import pandas as pd
@@ -36,8 +36,35 @@ def log_overheads(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def log_times(rows: pd.DataFrame, visits: pd.DataFrame) -> pd.DataFrame:
+    """Return what visits say of the logarithm of a call's time, as `log_overheads`.
+
+    Parameters
+    ----------
+    rows
+        With ``case_id`` and ``time_ns``.
+    visits
+        Of the same table, with ``case_id``, ``status`` and ``time_ns``; those with status ok count.
+
+    Returns
+    -------
+    DataFrame
+        A line for each row. The mean is over visits, or without any the row's; ``error`` is NaN
+        below two.
+    """
+    ok = visits[visits["status"] == "ok"]
+    logs = pd.to_numeric(ok["time_ns"]).astype(float).transform(np.log)
+    found = logs.groupby(ok["case_id"]).agg(["mean", "sem", "count"])
+    found = found.reindex(rows["case_id"]).set_index(rows.index)
+    of_row = pd.to_numeric(rows["time_ns"]).astype(float).transform(np.log)
+    error = found["sem"].where(found["sem"] > 0)
+    return pd.DataFrame(
+        {"log": found["mean"].fillna(of_row), "error": error, "freedom": found["count"] - 1}
+    )
+
+
 def ratios(reference: pd.DataFrame, later: pd.DataFrame) -> pd.DataFrame:
-    """Return later overhead / reference overhead, a line for each pair of rows.
+    """Return later / reference, a line for each pair.
 
     Welch's t on the logarithms, with the degrees of freedom of Welch and Satterthwaite: the two
     may scatter differently (Welch, Biometrika 34, 1947).
@@ -45,7 +72,7 @@ def ratios(reference: pd.DataFrame, later: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     reference, later
-        As for `log_overheads`, with the same index.
+        As `log_overheads` or `log_times` return them, with the same index.
 
     Returns
     -------
@@ -54,12 +81,11 @@ def ratios(reference: pd.DataFrame, later: pd.DataFrame) -> pd.DataFrame:
         probability of so great a difference by chance between equals. All but ``ratio`` are NaN
         where a side has no interval.
     """
-    one, other = log_overheads(reference), log_overheads(later)
-    difference = other["log"] - one["log"]
-    variance = one["error"] ** 2 + other["error"] ** 2
+    difference = later["log"] - reference["log"]
+    variance = reference["error"] ** 2 + later["error"] ** 2
     with np.errstate(divide="ignore"):
-        freedom = variance**2 / (
-            one["error"] ** 4 / one["freedom"] + other["error"] ** 4 / other["freedom"]
+        freedom = variance**2 / sum(
+            side["error"] ** 4 / side["freedom"] for side in (reference, later)
         )
     error = np.sqrt(variance)
     half = error * stats.t.ppf((1 + CONFIDENCE) / 2, freedom)

@@ -11,7 +11,7 @@ from dynact.report.comparison.comparison import (
     compare_two_runs,
     compare_within,
 )
-from dynact.report.comparison.verdicts import SLOWER, VERDICTS
+from dynact.report.comparison.verdicts import FASTER, NOT_RESOLVED, SLOWER, VERDICTS
 from dynact.report.run import Run
 from tests.report.comparison.visits_sample import (
     GATE,
@@ -20,6 +20,7 @@ from tests.report.comparison.visits_sample import (
     SITES,
     run_of,
     visited,
+    visits_of,
     whole,
 )
 from tests.report.conftest import fail_rows
@@ -98,9 +99,17 @@ def within(environment: dict[str, Any], field: str, values: dict[str, float]) ->
     """Return a run of every value, whose cases are as many times slower as said."""
     parts = []
     for i, (value, factor) in enumerate(values.items()):
-        rows = ROWS.assign(overhead=ROWS["overhead"] * factor, case_id=ROWS["case_id"] + value)
+        # What a setting makes slower, as the mode, it may make slower for the baseline too.
+        own = factor**2 if field != "impl" else 1.0
+        rows = ROWS.assign(
+            overhead=ROWS["overhead"] * factor / own,
+            time_ns=ROWS["time_ns"] * factor,
+            baseline_time_ns=ROWS["baseline_time_ns"] * own,
+            case_id=ROWS["case_id"] + value,
+        )
         parts.append(visited(rows, i, scatter=0.02, **{field: value}))
-    return run_of("a", environment, pd.concat(parts, ignore_index=True))
+    rows = pd.concat(parts, ignore_index=True)
+    return run_of("a", environment, rows, visits=visits_of(rows, 1))
 
 
 @pytest.mark.parametrize(
@@ -121,8 +130,41 @@ def test_within_a_run_each_value_is_compared_with_the_usual(
         assert comparison.reference == list(values)[-1]
         assert comparison.folder == f"between-{field}-{comparison.later}"
         assert len(comparison.cases) == len(ROWS)
-        assert np.allclose(comparison.cases["ratio"], values[comparison.later], rtol=0.1)
-        assert comparison.cases["verdict"].nunique() == 1
+        # By times, where the baseline's changed too: its overheads say the opposite.
+        factor = values[comparison.later]
+        assert comparison.measure == ("overhead" if field == "impl" else "time")
+        assert np.allclose(comparison.cases["ratio"], factor, rtol=0.1)
+        assert np.allclose(comparison.cases["time_ratio"], factor, rtol=0.1)
+        assert set(comparison.cases["verdict"]) == {SLOWER if factor > 1 else FASTER}
+        if field != "impl":
+            assert np.allclose(comparison.cases["overhead_ratio"], 1 / factor, rtol=0.1)
+            assert np.allclose(comparison.cases["baseline_time_ratio"], factor**2)
+
+
+def test_between_modes_nothing_is_told_of_times_that_were_taken_once(
+    environment: dict[str, Any],
+) -> None:
+    run = within(environment, "mode", {"compile": 0.5, "eager": 1.0})
+    run.visits = run.visits[:0]
+    (made,) = compare_within(run, "mode")
+    assert (made.cases["verdict"] == NOT_RESOLVED).all()
+    assert np.allclose(made.cases["time_ratio"], 0.5)
+
+
+def test_runs_of_another_mode_as_a_whole_are_compared_by_times(environment: dict[str, Any]) -> None:
+    parts = within(environment, "mode", {"compile": 2.0, "eager": 1.0})
+    eager, compiled = (
+        run_of(name, environment, parts.rows[parts.rows["mode"] == mode], visits=parts.visits)
+        for name, mode in (("a", "eager"), ("b", "compile"))
+    )
+    made = compare_two_runs(eager, compiled)
+    assert made.measure == "time"
+    assert set(made.cases["verdict"]) == {SLOWER}
+    assert made.differences == {"mode": ("eager", "compile")}
+    compiled.environment = environment | {"device": {"type": "cpu", "name": "Other"}}
+    elsewhere = compare_two_runs(eager, compiled)
+    assert elsewhere.measure == "overhead"
+    assert set(elsewhere.cases["verdict"]) == {FASTER}
 
 
 def test_without_the_usual_value_the_first_is_compared_with(environment: dict[str, Any]) -> None:

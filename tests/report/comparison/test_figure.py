@@ -27,7 +27,7 @@ def test_every_case_is_drawn_at_its_ratio_with_the_mark_of_its_verdict(
     tables: dict[str, pd.DataFrame], kind: str
 ) -> None:
     cases = tables[kind]
-    figure = comparison_figure(cases, 0.05, "title", "caption")
+    figure = comparison_figure(cases, "overhead", 0.05, "title", "caption")
     assert set(panels(figure)) == {"inference", "training"}
     for phase, axes in panels(figure).items():
         of_phase = cases[cases["phase"] == phase]
@@ -46,7 +46,7 @@ def test_every_case_is_drawn_at_its_ratio_with_the_mark_of_its_verdict(
 
 def test_cases_stand_in_their_activations_line(tables: dict[str, pd.DataFrame]) -> None:
     cases = tables["layers"]
-    axes = panels(comparison_figure(cases, 0.05, "title"))["inference"]
+    axes = panels(comparison_figure(cases, "overhead", 0.05, "title"))["inference"]
     drawn = {
         round(float(x), 12): float(y)
         for line in axes.lines
@@ -61,7 +61,7 @@ def test_cases_stand_in_their_activations_line(tables: dict[str, pd.DataFrame]) 
 
 def test_counts_beside_the_lines_are_those_of_the_verdicts(tables: dict[str, pd.DataFrame]) -> None:
     cases = tables["layers"]
-    for phase, axes in panels(comparison_figure(cases, 0.05, "title")).items():
+    for phase, axes in panels(comparison_figure(cases, "overhead", 0.05, "title")).items():
         numbers = [int(t.get_text()) for t in axes.texts if t.get_text().isdecimal()]
         counts = cases[cases["phase"] == phase].groupby(["activation", "verdict"]).size()
         assert sorted(numbers) == sorted(counts)
@@ -74,7 +74,7 @@ def test_one_is_marked_on_the_axis_however_far_ratios_go(
     truth = ROWS.assign(overhead=ROWS["overhead"] * np.exp(np.linspace(-spread, spread, len(ROWS))))
     one, other = visited(ROWS, 1, scatter=0.01), visited(truth, 2, scatter=0.01)
     made = compare_two_runs(run_of("a", environment, one), run_of("b", environment, other))
-    figure = comparison_figure(made.cases, 0.05, "title")
+    figure = comparison_figure(made.cases, "overhead", 0.05, "title")
     FigureCanvasAgg(figure).draw()
     for axes in panels(figure).values():
         marks = [t.get_text() for t in axes.get_xticklabels()]
@@ -84,7 +84,9 @@ def test_one_is_marked_on_the_axis_however_far_ratios_go(
 
 
 def test_the_margin_and_the_words_are_on_the_page(tables: dict[str, pd.DataFrame]) -> None:
-    figure = comparison_figure(tables["layers"], 0.025, "who against whom", "when it was")
+    figure = comparison_figure(
+        tables["layers"], "overhead", 0.025, "who against whom", "when it was"
+    )
     assert notes_of(figure).startswith("who against whom")
     assert "within 2.5 %" in notes_of(figure)
     assert notes_of(figure).endswith("when it was")
@@ -93,7 +95,7 @@ def test_the_margin_and_the_words_are_on_the_page(tables: dict[str, pd.DataFrame
 def test_a_case_without_interval_is_a_ring_alone(environment: dict[str, Any]) -> None:
     one = run_of("a", environment, visited(ROWS, 1, visits=1))
     made = compare_two_runs(one, run_of("b", environment, visited(ROWS, 2)))
-    figure = comparison_figure(made.cases, 0.05, "title")
+    figure = comparison_figure(made.cases, "overhead", 0.05, "title")
     FigureCanvasAgg(figure).draw()
     drawn = sum(
         len(np.asarray(marked(axes, "not resolved")[0].get_xdata()))

@@ -15,7 +15,7 @@ from dynact.report.comparison.verdicts import (
     judge,
     slower_by,
 )
-from dynact.report.comparison.welch import ratios
+from dynact.report.comparison.welch import log_overheads, ratios
 from tests.report.comparison.visits_sample import figures_of
 
 CASES = 2_000
@@ -32,7 +32,7 @@ def simulated(
     one, other = (
         figures_of(random.normal(truth, scatter, (CASES, visits))) for truth in (0 * true, true)
     )
-    return ratios(one, other)
+    return ratios(log_overheads(one), log_overheads(other))
 
 
 def called(judged: pd.DataFrame) -> "pd.Series[bool]":

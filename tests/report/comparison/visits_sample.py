@@ -8,12 +8,14 @@ import pandas as pd
 from scipy import stats
 
 from dynact.report.run import COLUMNS, NETWORK_COLUMNS, Run
+from dynact.schema.cases import Case
 from tests.report.conftest import build_rows
 from tests.report.networks_sample import build_networks
 
 ROWS = build_rows(channels=(32, 64, 128))
 NETWORKS, SITES = build_networks(("lenet", "resnet18"))
 GATE = {"session": "s", "trustworthy": True, "message": ""}
+VISIT_COLUMNS = ["table", "case_id", "status", "time_ns"]
 Logs = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
 
@@ -55,6 +57,18 @@ def visited(
     return rows.assign(**found, time_ns=rows["time_ns"] * factor, disturbed_visits=0, **columns)
 
 
+def visits_of(
+    rows: pd.DataFrame, seed: int, visits: int = 14, scatter: float = 0.03, table: str = Case.table
+) -> pd.DataFrame:
+    """Return so many visits of each row, whose times scatter about the row's."""
+    random = np.random.default_rng(seed)
+    repeated = rows.loc[rows.index.repeat(visits)]
+    times_ns = repeated["time_ns"].astype(float) * random.lognormal(0, scatter, len(repeated))
+    return pd.DataFrame(
+        {"table": table, "case_id": repeated["case_id"], "status": "ok", "time_ns": times_ns}
+    ).sample(frac=1, random_state=seed)
+
+
 def run_of(
     name: str,
     environment: dict[str, Any],
@@ -62,6 +76,7 @@ def run_of(
     networks: pd.DataFrame | None = None,
     sites: pd.DataFrame | None = None,
     gates: tuple[dict[str, Any], ...] = (GATE,),
+    visits: pd.DataFrame | None = None,
 ) -> Run:
     """Return a run of made-up tables, without a folder, as they are read of one."""
     run, none = Run(f"reports/{name}"), pd.DataFrame()
@@ -71,6 +86,7 @@ def run_of(
         sites=(none if sites is None else sites).reindex(columns=list(COLUMNS)),
         environment=environment,
         gates=list(gates),
+        visits=(none if visits is None else visits).reindex(columns=VISIT_COLUMNS),
     )
     return run
 
