@@ -90,7 +90,7 @@ def compare_two_runs(reference: Run, later: Run, margin: float = DEFAULT_MARGIN)
     one, other = _frames(reference), _frames(later)
     refused = times_refused(reference.environment, later.environment)
     tables = {kind: pairs_between_runs(one[kind], other[kind]) for kind in one}
-    names = reference.folder.resolve().name, later.folder.resolve().name
+    names = _names(reference, later)
     if not any(len(pairs.cases) for pairs in tables.values()):
         sides = " and ".join(
             f"{name!r} has {_first(frames)}"
@@ -102,7 +102,7 @@ def compare_two_runs(reference: Run, later: Run, margin: float = DEFAULT_MARGIN)
     return Comparison(
         *names,
         field="",
-        folder=folder_name(f"against-{names[0]}"),
+        folder=folder_name(f"against-{reference.folder.resolve().name}"),
         origin=later.origin(FILES),
         started=(reference.environment["started"], later.environment["started"]),
         margin=margin,
@@ -179,6 +179,15 @@ def compare_within(run: Run, field: str, margin: float = DEFAULT_MARGIN) -> list
             f"({field}: {', '.join(values)})"
         )
     return made
+
+
+def _names(reference: Run, later: Run) -> tuple[str, str]:
+    """Return what runs are called; those of one name, in two folders, by their start too."""
+    one, other = reference.folder.resolve().name, later.folder.resolve().name
+    if one != other:
+        return one, other
+    then, now = (run.environment["started"][:16].replace("T", " ") for run in (reference, later))
+    return f"{one} of {then}", f"{other} of {now}"
 
 
 def _frames(run: Run) -> dict[str, pd.DataFrame]:

@@ -200,3 +200,13 @@ def test_values_of_other_cases_are_refused(environment: dict[str, Any]) -> None:
     run = run_of("a", environment, pd.concat([visited(ROWS, 1), compiled], ignore_index=True))
     with pytest.raises(ComparisonError, match=r"differ in mode alone \(mode: eager, compile\)"):
         compare_within(run, "mode")
+
+
+def test_runs_of_one_name_are_told_apart_by_their_start(environment: dict[str, Any]) -> None:
+    later = environment | {"started": "2026-03-02T08:30:00+00:00"}
+    one, other = run_of("x/night", environment, visited(ROWS, 1)), visited(ROWS, 2)
+    made = compare_two_runs(one, run_of("y/night", later, other))
+    assert (made.reference, made.later) == (
+        "night of 2026-03-01 10:00", "night of 2026-03-02 08:30",
+    )  # fmt: skip
+    assert made.folder == "against-night"
