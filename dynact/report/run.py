@@ -28,7 +28,7 @@ from dynact.schema.run_folder import (
     read_records,
 )
 from dynact.schema.settings import Settings
-from dynact.schema.visits import with_visits
+from dynact.schema.visits import VISITS, with_visits
 
 COLUMNS = ("case_id", *CASE_FIELDS, *figures_of(Case.table))
 NETWORK_COLUMNS = ("case_id", *NETWORK_FIELDS, *figures_of(NetworkCase.table))
@@ -65,6 +65,16 @@ class Run:
     def sites(self) -> pd.DataFrame:
         """The rows of layers at the networks' shapes, as `load_site_rows` returns them."""
         return load_site_rows(self.folder)
+
+    @cached_property
+    def visits(self) -> pd.DataFrame:
+        """Each visit's ``table``, ``case_id``, ``status`` and ``time_ns``; none in older runs."""
+        columns = ["table", "case_id", "status", "time_ns"]
+        # Of each line only these: there are many.
+        visits = (
+            [visit.get(name) for name in columns] for visit in read_records(self.folder / VISITS)
+        )
+        return pd.DataFrame(visits, columns=columns)
 
     @cached_property
     def environment(self) -> dict[str, Any]:

@@ -119,7 +119,10 @@ class Passes(Generic[Case]):
         return over_s - waited_s < visit_s / 2 or len(case.visits) < least
 
     def _extra(self) -> Iterator[list[Visited[Case]]]:
-        """Yield what to visit once more: the disturbed, then the widest for time that was saved."""
+        """Yield what to visit once more: the disturbed, then the widest for time that was saved.
+
+        All that are still wide at once, as far as there is time: visits have to lie apart.
+        """
         visit_s, passes = self._settings.visit_s, self._settings.passes
         spare = int(REPEATS * passes * len(self.cases))
         while due := [case for case in self.cases if self._is_to_repeat(case)][:spare]:
@@ -141,7 +144,7 @@ class Passes(Generic[Case]):
     def _widest(self, most: int) -> list[Visited[Case]]:
         wide = [case for case in self.cases if not self._finished(case)]
         wide.sort(key=lambda case: -(case.half_width or 0))
-        return wide[: max(min(most, ceil(len(wide) / 4)), 0)]
+        return wide[: max(most, 0)]
 
 
 def _shuffled(number: int, due: list[Visited[Case]]) -> list[Visited[Case]]:

@@ -225,6 +225,7 @@ class SweepPlugin:
                 progress.begin_pass(
                     number, len(due), passes.left_after(number), passes.half_width()
                 )
+                self._sweep.begin_pass(visited.case for visited in due)
                 for visited in due:
                     self._sweep.visit(visited, number)
                     progress.visited()

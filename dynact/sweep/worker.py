@@ -75,6 +75,10 @@ class Worker:
             self._process.end()
         return answer
 
+    def renew(self) -> None:
+        """Have a fresh process for what is asked next."""
+        self._process.end()
+
     def close(self) -> None:
         """End the process."""
         self._process.end()

@@ -72,6 +72,9 @@ class InProcess:
         except (Exception, SystemExit) as error:
             return Answer(*diagnosed(error))
 
+    def renew(self) -> None:
+        """Go on as before: this process cannot be replaced."""
+
     def close(self) -> None:
         """Nothing to end."""
 

@@ -145,3 +145,17 @@ def test_what_was_profiled_and_not_swept_has_a_name_too(folder: Path) -> None:
     write_tables(folder, build_profile([call], [("one", 500, 4096, "forward")]))
 
     assert Run(folder).names["silu"] == "SiLU"
+
+
+def test_visits_are_read_as_far_as_the_report_needs_them(folder: Path) -> None:
+    assert Run(folder).visits.empty
+    visit = {"table": "rows.jsonl", "case_id": "a", "number": 1, "status": "ok", "time_ns": 5.0}
+    failed = {"table": "site_rows.jsonl", "case_id": "a", "status": "oom", "message": "no memory"}
+    lines = [json.dumps(record) + "\n" for record in (visit, failed)]
+    # The last was being written when the process died.
+    (folder / "visits.jsonl").write_text("".join(lines) + lines[0][:20])
+    visits = Run(folder).visits
+    assert list(visits) == ["table", "case_id", "status", "time_ns"]
+    assert list(visits["table"]) == ["rows.jsonl", "site_rows.jsonl"]
+    assert visits["time_ns"].iloc[0] == 5.0
+    assert visits["time_ns"].isna().iloc[1]

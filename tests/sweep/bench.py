@@ -54,12 +54,17 @@ class FakeBench:
     info: WorkerInfo = INFO
     asked: list[Request] = field(default_factory=list)
     closed: bool = False
+    renewed_after: list[int] = field(default_factory=list)
+    """How many visits had been asked for whenever a fresh process was."""
 
     def ask(self, request: Request) -> Answer:
         self.asked.append(request)
         reply = self.answers.get(request.verb, USUAL.get(request.verb))
         assert reply is not None, request
         return reply(request) if callable(reply) else reply
+
+    def renew(self) -> None:
+        self.renewed_after.append(len(self.requests("visit")))
 
     def close(self) -> None:
         self.closed = True

@@ -90,7 +90,7 @@ def test_a_narrow_case_has_five_visits_and_its_time_goes_to_the_widest() -> None
     assert made["narrow"] == LEAST_VISITS
     # What it left, of ten passes.
     assert sum(made.values()) == 4 * SETTINGS.passes
-    assert made["wide"] < made["wider"]
+    assert made["wide"] <= made["wider"]
     assert made["wider"] + made["wider too"] >= 2 * SETTINGS.passes + 4
 
 

@@ -79,10 +79,19 @@ class TestSweep:
         passes = [visited[9 * i : 9 * (i + 1)] for i in range(6)]
         assert all(set(one) == set(made) for one in passes)
         assert len({tuple(one) for one in passes}) == 6
+        # Every second one in a fresh process.
+        assert bench.renewed_after == [2 * 9, 4 * 9]
         assert bench.verbs.count("count") == 4
         assert ids_in(reports / "first" / "rows.jsonl") == FOUR_IDS
         assert len(load_gates(reports / "first")) == 1
         assert bench.closed
+
+    def test_a_process_that_compiled_is_kept(self, sweep: Run, bench: FakeBench) -> None:
+        bench.answers["visit"] = Scattered()
+
+        sweep(*FOUR_CASES, "--modes", "compile")
+
+        assert bench.renewed_after == []
 
     def test_networks_and_their_sites_take_part_in_the_same_passes(
         self, sweep: Run, reports: Path

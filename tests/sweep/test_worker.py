@@ -234,6 +234,16 @@ class TestOneProcess:
         assert here.figures.pop("counting_s") > 0
         assert there == here
 
+    def test_a_fresh_one_is_to_be_had(self, bench: Worker) -> None:
+        check_ok(bench)
+        before = children()
+
+        bench.renew()
+
+        check_ok(bench)
+        assert len(children()) == 1
+        assert not children() & before
+
     def test_a_network_is_measured(self, bench: Worker) -> None:
         shapes = bench.ask(Request("shapes", arguments={"name": "lenet", "image_size": 32}))
         sites = bench.ask(Request("sites", network_case_of("frelu")))

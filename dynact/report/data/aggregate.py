@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from dynact.report.data.freedom import freedom_of
+
 # Of Student's t, for a 95 % interval with both ends.
 _UPPER = 0.975
 
@@ -37,9 +39,10 @@ def geometric_means(rows: pd.DataFrame) -> pd.DataFrame:
     Notes
     -----
     A row's interval is Student's t over its visits, so its standard error is the half-width over
-    t(0.975, visits - 1); that of the mean log ratio is sqrt(Σ (weight · error)²) / Σ weight, with
-    the degrees of freedom of Welch and Satterthwaite (Biometrics Bulletin 2, 1946, p. 110). Rows
-    are taken as independent: the cases of a pass come in random order, so what disturbs a few
+    the quantile of its degrees of freedom; that of the mean log ratio is
+    sqrt(Σ (weight · error)²) / Σ weight, with the degrees of freedom of Welch and
+    Satterthwaite (Biometrics Bulletin 2, 1946, p. 110). Rows are taken as independent: the cases of
+    a pass come in random order, so what disturbs a few
     visits in a row meets cases of different activations. What lasts a whole pass meets all of
     them, and this interval does not see it. Rows of versions before visits count as normal with
     many degrees of freedom, and the mean's interval is one within that run, as theirs are.
@@ -48,8 +51,7 @@ def geometric_means(rows: pd.DataFrame) -> pd.DataFrame:
     weight = rows["occurrences"].astype(float).fillna(1.0).where(ok)
     log = np.log(rows["overhead"].astype(float).where(ok))
     half_width = np.log((rows["overhead_hi"] / rows["overhead_lo"]).astype(float).where(ok)) / 2
-    # Infinitely many of an earlier version's row: the interval stays as it is.
-    freedom = rows["visits"].astype(float).sub(1.0).fillna(np.inf)
+    freedom = freedom_of(rows)
     variance = (weight * half_width / stdtrit(freedom, _UPPER)) ** 2
     logs = pd.DataFrame(
         {

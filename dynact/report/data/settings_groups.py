@@ -20,7 +20,7 @@ from dynact.schema.cases import BYTES_PER_ELEMENT
 SETTINGS_FIELDS = ("impl", "mode", "dtype", "memory_format", "batch", "baseline", "device")
 SHAPE_FIELDS = ("channels", "height", "width")
 
-_USUAL = {
+USUAL = {
     "impl": "reference",
     "mode": "eager",
     "dtype": "float32",
@@ -112,7 +112,7 @@ class SettingsGroup:
     def description(self) -> str:
         """Words such as ``inference, batch 8, float32``, unusual settings added."""
         first = self.rows.iloc[0]
-        usual = [first[f] for f in ("impl", "mode", "memory_format") if first[f] != _USUAL[f]]
+        usual = [first[f] for f in ("impl", "mode", "memory_format") if first[f] != USUAL[f]]
         words = [self.phase, f"batch {first['batch']}", first["dtype"], *usual]
         return ", ".join(str(word) for word in words if word)
 
@@ -136,7 +136,7 @@ def settings_groups(rows: pd.DataFrame) -> list[SettingsGroup]:
         for key, group in rows.groupby(list(SETTINGS_FIELDS))
     ]
     groups.sort(
-        key=lambda g: (-g[2], -len(g[1]), sum(g[0][f] != usual for f, usual in _USUAL.items()))
+        key=lambda g: (-g[2], -len(g[1]), sum(g[0][f] != usual for f, usual in USUAL.items()))
     )
     return [SettingsGroup(group, _suffix(key, groups[0][0])) for key, group, _ in groups]
 

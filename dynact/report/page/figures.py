@@ -70,15 +70,19 @@ def _pictures(figure: ReportFigure, run: Run) -> Iterator[_Picture]:
         yield _Picture(path, "", setting, run.profile.names.values())
 
 
-def _page_figure(picture: _Picture, figure: ReportFigure) -> PageFigure:
-    with Image.open(picture.path) as image:
+def embedded(png: Path, heading: str, reading: str, alternative: str) -> PageFigure:
+    """Return a picture with the words that go with it."""
+    with Image.open(png) as image:
         width, height = image.size
+    content = base64.b64encode(png.read_bytes()).decode("ascii")
+    return PageFigure(heading, reading, alternative, content, width, height)
+
+
+def _page_figure(picture: _Picture, figure: ReportFigure) -> PageFigure:
     which = ", ".join(picture.names)
-    return PageFigure(
+    return embedded(
+        picture.path,
         f"{figure.heading}, {picture.phase}" if picture.phase else figure.heading,
         figure.reading,
         f"{figure.shows} ({picture.setting}). Activations: {which}.",
-        base64.b64encode(picture.path.read_bytes()).decode("ascii"),
-        width,
-        height,
     )

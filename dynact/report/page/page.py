@@ -4,12 +4,14 @@ from pathlib import Path
 
 import jinja2
 
+from dynact.report.comparison.section import NOTHING_DIFFERS
 from dynact.report.data.aggregate import hold_between_runs
 from dynact.report.data.caveats import doubts, failures, gaps, visited
 from dynact.report.data.digits import means_note
 from dynact.report.data.profiled_steps import profiled_steps
 from dynact.report.data.settings_groups import device_and_threads
 from dynact.report.page.answer import answer
+from dynact.report.page.comparisons import page_comparisons
 from dynact.report.page.figures import page_figures
 from dynact.report.page.rows import all_rows
 from dynact.report.run import Run
@@ -51,6 +53,8 @@ def write_page(run: Run) -> Path:
         rows=all_rows(rows),
         networks=network_sections(run) if len(run.networks) else [],
         network_notes=network_notes(run) if len(run.networks) else [],
+        comparisons=page_comparisons(run),
+        nothing_differs=NOTHING_DIFFERS,
         steps=profiled_steps(profile) if profile is not None else [],
         names=run.names,
         kernels_shown=_KERNELS_SHOWN,

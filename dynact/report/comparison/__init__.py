@@ -1,0 +1,1 @@
+"""Runs compared case by case, and cases of one run that differ in one field."""
