@@ -34,7 +34,7 @@ COLUMNS = ("case_id", *CASE_FIELDS, *figures_of(Case.table))
 NETWORK_COLUMNS = ("case_id", *NETWORK_FIELDS, *figures_of(NetworkCase.table))
 # What figures are drawn from.
 _SOURCES = (
-    *(Case.table, NetworkCase.table, SiteCase.table, GATES),
+    *(Case.table, NetworkCase.table, SiteCase.table, GATES, VISITS),
     *(f"traces/{name}.csv" for name in PROFILE_TABLES),
 )
 
@@ -68,8 +68,11 @@ class Run:
 
     @cached_property
     def visits(self) -> pd.DataFrame:
-        """Each visit's ``table``, ``case_id``, ``status`` and ``time_ns``; none in older runs."""
-        columns = ["table", "case_id", "status", "time_ns"]
+        """Some fields of each `dynact.schema.visits.Visit`; none in older runs."""
+        columns = [
+            *("table", "case_id", "status", "time_ns"),
+            *("session", "process", "elapsed_s", "visit_s", "timing_s"),
+        ]
         # Of each line only these: there are many.
         visits = (
             [visit.get(name) for name in columns] for visit in read_records(self.folder / VISITS)

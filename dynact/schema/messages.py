@@ -40,8 +40,6 @@ class Answer:
     """Why the status is not ``"ok"``, in one line; or what is to be said all the same."""
     figures: dict[str, Any] = field(default_factory=dict)
     """By name; values that JSON has."""
-    samples_ns: tuple[float, ...] = ()
-    """The mean time of a call in each block of the target, in the order measured."""
 
     def to_json(self) -> bytes:
         """Return one line, without its end."""
@@ -50,8 +48,7 @@ class Answer:
     @classmethod
     def from_json(cls, line: bytes) -> "Answer":
         """Return the answer of a line that `to_json` made."""
-        values = json.loads(line)
-        return cls(**values | {"samples_ns": tuple(values["samples_ns"])})
+        return cls(**json.loads(line))
 
 
 @dataclass(frozen=True)

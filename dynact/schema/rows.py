@@ -65,6 +65,15 @@ class Measured:
         "How often it was measured, at moments spread over the sweep; none in runs of versions "
         "before, whose interval is of one visit and holds within the run.",
     )
+    processes: int | None = column(
+        "processes", "count", "How many processes made them: memory lies elsewhere in each."
+    )
+    observations: int | None = column(
+        "observations",
+        "count",
+        "Of how many independent ones the interval is: of the means of processes, each of which "
+        "made some of the visits; of fewer than three, of visits.",
+    )
     disturbed_visits: int | None = column(
         "disturbed visits",
         "count",
@@ -76,7 +85,10 @@ class Measured:
     )
     pairs: int | None = column("pairs", "count", "Pairs of blocks timed, target and baseline.")
     converged: bool | None = column(
-        "converged", "", "Whether the interval became as narrow as asked for before time ran out."
+        "converged",
+        "",
+        "Whether the interval, at 99 % as it is looked at after each pass, became as narrow as "
+        "asked for before time ran out.",
     )
     speed_drift: float | None = column(
         "speed drift",

@@ -13,9 +13,9 @@ class Settings:
     """Of torch on the host; ``None`` is 1 on a CPU and torch's own choice beside an accelerator."""
     precision: float = 0.01
     """The half-width at which a case's interval is narrow enough, as a share of the ratio."""
-    max_seconds: float = 1.0
+    max_seconds: float = 0.6
     """The most time to spend in timing a case, over all passes."""
-    passes: int = 14
+    passes: int = 12
     """How often to visit each case, if its interval does not become narrow before."""
 
     @property

@@ -6,7 +6,7 @@ from typing import Any
 
 from dynact.schema.cases import KnownPair
 from dynact.schema.messages import WorkerInfo
-from dynact.schema.visits import LEAST_VISITS, Visit, estimate, telling
+from dynact.schema.visits import LEAST_VISITS, Visit, estimate, observations
 from dynact.timing.visits import CONFIDENCE, Estimate, degrees, student_quantile
 
 # (batch, channels, height, width) of ReLU's input. Rows are whole vectors of any width, and 10 %
@@ -14,7 +14,7 @@ from dynact.timing.visits import CONFIDENCE, Estimate, degrees, student_quantile
 CPU_SIZES = {
     "launch-bound": (1, 32, 10, 16),
     "in cache": (1, 64, 40, 64),
-    "beyond the caches": (8, 128, 80, 128),
+    "beyond the caches": (8, 128, 40, 128),
 }
 ACCELERATOR_SIZES = {
     "launch-bound": (1, 32, 10, 16),
@@ -51,7 +51,7 @@ def verdict(visited: Mapping[KnownPair, Sequence[Visit]]) -> dict[str, Any]:
     self_times_ns: list[float] = []
     for pair, visits in visited.items():
         ok = [visit for visit in visits if visit.status == "ok"]
-        failures += [f"{pair.id}: {v.status}: {v.message}" for v in visits if v not in ok][:1]
+        failures += [f"{pair.id}: {v.status}: {v.message}" for v in visits if v.status != "ok"][:1]
         if len(ok) < LEAST_VISITS:
             continue
         found = estimate(ok)
@@ -63,7 +63,7 @@ def verdict(visited: Mapping[KnownPair, Sequence[Visit]]) -> dict[str, Any]:
         else:
             self_times_ns = self_times_ns or [v.time_ns for v in ok if v.time_ns]
             interval = _figures("self_overhead", found)
-            resolution = _resolution(found, len(telling(ok)))
+            resolution = _resolution(found, len(observations(ok)))
             groups.append(
                 {**of_pair, "input_bytes": pair.input_bytes, "resolution": resolution, **interval}
             )
@@ -81,11 +81,10 @@ def verdict(visited: Mapping[KnownPair, Sequence[Visit]]) -> dict[str, Any]:
         for found in detections
         if not found["seen"]
     ]
-    if not groups:
-        doubts += failures or [f"no known pair has {LEAST_VISITS} visits yet"]
     return {
         "trustworthy": not doubts,
-        "message": "; ".join(doubts),
+        # What could not be visited is neither told nor missed.
+        "message": "; ".join([*doubts, *failures]),
         "resolution": max((group["resolution"] for group in groups), default=None),
         "self_pairs": len(groups),
         "false_alarms": false_alarms,
@@ -109,15 +108,15 @@ def _figures(name: str, found: Estimate) -> dict[str, Any]:
     return {name: found.middle, f"{name}_lo": found.lower, f"{name}_hi": found.upper}
 
 
-def _resolution(found: Estimate, visits: int) -> float:
-    """Return the difference that the interval of so many visits would tell with `POWER`.
+def _resolution(found: Estimate, count: int) -> float:
+    """Return the difference that the interval of so many observations would tell with `POWER`.
 
     Student's t for that and for the interval, added, times the standard error (Cohen,
     *Statistical Power Analysis*, 2nd ed., section 2.4).
     """
     assert found.half_width is not None
-    of_interval = student_quantile(degrees(visits), (1 + CONFIDENCE) / 2)
-    of_power = student_quantile(degrees(visits), POWER)
+    of_interval = student_quantile(degrees(count), (1 + CONFIDENCE) / 2)
+    of_power = student_quantile(degrees(count), POWER)
     return expm1(found.half_width * (1 + of_power / of_interval))
 
 

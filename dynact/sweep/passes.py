@@ -3,15 +3,18 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from math import ceil
-from statistics import median
+from statistics import fmean, median
 from typing import Generic, TypeVar
 
 from dynact.schema.settings import Settings
-from dynact.schema.visits import LEAST_VISITS, Visit, estimate, narrow
+from dynact.schema.visits import LEAST_VISITS, Visit, estimate, has_converged
 
 # Of what all passes take: the most to spend on disturbed visits once more.
 REPEATS = 0.1
+# Of the passes: the most to add for time that was saved, as each may need a fresh process.
+EXTRA = 0.5
 
 Case = TypeVar("Case")
 
@@ -24,16 +27,25 @@ class Visited(Generic[Case]):
     share: float = 1.0
     """Of the time that cases get to a visit."""
     visits: list[Visit] = field(default_factory=list)
+    since: int = 0
+    """The pass after which it is first to be visited."""
+    ends_early: bool = True
+    """Whether its visits end once its interval is narrow."""
+
+    @property
+    def in_passes(self) -> list[Visit]:
+        """The visits but those that were made for time that was left."""
+        return [visit for visit in self.visits if not visit.extra]
+
+    @property
+    def last_pass(self) -> int:
+        """The number of the last pass that it was visited in."""
+        return max([self.since, *(visit.number for visit in self.in_passes)])
 
     @property
     def ok(self) -> list[Visit]:
         """The visits that found something."""
         return [visit for visit in self.visits if visit.status == "ok"]
-
-    @property
-    def undisturbed(self) -> list[Visit]:
-        """Those of them that nothing disturbed."""
-        return [visit for visit in self.ok if not visit.disturbed]
 
     @property
     def failed(self) -> bool:
@@ -45,9 +57,9 @@ class Visited(Generic[Case]):
         hopeless = not self.ok and any(visit.status != "crashed" for visit in failures)
         return hopeless or len(failures) > 1
 
-    def converged(self, precision: float) -> bool:
-        """Return whether its interval is narrow enough, and of enough visits."""
-        return len(self.ok) >= LEAST_VISITS and narrow(estimate(self.ok), precision)
+    def is_finished(self, precision: float) -> bool:
+        """Return whether it failed, or its interval is narrow enough to end its visits."""
+        return self.failed or (self.ends_early and has_converged(self.ok, precision))
 
     @property
     def half_width(self) -> float | None:
@@ -82,9 +94,7 @@ class Passes(Generic[Case]):
             ]
             if due:
                 yield number, _shuffled(number, due)
-        number = max([self._settings.passes, *(v.number for c in self.cases for v in c.visits)])
-        for due in self._extra():
-            number += 1
+        for number, due in enumerate(self._extra(), start=self._settings.passes + 1):
             yield number, _shuffled(number, due)
 
     def left_after(self, number: int) -> int:
@@ -107,16 +117,16 @@ class Passes(Generic[Case]):
         ]
 
     def _finished(self, case: Visited[Case]) -> bool:
-        return case.failed or case.converged(self._settings.precision)
+        return case.is_finished(self._settings.precision)
 
     def _is_its_turn(self, case: Visited[Case], number: int) -> bool:
-        if _last_pass(case) >= number:
+        if case.last_pass >= number:
             return False
-        visit_s = case.share * self._settings.visit_s
-        over_s = sum((visit.timing_s or 0) - visit.seconds for visit in case.visits)
-        waited_s = visit_s * (number - 1 - len(case.visits))
+        made, visit_s = len(case.in_passes), case.share * self._settings.visit_s
+        over_s = sum((visit.timing_s or 0) - visit.seconds for visit in case.in_passes)
+        waited_s = visit_s * (number - 1 - case.since - made)
         least = ceil(LEAST_VISITS * number / self._settings.passes)
-        return over_s - waited_s < visit_s / 2 or len(case.visits) < least
+        return over_s - waited_s < visit_s / 2 or made < least
 
     def _extra(self) -> Iterator[list[Visited[Case]]]:
         """Yield what to visit once more: the disturbed, then the widest for time that was saved.
@@ -129,28 +139,38 @@ class Passes(Generic[Case]):
             spare -= len(due)
             yield due
         saved_s = sum(
-            passes * case.share * visit_s - sum(visit.timing_s or 0 for visit in case.visits)
+            passes * case.share * visit_s - sum(map(_cost_s, case.visits))
             for case in self.cases
             if not case.failed
         )
-        while due := self._widest(int(saved_s / visit_s)):
-            saved_s -= visit_s * len(due)
+        for _ in range(ceil(EXTRA * passes)):
+            due = self._widest(saved_s)
+            if not due:
+                return
+            saved_s -= sum(map(_mean_cost_s, due))
             yield due
 
     def _is_to_repeat(self, case: Visited[Case]) -> bool:
-        in_passes = sum(visit.number <= self._settings.passes for visit in case.ok)
-        return not self._finished(case) and len(case.undisturbed) < in_passes
+        undisturbed = sum(not visit.disturbed for visit in case.ok)
+        in_passes = sum(visit.status == "ok" for visit in case.in_passes)
+        return not self._finished(case) and undisturbed < in_passes
 
-    def _widest(self, most: int) -> list[Visited[Case]]:
-        wide = [case for case in self.cases if not self._finished(case)]
+    def _widest(self, most_s: float) -> list[Visited[Case]]:
+        wide = [case for case in self.cases if case.ends_early and not self._finished(case)]
         wide.sort(key=lambda case: -(case.half_width or 0))
-        return wide[: max(most, 0)]
+        until_s = accumulate(map(_mean_cost_s, wide))
+        return [case for case, spent_s in zip(wide, until_s, strict=True) if spent_s <= most_s]
+
+
+def _cost_s(visit: Visit) -> float:
+    # Making a case anew takes time too.
+    return visit.visit_s or 0.0
+
+
+def _mean_cost_s(case: Visited[Case]) -> float:
+    return fmean(map(_cost_s, case.visits)) if case.visits else 0.0
 
 
 def _shuffled(number: int, due: list[Visited[Case]]) -> list[Visited[Case]]:
     random.Random(number).shuffle(due)
     return due
-
-
-def _last_pass(case: Visited[Case]) -> int:
-    return case.visits[-1].number if case.visits else 0

@@ -10,8 +10,9 @@ from dynact.schema.messages import WorkerInfo
 from dynact.sweep.networks import Shape, at_shapes
 from dynact.sweep.presets import Grid, fits, preset, thin, unique_cases
 
-# Set-up and warm-up of a usual case; compiling both sides, forward and backward.
-SECONDS_BESIDE_TIMING = {"eager": 0.1, "compile": 20.0}
+# Set-up, warm-up and settling of a usual case, over all passes; compiling both sides, forward and
+# backward.
+SECONDS_BESIDE_TIMING = {"eager": 0.3, "compile": 20.0}
 # Making a small network twice, replacing its activations and counting.
 SECONDS_BESIDE_A_NETWORK = 3.0
 

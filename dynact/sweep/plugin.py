@@ -196,7 +196,8 @@ class SweepPlugin:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         asked = self._config.option
-        if self.run is None or session.testsfailed or asked.setupplan or asked.setuponly:
+        failed = session.testsfailed and not asked.continue_on_collection_errors
+        if self.run is None or failed or asked.setupplan or asked.setuponly:
             return (yield)
         interrupted = None
         try:
@@ -220,8 +221,12 @@ class SweepPlugin:
         passes = self._sweep.passes(self._asked_for)
         every_s = SECONDS_IN_PLACE if self._reporter.isatty else SECONDS_BETWEEN_LINES
         progress = Progress(self._settings.passes, self._show, every_s)
+        begun = False
         try:
             for number, due in passes:
+                if begun:
+                    self._sweep.store_rows(self._asked_for)
+                begun = True
                 progress.begin_pass(
                     number, len(due), passes.left_after(number), passes.half_width()
                 )
@@ -229,7 +234,6 @@ class SweepPlugin:
                 for visited in due:
                     self._sweep.visit(visited, number)
                     progress.visited()
-                self._sweep.store_rows(self._asked_for)
         finally:
             self._sweep.store_rows(self._asked_for)
 

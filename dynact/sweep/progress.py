@@ -102,11 +102,14 @@ def gate_line(gate: dict[str, Any] | None) -> tuple[str, bool]:
         return "known pairs not visited: nothing says what differences can be told here", False
     if not gate["trustworthy"]:
         return f"{UNTRUSTWORTHY}: {gate['message']}", False
+    if gate["resolution"] is None:
+        why = gate["message"] or "the known pairs have too few visits"
+        return f"nothing says yet what differences can be told here: {why}", False
+    seen = sum(found["seen"] for found in gate["detections"])
     return (
         f"differences of {gate['resolution']:.1%} or more can be told here and now: of "
         f"{gate['self_pairs']} layers compared with themselves {gate['false_alarms']} seem to "
-        f"differ, and {len(gate['detections'])} of {len(gate['detections'])} known differences "
-        "are seen"
+        f"differ, and {seen} of {len(gate['detections'])} known differences are seen"
     ), True
 
 

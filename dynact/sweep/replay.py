@@ -8,7 +8,10 @@ import pytest
 from dynact.schema.rows import Measured
 from dynact.sweep.pytest_benchmark import params_of
 
-_SHOWN = ("overhead", "overhead_lo", "overhead_hi", "baseline_time_ns", "converged")
+_SHOWN = (
+    *("overhead", "overhead_lo", "overhead_hi", "baseline_time_ns", "converged"),
+    *("visits", "observations", "disturbed_visits"),
+)
 
 
 class Replay:

@@ -19,9 +19,10 @@ from dynact.sweep.passes import Passes, Visited
 from dynact.sweep.worker import WorkerError
 
 # Of a case's time by its table: a site is one of many terms of a sum, and wants less precision.
-TIME_SHARES = {SiteCase.table: 0.3}
-# Where a process's memory happens to lie moves a ratio by 1 % (median of 32 cases over 8 processes,
-# up to 4 %), for as long as it lives: visits of one alone would not see it scatter.
+# Known pairs are large, and what they tell is of all cases.
+TIME_SHARES = {SiteCase.table: 0.3, KnownPair.table: 3.0}
+# Visits of one process alone would not see what it is that differs between processes: see
+# `dynact.schema.visits.observations`.
 PASSES_A_PROCESS = 2
 
 
@@ -99,11 +100,23 @@ class Sweep:
                 self._visits[visit.table, visit.case_id].append(visit)
 
     def passes(self, cases: Iterable[AnyCase]) -> Passes[AnyCase]:
-        """Return the visits to make of some cases."""
+        """Return the visits to make of some cases.
+
+        Known pairs are visited whenever others are, and to the end: what they tell is of these.
+        """
         visited = [
-            Visited(case, TIME_SHARES.get(case.table, 1.0), self._visits[case.table, case.id])
+            Visited(
+                case,
+                TIME_SHARES.get(case.table, 1.0),
+                self._visits[case.table, case.id],
+                ends_early=not isinstance(case, KnownPair),
+            )
             for case in cases
         ]
+        since = min((one.last_pass for one in visited if one.ends_early), default=0)
+        for one in visited:
+            if not one.ends_early:
+                one.since = since
         return Passes(visited, self._settings)
 
     def to_do(self, cases: Iterable[AnyCase]) -> list[AnyCase]:
@@ -140,12 +153,15 @@ class Sweep:
                 seconds,
                 session=self._session,
                 elapsed_s=(datetime.now() - self._started).total_seconds(),
+                extra=number > self._settings.passes,
                 **answer.figures,
             )
             self.run.append_visit(visit)
             visited.visits.append(visit)
             if case.id not in self._records[case.table]:
                 self._store_row(case, visited.visits)
+            else:
+                self._count_what_failed_before(case, visited.visits)
 
     def row(self, case: AnyCase) -> Measured | None:
         """Return what all visits of a case say, or None where there are none."""
@@ -163,7 +179,9 @@ class Sweep:
                 records = self._records[case.table]
                 # Rows of cases that are not asked for now come first, and stay.
                 visits = self._visits[case.table, case.id]
-                if record := records.pop(case.id, None):
+                if case.id in records:
+                    self._count_what_failed_before(case, visits)
+                    record = records.pop(case.id)
                     records[case.id] = self._with_visits(case.table, case.id, record)
                 elif visits:
                     # The process was killed between both.
@@ -190,6 +208,17 @@ class Sweep:
         self.run.close()
 
     def _store_row(self, case: AnyCase, visits: Sequence[Visit]) -> None:
+        row = self._counted_row(case, visits)
+        self.run.append(row)
+        self._records[case.table][case.id] = row.record()
+
+    def _count_what_failed_before(self, case: AnyCase, visits: Sequence[Visit]) -> None:
+        """Have a row counted once a visit succeeds; it is stored with all others, later."""
+        record = self._records[case.table][case.id]
+        if record["status"] != "ok" and any(visit.status == "ok" for visit in visits):
+            self._records[case.table][case.id] = self._counted_row(case, visits).record()
+
+    def _counted_row(self, case: AnyCase, visits: Sequence[Visit]) -> Measured:
         figures = measured_figures(visits, self._settings.precision)
         if figures["status"] == "ok" and not isinstance(case, KnownPair):
             counted = self._ask(Request("count", case))
@@ -201,9 +230,7 @@ class Sweep:
             figures |= self._floor(case, figures)
         if isinstance(case, Case) and "occurrences" in figures_of(case.table):
             figures["occurrences"] = self._occurrences.get((case.channels, case.height, case.width))
-        row = new_row(case, **figures)
-        self.run.append(row)
-        self._records[case.table][case.id] = row.record()
+        return new_row(case, **figures)
 
     def _with_visits(self, table: str, case_id: str, figures: dict[str, Any]) -> dict[str, Any]:
         # A run of a version before has none.

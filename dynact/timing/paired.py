@@ -17,6 +17,9 @@ FIRST_LOOK = 16
 LOOK_GROWTH = 1.3
 # Share of the tail that the interval keeps; the rest pays for having looked repeatedly.
 STOPPING_TAIL = 0.6
+# Of either side before a visit: what others did meanwhile may have taken its memory from the pool,
+# or from the process, and a call that gets it back was seen to take twenty times as long.
+SETTLING_CALLS = 2
 # A device whose speed changed by more than this factor between first and last third is flagged.
 STEADY_WITHIN = 1.1
 
@@ -137,10 +140,15 @@ class Pair:
     def visit(self, seconds: float) -> Readings:
         """Make rounds for so long, at least one; the two orders take turns over all visits.
 
-        The first visit also finds the balance, before its time begins to count.
+        Before its time begins to count, it settles both sides, and the first finds the balance.
         """
         readings = Readings()
         with _garbage_collection_paused():
+            start_s = self._clock.now_s()
+            for _ in range(SETTLING_CALLS):
+                self._target()
+                self._baseline()
+            readings.calling_s = self._clock.now_s() - start_s
             if not self._target_calls:
                 self.balance()
             deadline_s = self._clock.now_s() + seconds

@@ -17,8 +17,10 @@ from statistics import fmean
 from typing import NamedTuple
 
 CONFIDENCE = 0.95
-# Of the visits, at either end: bursts last for several, and are others' doing.
+# Of the visits, at either end: bursts last for several, and are others' doing. Of fewer visits
+# trimming costs more width than it saves, and some coverage (of six normal ones, 94 for 95 %).
 TRIMMED = 0.2
+TRIMMED_FROM = 10
 
 
 class Estimate(NamedTuple):
@@ -41,8 +43,8 @@ def over_visits(ratios: Sequence[float], confidence: float = CONFIDENCE) -> Esti
     """Return the trimmed mean of visits' ratios, with its interval, both of their logarithms.
 
     The interval is Student's with the winsorised variance (Tukey & McLaughlin, "Less vulnerable
-    confidence and significance procedures for location", Sankhyā A 25, 1963). Fewer than five
-    visits are not trimmed.
+    confidence and significance procedures for location", Sankhyā A 25, 1963). Fewer than
+    `TRIMMED_FROM` visits are not trimmed.
 
     Parameters
     ----------
@@ -80,4 +82,4 @@ def student_quantile(degrees: float, probability: float) -> float:
 
 
 def _trimmed(visits: int) -> int:
-    return int(TRIMMED * visits)
+    return int(TRIMMED * visits) if visits >= TRIMMED_FROM else 0

@@ -12,6 +12,7 @@ import torch
 
 from dynact.timing import Clock, EventClock, WallClock
 from dynact.timing.clock import Call
+from dynact.worker.nvidia import condition_of
 
 if TYPE_CHECKING:
     from torch.profiler import ProfilerActivity
@@ -59,6 +60,12 @@ class Device(Protocol):
 
     def profiler_activities(self) -> "Sequence[ProfilerActivity]":
         """Return what is to be profiled for work on it."""
+
+    def condition(self) -> dict[str, Any]:
+        """Return what may slow it just now, by names of `dynact.schema.visits.Visit`.
+
+        What the host's own processors do for others is not asked here.
+        """
 
     def describe(self) -> dict[str, Any]:
         """Return what a measurement depends on of it beside name and memory."""
@@ -145,6 +152,10 @@ class Cpu:
 
         return [ProfilerActivity.CPU]
 
+    def condition(self) -> dict[str, Any]:
+        """Return nothing: it is the host."""
+        return {}
+
     def describe(self) -> dict[str, Any]:
         """Return nothing: the environment describes the host in any case."""
         return {}
@@ -161,6 +172,7 @@ class Accelerator:
         torch.accelerator.set_device_index(device.index or 0)
         self.torch_device = device
         self.clock: Clock = EventClock(self)
+        self._condition = condition_of(device)
         # torch.accelerator itself tells neither before torch 2.10.
         module = torch.get_device_module(device)
         self.name = str(getattr(module, "get_device_name", str)(device))
@@ -229,6 +241,10 @@ class Accelerator:
         fallback = ProfilerActivity.PrivateUse1
         own = getattr(ProfilerActivity, self.torch_device.type.upper(), fallback)
         return [ProfilerActivity.CPU, own]
+
+    def condition(self) -> dict[str, Any]:
+        """Return what others do on it and what holds its clock down, as far as it says."""
+        return self._condition()
 
     def describe(self) -> dict[str, Any]:
         """Return the clock's limit, the runtime and the driver."""

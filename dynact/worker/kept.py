@@ -32,6 +32,7 @@ class Kept:
     def __init__(self, most_bytes: float) -> None:
         self._most_bytes = most_bytes
         self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self._sizes: dict[Hashable, int | None] = {}
 
     @classmethod
     def on(cls, device: Device) -> "Kept":
@@ -47,24 +48,27 @@ class Kept:
             self._kept[key] = make()
         self._kept.move_to_end(key)
         value: T = self._kept[key]
+        # Of what is asked for alone: to add up hundreds of networks' tensors takes a while.
+        self._sizes[key] = value.kept_bytes
         self._make_room(key)
         return value
 
     def clear(self) -> None:
         """Give up all."""
         self._kept.clear()
+        self._sizes.clear()
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def _make_room(self, newest: Hashable) -> None:
-        sizes = {key: value.kept_bytes for key, value in self._kept.items()}
-        total = sum(size or 0 for size in sizes.values())
-        large_first = sorted(sizes, key=lambda key: (sizes[key] or 0) < SMALL_BYTES)
-        for key in large_first:
-            size = sizes[key]
+        total = sum(size or 0 for size in self._sizes.values())
+        if total <= self._most_bytes:
+            return
+        for key in sorted(self._kept, key=lambda key: (self._sizes[key] or 0) < SMALL_BYTES):
+            size = self._sizes[key]
             if total <= self._most_bytes:
                 return
             if size is not None and key != newest:
-                del self._kept[key]
+                del self._kept[key], self._sizes[key]
                 total -= size

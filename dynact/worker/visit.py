@@ -1,5 +1,6 @@
 """A workload visited: its two sides timed against each other for a moment, or why they were not."""
 
+import os
 import time
 from contextlib import suppress
 from typing import Any
@@ -40,14 +41,16 @@ def visit_workload(workload: Workload, device: Device, seconds: float) -> Answer
         with workload.ready() as pair, grad_mode(workload.case):
             disturbance = Disturbance()
             readings = pair.visit(seconds)
-            figures = _figures(readings, device) | disturbance.shares()
+            shares = disturbance.shares()
+            figures = _figures(readings, device) | shares | device.condition()
     except Exception as error:
         status, message = diagnosed(error)
     if status != "ok":
         # A device that is lost says so at whatever comes next; what was lost first is said.
         with suppress(RuntimeError):
             device.release_memory()
-    return Answer(status, message, figures | {"visit_s": time.perf_counter() - start_s})
+    figures |= {"process": os.getpid(), "visit_s": time.perf_counter() - start_s}
+    return Answer(status, message, figures)
 
 
 def diagnosed(error: BaseException) -> tuple[str, str]:

@@ -55,7 +55,8 @@ def build_rows(
                 "time_ns": baseline * overhead, "time_p20_ns": baseline * overhead * 0.93,
                 "time_p80_ns": baseline * overhead * 1.11, "baseline_time_ns": baseline,
                 "overhead": overhead, "overhead_lo": overhead * (1 - half),
-                "overhead_hi": overhead * (1 + half), "visits": None, "disturbed_visits": None,
+                "overhead_hi": overhead * (1 + half), "visits": None,
+                "processes": None, "observations": None, "disturbed_visits": None,
                 "pairs": 40, "converged": True,
                 "speed_drift": 0.01, "cache": "warm", "clock": "wall",
                 **build_counts(rank[activation], batch * c * r * r, dtype, phase == "training"),
@@ -119,7 +120,11 @@ def fail_rows(rows: pd.DataFrame, where: Sequence[int], status: str, message: st
 def visit(rows: pd.DataFrame, visits: int) -> pd.DataFrame:
     """Return rows as load gives them of a run whose cases were visited so often."""
     measured = rows["status"] == "ok"
-    counts = {"visits": visits, "disturbed_visits": visits // 4}
+    # Of several processes, two visits of most of them.
+    counts = {
+        "visits": visits, "processes": 4, "observations": visits // 2 + visits % 2,
+        "disturbed_visits": visits // 4,
+    }  # fmt: skip
     return rows.assign(
         **{name: [n if ok else None for ok in measured] for name, n in counts.items()}
     )
@@ -133,7 +138,8 @@ def visit_once(rows: pd.DataFrame, where: Sequence[int] | None = None) -> pd.Dat
     for column in ("overhead_lo", "overhead_hi"):
         rows[column] = rows[column].astype(object)
         rows.loc[index, column] = None
-    rows.loc[index, ["visits", "disturbed_visits", "converged"]] = [1, 0, False]
+    counted = ["visits", "observations", "disturbed_visits", "converged"]
+    rows.loc[index, counted] = [1, 1, 0, False]
     return rows
 
 

@@ -19,7 +19,9 @@ KEPT = {
 
 def once(rows: pd.DataFrame) -> pd.DataFrame:
     """Return rows as load gives them after the first pass of a sweep."""
-    return rows.assign(visits=1, overhead_lo=None, overhead_hi=None, converged=False)
+    return rows.assign(
+        visits=1, observations=1, overhead_lo=None, overhead_hi=None, converged=False
+    )
 
 
 def run_in(situation: Situation) -> Run:

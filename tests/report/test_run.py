@@ -155,7 +155,7 @@ def test_visits_are_read_as_far_as_the_report_needs_them(folder: Path) -> None:
     # The last was being written when the process died.
     (folder / "visits.jsonl").write_text("".join(lines) + lines[0][:20])
     visits = Run(folder).visits
-    assert list(visits) == ["table", "case_id", "status", "time_ns"]
+    assert list(visits)[:4] == ["table", "case_id", "status", "time_ns"]
     assert list(visits["table"]) == ["rows.jsonl", "site_rows.jsonl"]
     assert visits["time_ns"].iloc[0] == 5.0
     assert visits["time_ns"].isna().iloc[1]

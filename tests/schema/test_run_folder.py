@@ -24,6 +24,7 @@ from dynact.schema import run_folder as results
 from dynact.schema.cases import CASE_TYPES, Case
 from dynact.schema.rows import Measured, NetworkRow, Row
 from dynact.schema.run_folder import (
+    GATES,
     RunError,
     RunFolder,
     RunNotFoundError,
@@ -282,9 +283,10 @@ def test_a_run_in_which_nothing_was_measured_leaves_no_folder(run_folder: Path) 
     [
         lambda run: run.append(some_rows(1)[0]),
         lambda run: run.append(NetworkRow(network_case_of(), "error")),
-        lambda run: run.append_gate({"trustworthy": True}),
+        lambda run: run.append_visit(VISITS_MADE[0]),
+        lambda run: run.replace(GATES, [{"trustworthy": True}]),
     ],
-    ids=["row", "network row", "gate"],
+    ids=["row", "network row", "visit", "gate"],
 )
 def test_a_run_in_which_something_was_measured_stays(
     run_folder: Path, measure: Callable[[RunFolder], None]

@@ -21,6 +21,7 @@ import pytest
 from dynact.report.run import load, load_network_rows, load_site_rows
 from dynact.schema.limits import Ceilings
 from dynact.schema.run_folder import load_ceilings, load_gates
+from dynact.schema.settings import Settings
 from dynact.schema.visits import LEAST_VISITS
 from tests.sweeping import NO_GATE, SHORT, House, Outcome, finish
 
@@ -362,7 +363,7 @@ def test_killed_at_random_moments_no_visit_is_lost_or_doubled(house: House) -> N
         *SHORT, *NO_GATE, "--activations", "prelu,frelu,silu", "--channels", "4,8,16",
         "--batches", "1,2", "--phases", "inference", "--run", "killed", "--precision", "0.000001",
     )  # fmt: skip
-    count, passes = 3 * 3 * 2, 14
+    count, passes = 3 * 3 * 2, Settings.passes
     run = house.reports / "killed"
     moments = random.Random(0)
     seen: list[bytes] = []

@@ -44,7 +44,7 @@ class TestPairs:
         for info in (INFO, replace(INFO, is_accelerator=True, device="cuda")):
             sizes = sorted({pair.input_bytes for pair in known_pairs(["inference"], info)})
             assert sizes[0] < 32 * 2**10
-            assert sizes[-1] > 32 * 2**20
+            assert sizes[-1] > 16 * 2**20
             assert len(sizes) == 3
 
     def test_a_tenth_more_is_whole_rows_of_whole_vectors(self) -> None:
@@ -162,9 +162,8 @@ class TestVerdict:
     def test_too_few_visits_tell_nothing(self, visits: int) -> None:
         found = verdict(drawn(np.random.default_rng(2), visits=visits))
 
-        assert found["trustworthy"] is False
-        assert found["resolution"] is None
-        assert found["message"] == "no known pair has 5 visits yet"
+        # Which is no reason for doubt.
+        assert (found["trustworthy"], found["resolution"], found["message"]) == (True, None, "")
 
     def test_a_device_too_small_for_any_says_why(self) -> None:
         failed = Visit(
@@ -173,7 +172,7 @@ class TestVerdict:
 
         found = verdict({pair: [replace(failed, case_id=pair.id)] for pair in PAIRS})
 
-        assert not found["trustworthy"]
+        assert found["resolution"] is None
         assert f"{PAIRS[0].id}: oom: no room" in found["message"]
 
     def test_the_figures_are_those_of_the_visits(self) -> None:

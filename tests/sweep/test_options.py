@@ -137,7 +137,7 @@ class TestWhatIsAskedFor:
             run=None,
             resume=False,
             in_process=False,
-            settings=Settings(device=None, threads=None, precision=0.01, max_seconds=1.0),
+            settings=Settings(device=None, threads=None),
         )
 
     @pytest.mark.parametrize(

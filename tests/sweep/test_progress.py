@@ -144,6 +144,21 @@ def test_what_can_be_told_is_said() -> None:
     )
 
 
+def test_what_was_missed_is_counted() -> None:
+    line, _ = gate_line(GATE | {"detections": [{"seen": True}, {"seen": False}]})
+
+    assert line.endswith("1 of 2 known differences are seen")
+
+
+@pytest.mark.parametrize(
+    ("message", "why"), [("", "the known pairs have too few visits"), ("oom: why", "oom: why")]
+)
+def test_where_nothing_can_be_told_yet_that_is_said(message: str, why: str) -> None:
+    said = gate_line(GATE | {"resolution": None, "message": message})
+
+    assert said == (f"nothing says yet what differences can be told here: {why}", False)
+
+
 def test_a_gate_in_doubt_is_loud() -> None:
     doubt = {**GATE, "trustworthy": False, "message": "10% more elements are not seen"}
     assert gate_line(doubt) == (f"{UNTRUSTWORTHY}: 10% more elements are not seen", False)

@@ -265,7 +265,7 @@ def test_a_table_may_have_another_shape(sweep: Run) -> None:
 
     assert outcome.ret == 0
     assert any(
-        re.fullmatch(rf"bench_activation\[{FOUR_IDS[0]}\] +2,000\.0000 \(1\.0\) +5", line)
+        re.fullmatch(rf"bench_activation\[{FOUR_IDS[0]}\] +2,000\.0000 \(1\.0+\) +5", line)
         for line in outcome.outlines
     )
 
@@ -339,7 +339,7 @@ class TestSavedRuns:
             for path in sorted(pytester.path.glob(".benchmarks/*/*.json"))
         )
         assert not any("data" in benchmark["stats"] for benchmark in small)
-        assert [len(benchmark["stats"]["data"]) for benchmark in large] == [5] * 5
+        assert [len(benchmark["stats"]["data"]) for benchmark in large] == [6, 5, 5, 5, 5]
 
     def test_are_of_the_same_machine_whatever_its_clock_does(
         self, sweep: Run, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder

@@ -47,7 +47,8 @@ def test_each_round_takes_what_the_sample_took(cases: list[list[float]]) -> None
 def test_a_row_is_its_samples_its_case_and_its_ratio() -> None:
     replay = Replay()
     benchmark = Benchmark(replay.read)
-    row = ok_row(case_of("frelu", channels=16), overhead=3.0)
+    counts = {"visits": 12, "observations": 6, "disturbed_visits": 1}
+    row = ok_row(case_of("frelu", channels=16), overhead=3.0, **counts)
 
     replay.report(benchmark, row, (3e3, 2e3))
 
@@ -55,7 +56,8 @@ def test_a_row_is_its_samples_its_case_and_its_ratio() -> None:
     assert (benchmark.params["activation"], benchmark.params["channels"]) == ("frelu", 16)
     assert benchmark.extra_info == {
         "mine": 1, "overhead": 3.0, "overhead_lo": row.overhead_lo, "overhead_hi": row.overhead_hi,
-        "baseline_time_ns": 1e3, "converged": True,
+        "baseline_time_ns": 1e3, "converged": True, "visits": 12, "observations": 6,
+        "disturbed_visits": 1,
     }  # fmt: skip
 
 

@@ -229,18 +229,18 @@ class TestCeilings:
 
 class TestVisits:
     def test_a_row_is_what_all_of_them_say(self, run: RunFolder) -> None:
-        overheads = [2.0, 2.2, 2.1, 1.9, 2.0, 9.0, 2.1]
+        overheads = [2.0, 2.2, 2.1, 1.9, 2.0, 9.0, 2.1, 2.05, 1.95, 2.15]
         bench = FakeBench({"visit": answers_of(overheads)})
         sweep = sweep_with(bench, run)
 
-        for number in range(1, 8):
+        for number in range(1, 11):
             visit(sweep, case_of(), number)
         sweep.store_rows([case_of()])
 
         row, times_ns = sweep.found(case_of())
         # The lowest and the highest fifth are not trusted.
         assert row.overhead == pytest.approx(math.exp(stats.trim_mean(np.log(overheads), 0.2)))
-        assert (row.visits, row.pairs, row.failed_visits) == (7, 7 * 4, 0)
+        assert (row.visits, row.pairs, row.failed_visits) == (10, 10 * 4, 0)
         assert times_ns == pytest.approx([1e3 * overhead for overhead in overheads])
         assert list(read_records(run.folder / Case.table)) == [row.record()]
         # Counted once, as is what the device can do.
@@ -265,6 +265,20 @@ class TestVisits:
         assert (row.status, row.visits, row.failed_visits) == ("ok", 2, 1)
         *_, last = read_records(run.folder / VISITS)
         assert (last["number"], last["status"], last["message"]) == (3, "crashed", "SIGKILL")
+
+    def test_one_that_failed_first_is_counted_once_it_succeeds(self, run: RunFolder) -> None:
+        bench = FakeBench({"visit": Answer("crashed", "SIGKILL")})
+        sweep = sweep_with(bench, run)
+        visit(sweep, case_of(), 1)
+        del bench.answers["visit"]
+
+        visit(sweep, case_of(), 2)
+        sweep.store_rows([case_of()])
+
+        (record,) = read_records(run.folder / Case.table)
+        assert (record["status"], record["message"], record["flops"]) == ("ok", "", 3_000)
+        assert (record["visits"], record["failed_visits"]) == (1, 1)
+        assert bench.verbs.count("count") == 1
 
     def test_another_session_adds_to_them(self, run: RunFolder) -> None:
         first = sweep_with(FakeBench({"visit": answers_of([2.0])}), run)
@@ -325,6 +339,17 @@ class TestKnownPairs:
         assert len(gates) == 2
         # What could be told in the first says nothing of the second.
         assert {group["visits"] for gate in gates for group in gate["groups"]} == {6}
+
+    def test_they_begin_with_the_passes_still_to_come(self, run: RunFolder) -> None:
+        first = sweep_with(FakeBench(), run)
+        for number in (1, 2, 3):
+            visit(first, case_of(), number)
+        later = sweep_with(FakeBench({"visit": as_known}), run)
+
+        number, due = next(iter(later.passes([*self.PAIRS, case_of()])))
+
+        assert number == 4
+        assert {one.case for one in due} == {*self.PAIRS, case_of()}
 
     def test_nothing_is_counted_of_them(self, run: RunFolder) -> None:
         bench = FakeBench({"visit": as_known})

@@ -649,7 +649,10 @@ class TestVisits:
             # goes before each.
             round_ns = 2 * (4e6 + 4e6) + 2 * (4e6 + 1e6)
             assert len(clock.blocks) - blocks == 4 * len(readings.ratios)
-            assert 0.1e9 <= machine.now_ns - start_ns < 0.1e9 + round_ns
+            # And before it, two calls of either side.
+            settling_ns = 2 * (4e6 + 1e6)
+            spent_ns = machine.now_ns - start_ns - settling_ns
+            assert 0.1e9 <= spent_ns < 0.1e9 + round_ns
             assert set(clock.blocks[blocks:]) == {("T", 1), ("B", 4)}
 
     @pytest.mark.parametrize(
@@ -730,8 +733,25 @@ class TestVisits:
         for _ in range(2):
             readings = pair.visit(0.2)
 
-            # A call of either side behind the change; four blocks of a call, each settled by one.
-            assert readings.calling_s == pytest.approx(len(readings.ratios) * (2 + 4 * 2) * 1e-3)
+            # Two calls of either side before all; in each round a call of either side behind the
+            # change, and four blocks of a call, each settled by one.
+            rounds = len(readings.ratios)
+            assert readings.calling_s == pytest.approx((2 * 2 + rounds * (2 + 4 * 2)) * 1e-3)
+
+    def test_what_was_lost_meanwhile_is_got_back_untimed(self, machine: Machine) -> None:
+        target, baseline = Work(machine, "T", 2e6), Work(machine, "B", 1e6)
+        pair = Pair(target, baseline, VirtualClock(machine))
+        pair.visit(0.0)
+        lost = [20e6, 5e6]
+
+        class GetsBack(Work):
+            def __call__(self) -> None:
+                self.cost_ns = 2e6 + (lost.pop(0) if lost else 0.0)
+                super().__call__()
+
+        pair._target = GetsBack(machine, "T", 2e6)
+
+        assert pair.visit(0.0).ratios == [2.0]
 
     def test_a_linear_drift_leaves_each_ratio_as_it_is(self, machine: Machine) -> None:
         drift = (1 + block / 100 for block in range(10_000))

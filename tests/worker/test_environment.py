@@ -31,8 +31,10 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "command": [without_paths(word) for word in command],
         **describe_environment(open_device("cpu")),
     }
-    RunFolder(tmp_path / "run", resume=False, environment=environment).close()
-    return load_environment(tmp_path / "run")
+    run = RunFolder(tmp_path / "run", resume=False, environment=environment)
+    stored = load_environment(run.folder)
+    run.close()
+    return stored
 
 
 def strings_of(tree: Any) -> list[str]:

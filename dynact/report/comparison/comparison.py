@@ -20,11 +20,12 @@ from dynact.report.data.trust import not_trustworthy
 from dynact.report.run import Run
 from dynact.schema.cases import Case, NetworkCase, SiteCase
 from dynact.schema.run_folder import GATES, folder_name
+from dynact.schema.visits import VISITS
 
 DEFAULT_MARGIN = 0.05
 _TABLES = {"layers": Case.table, "sites": SiteCase.table, "networks": NetworkCase.table}
 # What a comparison is made of, in either run.
-FILES = (Case.table, SiteCase.table, NetworkCase.table, GATES)
+FILES = (Case.table, SiteCase.table, NetworkCase.table, VISITS, GATES)
 
 
 class ComparisonError(ValueError):

@@ -8,7 +8,7 @@ from dynact.schema.cases import CASE_FIELDS, NETWORK_FIELDS
 
 # What each side brings.
 FIGURES = (
-    *("overhead", "overhead_lo", "overhead_hi", "visits", "disturbed_visits"),
+    *("overhead", "overhead_lo", "overhead_hi", "visits", "observations"),
     *("time_ns", "baseline_time_ns"),
 )
 # What may differ between two runs as a whole, or within one, and be what is compared.

@@ -275,7 +275,7 @@ def _span(ratios: "pd.Series[float]") -> str:
     mean = float(np.exp(np.log(ratios).mean()))
     if len(ratios) == 1:
         return f"{two_digits(mean)}×"
-    return f"{two_digits(mean)}× ({two_digits(ratios.min())}–{two_digits(ratios.max())})"
+    return f"{mean:.3g}× ({ratios.min():.3g}–{ratios.max():.3g})"
 
 
 def _called_heading(kind: str, count: int) -> str:

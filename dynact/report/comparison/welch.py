@@ -5,6 +5,7 @@ import pandas as pd
 from scipy import stats
 
 from dynact.report.data.freedom import freedom_of
+from dynact.schema.visits import LEAST_PROCESSES
 
 CONFIDENCE = 0.95
 
@@ -16,7 +17,7 @@ def log_overheads(rows: pd.DataFrame) -> pd.DataFrame:
     ----------
     rows
         With ``overhead``, the ends of its 95 % interval (Student's t over visits, symmetrical in
-        the logarithm), ``visits`` and ``disturbed_visits``; NaN where there is none.
+        the logarithm), ``observations``; NaN where there is none.
 
     Returns
     -------
@@ -45,17 +46,26 @@ def log_times(rows: pd.DataFrame, visits: pd.DataFrame) -> pd.DataFrame:
     rows
         With ``case_id`` and ``time_ns``.
     visits
-        Of the same table, with ``case_id``, ``status`` and ``time_ns``; those with status ok count.
+        Of the same table, as `dynact.report.run.Run.visits`; those with status ok count.
 
     Returns
     -------
     DataFrame
-        A line for each row. The mean is over visits, or without any the row's; ``error`` is NaN
-        below two.
+        A line for each row. The mean is over processes' means, of fewer than three over visits, or
+        without any the row's; ``error`` is NaN below two.
     """
     ok = visits[visits["status"] == "ok"]
     logs = pd.to_numeric(ok["time_ns"]).astype(float).transform(np.log)
-    found = logs.groupby(ok["case_id"]).agg(["mean", "sem", "count"])
+    # As for overheads: what differs between processes, the visits of one do not see.
+    of_processes = logs.groupby([ok["case_id"], ok["session"], ok["process"]], dropna=False).mean()
+    processes = of_processes.groupby(level="case_id").size()
+    many = processes.index[processes >= LEAST_PROCESSES]
+    of_processes = of_processes.droplevel(["session", "process"])
+    of_visits = logs.set_axis(ok["case_id"])
+    told = pd.concat(
+        [of_processes[of_processes.index.isin(many)], of_visits[~of_visits.index.isin(many)]]
+    )
+    found = told.groupby(level=0).agg(["mean", "sem", "count"])
     found = found.reindex(rows["case_id"]).set_index(rows.index)
     of_row = pd.to_numeric(rows["time_ns"]).astype(float).transform(np.log)
     error = found["sem"].where(found["sem"] > 0)

@@ -5,6 +5,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from dynact.report.data.freedom import freedom_of
+from dynact.schema.visits import LEAST_PROCESSES
 
 # Of Student's t, for a 95 % interval with both ends.
 _UPPER = 0.975
@@ -98,9 +99,13 @@ def _together(sums: pd.DataFrame) -> "pd.Series[float]":
 def hold_between_runs(rows: pd.DataFrame) -> bool:
     """Return whether the intervals of rows, and of their means, are of more than this run.
 
-    Those of versions before are of one visit, and say nothing of the next.
+    Those of versions before are of one visit, and say nothing of the next; those of one process do
+    not see what differs between processes.
     """
-    return bool(rows.loc[rows["status"] == "ok", "visits"].notna().all())
+    ok = rows[rows["status"] == "ok"]
+    visits, processes = (ok[name].astype(float) for name in ("visits", "processes"))
+    # One visit has no interval.
+    return bool(((processes >= LEAST_PROCESSES) | (visits == 1)).all())
 
 
 def cost_ratios(rows: pd.DataFrame) -> pd.DataFrame:

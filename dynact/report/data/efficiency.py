@@ -37,13 +37,26 @@ class Efficiency:
 
 
 def efficiency(
-    rows: pd.DataFrame, gates: list[dict[str, Any]], rates: dict[str, Any] | None
+    rows: pd.DataFrame,
+    visits: pd.DataFrame,
+    gates: list[dict[str, Any]],
+    rates: dict[str, Any] | None,
 ) -> Efficiency:
     """Add up the wall time of a run.
 
-    A session lasts until its last row is stored. Before its first case come the gate and, in one
-    of the sessions, the ceilings.
+    A session lasts until its last visit is stored; ceilings are measured behind the first. In a run
+    of a version before visits it lasts until its last row, and before the first case come the
+    gate and, in one of the sessions, the ceilings.
+
+    Parameters
+    ----------
+    rows
+        Of all that was counted.
+    visits
+        As `dynact.report.run.Run.visits`.
     """
+    if len(visits):
+        return _of_visits(rows, visits, rates)
     seconds = rows[["session", "elapsed_s", "case_s", "timing_s", "counting_s"]].copy()
     figures = ["elapsed_s", "case_s", "timing_s", "counting_s"]
     seconds[figures] = seconds[figures].astype(float).fillna(0.0)
@@ -67,4 +80,22 @@ def efficiency(
         setup_s=float(seconds["case_s"].sum() + gate["case_s"].sum() - timing),
         counting_s=float(counting),
         ceilings_s=ceilings,
+    )
+
+
+def _of_visits(
+    rows: pd.DataFrame, visits: pd.DataFrame, rates: dict[str, Any] | None
+) -> Efficiency:
+    figures = ["elapsed_s", "visit_s", "timing_s"]
+    seconds = visits[["session", *figures]].copy()
+    seconds[figures] = seconds[figures].astype(float).fillna(0.0)
+    first = seconds.sort_values("elapsed_s").groupby("session").first()
+    timing = seconds["timing_s"].sum()
+    return Efficiency(
+        wall_s=float(seconds.groupby("session")["elapsed_s"].max().sum()),
+        timing_s=float(timing),
+        startup_s=float((first["elapsed_s"] - first["visit_s"]).sum()),
+        setup_s=float(seconds["visit_s"].sum() - timing),
+        counting_s=float(rows["counting_s"].astype(float).sum()),
+        ceilings_s=0.0 if rates is None else rates["case_s"],
     )

@@ -11,6 +11,7 @@ from dynact.report.data.settings_groups import SettingsGroup
 from dynact.report.run import Run
 from dynact.schema.cases import Case, NetworkCase, SiteCase
 from dynact.schema.run_folder import GATES
+from dynact.schema.visits import VISITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class ReportFigure:
 class LayerFigure(ReportFigure):
     """A figure of each settings group of the sweep's layers."""
 
-    files: ClassVar = (Case.table, GATES)
+    files: ClassVar = (Case.table, VISITS, GATES)
 
     draw: Callable[[SettingsGroup, str], Figure]
     """Takes a group, or one phase of it, and a caption."""
@@ -56,7 +57,7 @@ class LayerFigure(ReportFigure):
 class NetworkFigure(ReportFigure):
     """A figure of all networks of a run."""
 
-    files: ClassVar = (NetworkCase.table, SiteCase.table, GATES)
+    files: ClassVar = (NetworkCase.table, SiteCase.table, VISITS, GATES)
 
     draw: Callable[[Run, str], Figure]
     """Takes a run with networks and a caption."""

@@ -182,7 +182,8 @@ def _flat(value: object) -> str:
 
 
 def _efficiency(run: Run) -> str:
-    spent = efficiency(run.rows, run.gates, run.limits)
+    counted = pd.concat([run.rows, run.networks, run.sites])
+    spent = efficiency(counted, run.visits, run.gates, run.limits)
     if not spent.wall_s > 0:
         return ""
     parts = {

@@ -19,7 +19,14 @@ def test_each_case_is_beside_itself_whatever_the_order() -> None:
     for line in pairs.cases.to_dict("records"):
         for side, rows in (("reference_", A), ("", B)):
             row = rows.set_index("case_id").loc[line["case_id"]]
-            for figure in ("overhead", "overhead_lo", "overhead_hi", "visits", "time_ns"):
+            for figure in (
+                "overhead",
+                "overhead_lo",
+                "overhead_hi",
+                "visits",
+                "observations",
+                "time_ns",
+            ):
                 assert line[f"{side}{figure}"] == row[figure]
     assert (pairs.only_reference, pairs.only_later, pairs.differing) == ([], [], {})
 

@@ -19,20 +19,23 @@ def of_overheads(reference: pd.DataFrame, later: pd.DataFrame) -> pd.DataFrame:
 
 @given(
     seed=st.integers(0, 2**32 - 1),
-    visits=st.tuples(st.integers(2, 40), st.integers(2, 40)),
+    visits=st.one_of(
+        st.tuples(st.integers(2, 9), st.integers(2, 9)),
+        st.tuples(st.integers(10, 40), st.integers(10, 40)),
+    ),
     scatters=st.tuples(st.floats(1e-3, 1.0), st.floats(1e-3, 1.0)),
     difference=st.floats(-1.0, 1.0),
 )
 def test_rows_say_what_yuens_test_says_of_their_visits(
     seed: int, visits: tuple[int, int], scatters: tuple[float, float], difference: float
 ) -> None:
-    random = np.random.default_rng(seed)
+    random, trim = np.random.default_rng(seed), 0.2 if visits[0] >= 10 else 0.0
     one = random.normal(1.0, scatters[0], (1, visits[0]))
     other = random.normal(1.0 + difference, scatters[1], (1, visits[1]))
     found = of_overheads(figures_of(one), figures_of(other)).iloc[0]
     # Welch's on trimmed means (Yuen, Biometrika 61, 1974).
-    test = stats.ttest_ind(other[0], one[0], equal_var=False, trim=0.2)
-    between = stats.trim_mean(other[0], 0.2) - stats.trim_mean(one[0], 0.2)
+    test = stats.ttest_ind(other[0], one[0], equal_var=False, trim=trim)
+    between = stats.trim_mean(other[0], trim) - stats.trim_mean(one[0], trim)
     half = between / test.statistic * stats.t.ppf(0.975, test.df)
     assert found["p"] == pytest.approx(test.pvalue, rel=1e-6, abs=1e-12)
     assert np.log(found["ratio"]) == pytest.approx(between, abs=1e-9)
@@ -70,6 +73,7 @@ def test_a_row_without_interval_or_with_one_of_no_width_tells_nothing() -> None:
             "overhead_lo": [None, 2.0, None],
             "overhead_hi": [2.1, 2.0, None],
             "visits": [9, 9, None],
+            "observations": [9, 9, None],
             "disturbed_visits": [0, 0, None],
         },
         dtype=object,
@@ -87,6 +91,7 @@ def test_an_interval_of_an_earlier_version_is_taken_for_a_normal_one() -> None:
             "overhead_lo": [2 * np.exp(-half)],
             "overhead_hi": [2 * np.exp(half)],
             "visits": [None],
+            "observations": [None],
             "disturbed_visits": [None],
         }
     )
@@ -106,7 +111,8 @@ def test_no_row_is_no_error() -> None:
 
 def visits_of(times_ns: dict[str, list[float]], status: str = "ok") -> pd.DataFrame:
     lines = [(case, status, time) for case, times in times_ns.items() for time in times]
-    return pd.DataFrame(lines, columns=["case_id", "status", "time_ns"])
+    visits = pd.DataFrame(lines, columns=["case_id", "status", "time_ns"])
+    return visits.assign(session="s", process=1)
 
 
 def test_times_are_compared_by_their_visits() -> None:
@@ -120,6 +126,18 @@ def test_times_are_compared_by_their_visits() -> None:
     assert np.log(found["ratio"][0]) == pytest.approx(np.log(other).mean() - np.log(one).mean())
     assert np.log(found["ratio_hi"][0]) == pytest.approx(test.confidence_interval(0.95).high)
     assert found["p"][1] == pytest.approx(1.0)
+
+
+def test_of_three_processes_or_more_each_is_one_observation() -> None:
+    rows = pd.DataFrame({"case_id": ["a"], "time_ns": [1.0]})
+    shifts = RANDOM.normal(5, 0.1, 4)
+    # Two visits of each, which agree with each other and not with the next's.
+    times_ns = [float(np.exp(shift + scatter)) for shift in shifts for scatter in (0.01, -0.01)]
+    visits = visits_of({"a": times_ns}).assign(process=np.repeat(range(4), 2))
+    found = log_times(rows, visits).iloc[0]
+    assert found["log"] == pytest.approx(shifts.mean())
+    assert found["error"] == pytest.approx(stats.sem(shifts))
+    assert found["freedom"] == 3
 
 
 def test_a_time_without_visits_has_no_interval() -> None:

@@ -15,7 +15,10 @@ from tests.report.networks_sample import build_networks
 ROWS = build_rows(channels=(32, 64, 128))
 NETWORKS, SITES = build_networks(("lenet", "resnet18"))
 GATE = {"session": "s", "trustworthy": True, "message": ""}
-VISIT_COLUMNS = ["table", "case_id", "status", "time_ns"]
+VISIT_COLUMNS = [
+    *("table", "case_id", "status", "time_ns"),
+    *("session", "process", "elapsed_s", "visit_s", "timing_s"),
+]
 Logs = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 
 
@@ -29,18 +32,19 @@ def figures_of(logs: Logs) -> pd.DataFrame:
             "overhead_lo": np.exp(mean - half),
             "overhead_hi": np.exp(mean + half),
             "visits": visits,
+            "observations": visits,
             "disturbed_visits": 0,
         }
     )
 
 
 def trimmed(logs: Logs) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
-    """Return 20 % trimmed means over the last axis, and half of their 95 % intervals.
+    """Return means over the last axis, of ten or more 20 % trimmed, and half their 95 % intervals.
 
     Of winsorised variances (Tukey & McLaughlin 1963); NaN of one visit.
     """
     visits = logs.shape[-1]
-    cut = int(0.2 * visits)
+    cut = int(0.2 * visits) if visits >= 10 else 0
     kept = visits - 2 * cut
     ordered = np.sort(logs, axis=-1)
     mean = ordered[..., cut : visits - cut].mean(axis=-1)
@@ -79,7 +83,14 @@ def visits_of(
     repeated = rows.loc[rows.index.repeat(visits)]
     times_ns = repeated["time_ns"].astype(float) * random.lognormal(0, scatter, len(repeated))
     return pd.DataFrame(
-        {"table": table, "case_id": repeated["case_id"], "status": "ok", "time_ns": times_ns}
+        {
+            "table": table,
+            "case_id": repeated["case_id"],
+            "status": "ok",
+            "time_ns": times_ns,
+            "session": "s",
+            "process": 1,
+        }
     ).sample(frac=1, random_state=seed)
 
 

@@ -48,7 +48,7 @@ def rows_of_visits(logs: "np.ndarray[Any, Any]") -> pd.DataFrame:
     rows = build_rows(("prelu",), range(1, cases + 1), (7,), ("inference",))
     return rows.assign(
         overhead=np.exp(mean), overhead_lo=np.exp(mean - half), overhead_hi=np.exp(mean + half),
-        visits=visits, disturbed_visits=0,
+        visits=visits, observations=visits, disturbed_visits=0,
     )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def test_of_equal_scatter_the_mean_has_as_many_degrees_of_freedom_as_all_shapes_
 def test_with_a_shape_of_one_visit_the_mean_has_no_interval(alone: list[int]) -> None:
     rows = rows_of_visits(np.array([[0.1, -0.1, 0.3], [0.2, 0.0, 0.2]]))
     rows.loc[alone, ["overhead_lo", "overhead_hi"]] = None
-    rows.loc[alone, "visits"] = 1
+    rows.loc[alone, ["visits", "observations"]] = 1
 
     mean = geometric_means(rows).loc[("inference", "prelu")]
 
@@ -85,7 +85,7 @@ def test_with_a_shape_of_one_visit_the_mean_has_no_interval(alone: list[int]) ->
 
 
 def test_visits_without_any_scatter_give_an_interval_of_no_width() -> None:
-    rows = build_rows(("prelu",), (1, 2), (7,), ("inference",)).assign(visits=3)
+    rows = build_rows(("prelu",), (1, 2), (7,), ("inference",)).assign(visits=3, observations=3)
     same = rows.assign(overhead=1.5, overhead_lo=1.5, overhead_hi=1.5)
 
     mean = geometric_means(same).loc[("inference", "prelu")]
@@ -95,7 +95,7 @@ def test_visits_without_any_scatter_give_an_interval_of_no_width() -> None:
 
 
 def test_intervals_hold_between_runs_where_all_measured_rows_are_of_visits() -> None:
-    former, now = build_rows(), build_rows().assign(visits=3)
+    former, now = build_rows(), build_rows().assign(visits=6, processes=3, observations=3)
 
     assert not hold_between_runs(former)
     assert hold_between_runs(now)
@@ -143,6 +143,7 @@ def test_intervals_of_means_cover_the_truth(scatter: Any, visits: int) -> None:
             "status": "ok",
             "occurrences": None,
             "visits": visits,
+            "observations": visits,
             "disturbed_visits": 0,
             "time_ns": 1.0,
             "overhead": np.exp(means).ravel(),

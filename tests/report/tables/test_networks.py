@@ -139,7 +139,12 @@ def test_an_interval_is_one_within_the_run_only_where_it_is_of_one_visit(
 ) -> None:
     networks, sites = build_networks(("resnet18",), ("frelu",))
 
-    text = networks_markdown(run_of(networks=networks.assign(visits=visits), sites=sites))
+    text = networks_markdown(
+        run_of(
+            networks=networks.assign(visits=visits, observations=visits, processes=visits and 4),
+            sites=sites,
+        )
+    )
 
     assert ("its 95 % interval within this run" in text) == within
     assert "its 95 % interval" in text

@@ -58,7 +58,7 @@ def test_csv_holds_every_row_and_column_in_one_order(make_rows, tmp_path):
     assert list(back.columns) == list(rows.columns)
     merged = rows.set_index("case_id").loc[back["case_id"]].reset_index()
     merged["occurrences"] = ""  # an empty cell: these shapes are of no network
-    merged[["visits", "disturbed_visits"]] = ""
+    merged[["visits", "processes", "observations", "disturbed_visits"]] = ""
     plain = rows.columns.drop(["flops_by_operator", "uncounted_ops"])
     pd.testing.assert_frame_equal(back[plain], merged[plain], check_dtype=False)
 
@@ -204,7 +204,7 @@ def test_efficiency_by_hand(make_rows, environment):
     rows["counting_s"] = [0.5, 1.5, None]
     gates = [PASSED | {"session": "a", "case_s": 8.0, "timing_s": 6.0}]
     rates = RATES | {"session": "b", "case_s": 1.25}
-    spent = efficiency(rows, gates, rates)
+    spent = efficiency(rows, pd.DataFrame(), gates, rates)
     assert spent.wall_s == 40.0  # 30 + 10
     assert spent.timing_s == 11.0  # 3 + 2 + 6
     assert spent.ceilings_s == 1.25
@@ -218,6 +218,27 @@ def test_efficiency_by_hand(make_rows, environment):
     assert ["counting", "2.0 s", "5.0%"] in [
         [cell.strip() for cell in line] for line in cells_of(summary, "## Efficiency")
     ]
+
+
+def test_efficiency_of_visits_by_hand(make_rows):
+    rows = make_rows(("prelu",), (1, 2), (7,), ("inference",)).assign(counting_s=[0.5, None])
+    visits = pd.DataFrame(
+        {
+            "session": ["a", "a", "b", "a"],
+            "elapsed_s": [20.0, 30.0, 10.0, 26.0],
+            "visit_s": [5.0, 2.0, 4.0, 3.0],
+            # The last failed before anything was timed.
+            "timing_s": [1.0, 1.5, 2.0, None],
+        }
+    )
+    spent = efficiency(rows, visits, [], RATES | {"session": "a", "case_s": 1.25})
+    assert spent.wall_s == 40.0  # 30 + 10
+    assert spent.timing_s == 4.5
+    assert spent.startup_s == 21.0  # (20 − 5) + (10 − 4)
+    assert spent.setup_s == 9.5  # (5 + 2 + 4 + 3) − 4.5
+    assert spent.counting_s == 0.5
+    assert spent.ceilings_s == 1.25
+    assert spent.rest_s == pytest.approx(3.25)
 
 
 def test_the_summary_says_what_the_device_can_do(make_rows, environment):
