@@ -103,13 +103,15 @@ def test_what_is_given_up_is_let_go() -> None:
     assert first() is None
 
 
-def test_a_size_counts_as_it_is_now() -> None:
+def test_a_size_counts_as_it_was_when_last_asked_for() -> None:
     kept = Kept(10)
     growing = kept.get("a", lambda: Thing(1))
     kept.get("b", lambda: Thing(1))
 
     growing.kept_bytes = 10
     kept.get("b", lambda: Thing(1))
+    assert len(kept) == 2
+    kept.get("a", lambda: Thing(1))
 
     assert len(kept) == 1
 
