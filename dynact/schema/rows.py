@@ -35,7 +35,8 @@ class Measured:
     time_ns: float | None = column(
         "time",
         "ns",
-        "Time of one call, a forward pass or a training step: median over visits of their medians.",
+        "Time of one call, a forward pass or a training step, while little else disturbs: the "
+        "lower quartile of a visit's blocks, the median over visits.",
     )
     time_p20_ns: float | None = column(
         "time, p20", "ns", "The 20th percentile of that time over visits."
@@ -49,8 +50,8 @@ class Measured:
     overhead: float | None = column(
         "overhead",
         "×",
-        "The target's time over the baseline's, within each visit, and the trimmed mean over "
-        "visits.",
+        "The target's time over the baseline's, within each visit, and its geometric mean over "
+        "observations; of ten or more, trimmed by a fifth at either end.",
     )
     overhead_lo: float | None = column(
         "95 % from",

@@ -50,7 +50,7 @@ class Visit:
     overhead: float | None = None
     """The quotient of the next two."""
     time_ns: float | None = None
-    """Of one call, in the calm quarter of the target's blocks: their 25th percentile."""
+    """Of one call, in the calm quarter of the target's blocks: their lower quartile."""
     baseline_time_ns: float | None = None
     pairs: int | None = None
     cache: str | None = None

@@ -8,6 +8,9 @@ visits, jackknife: 96–97 %, 0.8 %, 0.3 %. Mean over the calmer half: 96–98 %
 another program ran beside, a visit's median ratio was off by 2.9 % and in one of ten by more than
 34 %, its ratio of 25th percentiles by 2.1 % and 17 %. So what is estimated is the cost while
 little else disturbs: low percentiles, of visits most of which agree.
+
+That comparison is of visits of one process. Those of several are brought together before, process
+by process (`dynact.schema.visits.observations`), so that there are few: too few to trim.
 """
 
 from collections.abc import Sequence

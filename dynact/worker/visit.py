@@ -17,7 +17,9 @@ from dynact.worker.layer import UnsupportedError
 from dynact.worker.modes import grad_mode
 from dynact.worker.workload import Workload
 
-# Of a side's blocks: what disturbs a visit for a moment only slows, see `dynact.timing.visits`.
+# Of a side's blocks: what disturbs a visit for a moment only slows, see `dynact.timing.visits`. A
+# block's own time, not one between two: of the two blocks that a slow layer may have, one can take
+# twenty times as long as the other.
 CALM = 0.25
 # How torch's CPU allocator and the libraries of accelerators say it, in a plain RuntimeError.
 OUT_OF_MEMORY = (
@@ -67,7 +69,7 @@ def diagnosed(error: BaseException) -> tuple[str, str]:
 
 def _figures(readings: Readings, device: Device) -> dict[str, Any]:
     time_ns, baseline_time_ns = (
-        float(np.quantile(blocks_ns, CALM))
+        float(np.quantile(blocks_ns, CALM, method="lower"))
         for blocks_ns in (readings.target_ns, readings.baseline_ns)
     )
     return {

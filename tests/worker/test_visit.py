@@ -182,14 +182,21 @@ class TestGoodVisit:
 
         figures = visit_workload(workload, VirtualDevice(), 0.75).figures
 
-        # Between the second and the third of six, a quarter of the way.
-        assert figures["time_ns"] == 22.5
-        assert figures["baseline_time_ns"] == 5.25
-        assert figures["overhead"] == pytest.approx(22.5 / 5.25)
+        # A quarter of the way up are the second and the third of six: of these the lower.
+        assert (figures["time_ns"], figures["baseline_time_ns"]) == (20.0, 5.0)
+        assert figures["overhead"] == pytest.approx(4.0)
         assert figures["pairs"] == 6
         assert figures["timing_s"] == 0.125
         assert (figures["cache"], figures["clock"]) == ("warm", "event")
         assert workload.asked == [(0.75, case.phase == "inference")]
+
+    @pytest.mark.parametrize("disturbed", [0, 1])
+    def test_of_two_blocks_one_may_be_disturbed(self, disturbed: int) -> None:
+        target_ns, baseline_ns = [40.0, 40.0], [20.0, 20.0]
+        target_ns[disturbed] = baseline_ns[1 - disturbed] = 900.0
+        workload = Stub(CASE, Readings(target_ns, baseline_ns, [1.0], 0.1))
+
+        assert visit_workload(workload, VirtualDevice(), 0.1).figures["overhead"] == 2.0
 
     @pytest.mark.parametrize("phase", ["inference", "training"])
     def test_it_compares_the_two_layers(self, phase: str) -> None:

@@ -19,6 +19,7 @@ from dynact.report.comparison.verdicts import (
 )
 from dynact.report.data.digits import ratio_with_interval, two_digits
 from dynact.report.data.names import NO_FIGURE
+from dynact.report.data.trust import percent
 from dynact.report.tables.markdown import escaped
 from dynact.report.tables.table import Table
 
@@ -152,11 +153,6 @@ def _counts(cases: pd.DataFrame, margin: float) -> str:
     counts = cases["verdict"].value_counts()
     words = {verdict: verdict for verdict in VERDICTS} | {SAME: f"same within {percent(margin)}"}
     return ", ".join(f"{counts.get(verdict, 0):,} {word}" for verdict, word in words.items())
-
-
-def percent(share: float) -> str:
-    """Return ``5 %`` or ``1.5 %``."""
-    return f"{100 * share:.3g} %"
 
 
 def _differences(comparison: Comparison) -> Table | None:

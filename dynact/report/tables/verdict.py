@@ -46,7 +46,7 @@ def verdict(gates: list[dict[str, Any]]) -> Verdict:
         text = "A version before measured this run: it states no resolution."
         return Verdict("passed", "Known ratios were found.", text, [], tables)
     why = (
-        "The known pairs have been visited once; two visits tell."
+        "The known pairs have been visited too few times to tell."
         if new
         else "Nothing was checked against a known ratio."
     )
