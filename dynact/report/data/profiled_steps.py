@@ -11,7 +11,7 @@ from dynact.report.data.profile import Profile
 from dynact.timing import format_ns
 
 # How far a step's time under the profiler may be from that without it, as a share.
-SHARES_ONLY_BEYOND = 0.15
+ORDER_ONLY_BEYOND = 0.15
 # In shorter steps on a CPU the profiler's few µs an operator always weigh: no warning for each.
 SHORTEST_COMPARED_NS = 1e6
 _ON_SOME_DEVICES = ("operator", "occupancy", "registers")
@@ -54,6 +54,22 @@ def profiled_steps(profile: Profile) -> list[ProfiledStep]:
     ]
 
 
+def order_alone(profile: Profile) -> str:
+    """Return of which of the steps that figures show the times do not hold, empty where of none."""
+    took = []
+    for step in profile.of(profile.steps.drop(columns="activation")).to_dict("records"):
+        doubt = _device_doubt if step["on_accelerator"] else _host_doubt
+        if step["step_ns"] and doubt(step["step_ns"], step["untraced_ns"]):
+            ratio = cell_ratio(step["step_ns"] / step["untraced_ns"])
+            took.append(f"{profile.names[step['activation']]} {ratio}")
+    if not took:
+        return ""
+    return (
+        f"Under the profiler these took other times than without it: {', '.join(took)} as long. "
+        "Of them the order holds; times and shares do not."
+    )
+
+
 def _profiled_step(step: dict[Any, Any], kernels: pd.DataFrame) -> ProfiledStep:
     longest = kernels.sort_values("time_ns", ascending=False, kind="stable")
     lines = [_cells(kernel) for kernel in longest.to_dict("records")]
@@ -93,10 +109,10 @@ def _host_time(step_ns: float, untraced_ns: float) -> str:
 def _host_doubt(step_ns: float, untraced_ns: float) -> str:
     change = step_ns / untraced_ns - 1
     # Neither holds of a step that was not timed without the profiler.
-    if not (untraced_ns >= SHORTEST_COMPARED_NS and abs(change) > SHARES_ONLY_BEYOND):
+    if not (untraced_ns >= SHORTEST_COMPARED_NS and abs(change) > ORDER_ONLY_BEYOND):
         return ""
     took = f"{100 * abs(change):.0f} % {'more' if change > 0 else 'less'}"
-    return _taken_as_shares(took)
+    return _taken_as_order(took)
 
 
 def _device_time(step_ns: float, untraced_ns: float) -> str:
@@ -115,13 +131,13 @@ def _device_time(step_ns: float, untraced_ns: float) -> str:
 def _device_doubt(step_ns: float, untraced_ns: float) -> str:
     # Less is as it should be: between kernels the device waits for the host.
     change = step_ns / untraced_ns - 1
-    return _taken_as_shares(f"{100 * change:.0f} % more") if change > SHARES_ONLY_BEYOND else ""
+    return _taken_as_order(f"{100 * change:.0f} % more") if change > ORDER_ONLY_BEYOND else ""
 
 
-def _taken_as_shares(took: str) -> str:
+def _taken_as_order(took: str) -> str:
     return (
         f"All kernels together took {took} time under the profiler than the step without it: "
-        "their order and shares still hold, their times and bandwidths do not."
+        "their order still holds, their times, shares and bandwidths do not."
     )
 
 

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dynact.report.data.profile import Profile
+from dynact.report.data.profiled_steps import order_alone
 from dynact.report.figures.declaration import ProfileFigure
 from dynact.report.figures.profiled import no_step, short_names
 from dynact.report.figures.style import INK, Page, styled
@@ -36,6 +37,7 @@ def step_memory(profile: Profile, caption: str = "") -> Figure:
             "How to read: bytes allocated above what was there before the step, on one scale; each "
             "panel has its own time axis, the host's, under the profiler. Dashed: what is held "
             "when the forward pass is over, the output and what is kept for backward.",
+            order_alone(profile),
             caption,
         ],
         width=0.8 + columns * (width + 0.3),

@@ -4,6 +4,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from dynact.report.data.profile import Profile
+from dynact.report.data.profiled_steps import order_alone
 from dynact.report.figures.declaration import ProfileFigure
 from dynact.report.figures.profiled import no_step, short_names
 from dynact.report.figures.style import INK, Page, names_width, styled, texts_width, write_beside
@@ -53,6 +54,7 @@ def step_timeline(profile: Profile, caption: str = "") -> Figure:
                 if profile.on_accelerator
                 else "views, allocation, dispatch, the profiler."
             ),
+            order_alone(profile),
             caption,
         ],
         width=left + 2 * _PLOT + texts_width(texts),

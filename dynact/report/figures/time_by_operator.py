@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from dynact.report.data.names import shortened
 from dynact.report.data.profile import Profile
+from dynact.report.data.profiled_steps import order_alone
 from dynact.report.figures.bars import stacked_bars
 from dynact.report.figures.declaration import ProfileFigure
 from dynact.report.figures.profiled import no_step, short_names
@@ -80,6 +81,7 @@ def time_by_operator(profile: Profile, caption: str = "") -> Figure:
             if profile.on_accelerator
             else "How to read: a bar is the time of one training step's operators, traced apart "
             "from all timing, with the profiler's own cost in it; the same axis on all sides.",
+            order_alone(profile),
             caption,
         ],
         width=left + len(parts) * (_PLOT + gutter) + 2.5,

@@ -67,10 +67,12 @@ def time_scaling(group: SettingsGroup, caption: str = "") -> Figure:
     legend_height = _LEGEND_LINE * (len(looks) + 1)
     height = max(_PANEL[1], legend_height / lines - _PANEL_TITLE)
     panels_width = columns * (_PANEL[0] + _GAP)
+    # Versions before made one visit a case.
+    over = "visits" if rows["visits"].notna().any() else "blocks"
     page = Page(
         title,
         [
-            "Line: median; band: 20th to 80th percentile over blocks"
+            f"Line: median; band: 20th to 80th percentile over {over}"
             + ("; gap: the case failed." if len(group.ok) < len(rows) else "."),
             caption,
         ],

@@ -182,6 +182,9 @@ def _flat(value: object) -> str:
 
 
 def _efficiency(run: Run) -> str:
+    if run.visits.empty and run.rows["visits"].notna().any():
+        # A copy without them does not tell when sessions began.
+        return ""
     counted = pd.concat([run.rows, run.networks, run.sites])
     spent = efficiency(counted, run.visits, run.gates, run.limits)
     if not spent.wall_s > 0:
