@@ -1,4 +1,4 @@
-"""What tests of compiled layers share."""
+"""What tests of visits share."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.worker.graphs import Graphs
+from tests.worker.noting import GRADIENTS, SEEN, WEIGHT_GRADIENTS
 
 
 @pytest.fixture
@@ -28,3 +29,12 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> Graphs:
 
     monkeypatch.setattr(torch, "compile", compile_with_notes)
     return graphs
+
+
+@pytest.fixture
+def fresh_notes() -> Iterator[None]:
+    for notes in (SEEN, GRADIENTS, WEIGHT_GRADIENTS):
+        notes.clear()
+    yield
+    for notes in (SEEN, GRADIENTS, WEIGHT_GRADIENTS):
+        notes.clear()
