@@ -28,10 +28,10 @@ from dynact.report.comparison.section import (  # noqa: E402
 )
 from dynact.report.comparison.store import write_comparison  # noqa: E402
 from dynact.report.comparison.verdicts import slower_by  # noqa: E402
-from dynact.report.data.digits import ratio_with_interval  # noqa: E402
 from dynact.report.data.trust import percent  # noqa: E402
 from dynact.report.page.page import write_page  # noqa: E402
 from dynact.report.run import Run  # noqa: E402
+from dynact.schema.digits import ratio_with_interval  # noqa: E402
 from dynact.schema.run_folder import LATEST, RunError, find_run  # noqa: E402
 from dynact.sweep.one_line_parser import OneLineParser  # noqa: E402
 

@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterable
+from math import nan
 from typing import Any
 
+from dynact.schema.digits import ratio_with_interval
 from dynact.schema.rows import Measured
 from dynact.timing import format_ns, is_steady
 
@@ -136,9 +138,9 @@ def _finding(row: Measured) -> str:
         remarks.append(f"{visits}{disturbed}")
     if row.speed_drift is not None and not is_steady(row.speed_drift):
         remarks.append(f"device's speed changed {row.speed_drift:.2f}×")
-    interval = (
-        "one visit, no interval"
-        if row.overhead_lo is None
-        else f"[{row.overhead_lo:.3f}, {row.overhead_hi:.3f}]"
-    )
-    return f"{row.overhead:7.3f}× {interval}  {format_ns(row.time_ns)}  ({', '.join(remarks)})"
+    interval = row.overhead_lo, row.overhead_hi
+    low, high = (nan if end is None else end for end in interval)
+    if None in interval:
+        remarks.append("no interval")
+    overhead = ratio_with_interval(row.overhead, low, high)
+    return f"{overhead:<21}  {format_ns(row.time_ns)}  ({', '.join(remarks)})"

@@ -221,7 +221,7 @@ class TestWhatIsSaid:
         (told,) = [line for line in lines if line.startswith("dynact: 4 cases in 6 passes, about ")]
         assert told.endswith(", run first")
         table = closing_table_of(outcome)
-        assert sum("2.000× [2.000, 2.000]  2 µs  (5 visits)" in line for line in table) == 4
+        assert sum("2.000× (2.000–2.000)   2 µs  (5 visits)" in line for line in table) == 4
         assert "rows: reports/first/rows.jsonl" in lines
         assert any("can be told here and now" in line for line in table)
         assert not any("further" in line for line in lines)

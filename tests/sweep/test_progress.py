@@ -100,11 +100,11 @@ def test_a_row_says_its_interval_its_visits_and_what_disturbed_them() -> None:
     def line(**figures: Any) -> str:
         return closing_table([ok_row(case_of(), **figures)])[0]
 
-    assert "  2.000× [1.980, 2.020]  2 µs  (14 visits)" in line(visits=14, disturbed_visits=0)
+    assert "  2.00× (1.98–2.02)      2 µs  (14 visits)" in line(visits=14, disturbed_visits=0)
     assert "(14 visits, 3 disturbed)" in line(visits=14, disturbed_visits=3)
     assert "(14 visits, device's speed changed 1.50×)" in line(visits=14, speed_drift=1.5)
     one = line(visits=1, overhead_lo=None, overhead_hi=None)
-    assert "2.000× one visit, no interval  2 µs  (1 visit)" in one
+    assert "  2.0×                   2 µs  (1 visit, no interval)" in one
 
 
 @given(st.lists(ROWS, max_size=8))

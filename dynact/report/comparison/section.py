@@ -17,11 +17,10 @@ from dynact.report.comparison.verdicts import (
     SLOWER,
     VERDICTS,
 )
-from dynact.report.data.digits import ratio_with_interval, two_digits
-from dynact.report.data.names import NO_FIGURE
 from dynact.report.data.trust import percent
 from dynact.report.tables.markdown import escaped
 from dynact.report.tables.table import Table
+from dynact.schema.digits import NO_FIGURE, ratio_with_interval, two_digits
 
 HEADINGS = {
     "layers": "Single layers",

@@ -5,7 +5,8 @@ import math
 import pandas as pd
 
 from dynact.networks import architectures
-from dynact.report.data.names import NO_FIGURE, display_names, resolution
+from dynact.report.data.names import display_names, resolution
+from dynact.schema.digits import NO_FIGURE
 from dynact.timing import is_steady
 from dynact.timing.paired import STEADY_WITHIN
 

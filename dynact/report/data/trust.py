@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dynact.report.data.digits import two_digits
+from dynact.schema.digits import two_digits
 
 
 def not_trustworthy(gates: list[dict[str, Any]]) -> bool:

@@ -15,7 +15,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from dynact.report.data.digits import measured_ratio, one_visit_note, range_note
+from dynact.report.data.digits import one_visit_note, range_note
 from dynact.report.data.names import resolution, shortened
 from dynact.report.data.network_frames import (
     extra_with_range,
@@ -38,6 +38,7 @@ from dynact.report.figures.style import (
     styled,
 )
 from dynact.report.run import Run
+from dynact.schema.digits import measured_ratio
 from dynact.timing import format_ns
 
 _Floats: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.float64]]"

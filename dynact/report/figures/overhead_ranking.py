@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dynact.report.data.digits import means_note, one_visit_note, ratio_with_interval
+from dynact.report.data.digits import means_note, one_visit_note
 from dynact.report.data.names import shortened
 from dynact.report.data.omissions import absence
 from dynact.report.data.settings_groups import SettingsGroup
@@ -21,6 +21,7 @@ from dynact.report.figures.style import (
     texts_width,
     write_beside,
 )
+from dynact.schema.digits import ratio_with_interval
 
 # Lengths in inches.
 _LINE = 0.3

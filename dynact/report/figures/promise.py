@@ -12,12 +12,7 @@ from matplotlib.patches import Patch
 
 from dynact.report.data.aggregate import times_over_arithmetic
 from dynact.report.data.digits import measured_ratios, range_note
-from dynact.report.data.names import (
-    NO_FIGURE,
-    cell_ratio,
-    count_range,
-    shortened,
-)
+from dynact.report.data.names import cell_ratio, count_range, shortened
 from dynact.report.data.omissions import (
     complete,
     formulation,
@@ -37,6 +32,7 @@ from dynact.report.figures.style import (
     ratio_axis,
     styled,
 )
+from dynact.schema.digits import NO_FIGURE
 
 # Lengths in inches.
 _LINE = 0.44

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dynact.networks.published import PAPERS_IMAGE_SIZE, PUBLISHED, SOURCES, Published, Source
-from dynact.report.data.digits import measured_ratio, one_visit_note, range_note
+from dynact.report.data.digits import one_visit_note, range_note
 from dynact.report.data.names import display_name, resolution
 from dynact.report.data.network_frames import labelled, mark_note, network_name, setting
 from dynact.report.data.omissions import complete
@@ -23,6 +23,7 @@ from dynact.report.figures.style import (
     styled,
 )
 from dynact.report.run import Run
+from dynact.schema.digits import measured_ratio
 
 # Lengths in inches.
 _PLOT = 2.9

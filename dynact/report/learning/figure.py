@@ -11,13 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from dynact.report.data.digits import measured_ratio, ratio_with_interval
-from dynact.report.data.names import NO_FIGURE, display_names, shortened
+from dynact.report.data.names import display_names, shortened
 from dynact.report.figures.files import write_figure
 from dynact.report.figures.style import INK, QUIET, Page, nothing_to_draw, series_looks, styled
 from dynact.report.learning.findings import BASELINE, findings, mean_interval
 from dynact.report.learning.points import load_points
 from dynact.report.tables.markdown import escaped, table
+from dynact.schema.digits import NO_FIGURE, measured_ratio, ratio_with_interval
 from dynact.schema.learning import POINTS
 from dynact.schema.run_folder import load_environment
 

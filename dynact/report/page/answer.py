@@ -5,13 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from dynact.report.data.digits import measured_interval, measured_ratio, measured_ratios
-from dynact.report.data.names import (
-    count_range,
-    ratio_or_none,
-)
+from dynact.report.data.digits import measured_ratios
+from dynact.report.data.names import count_range, ratio_or_none
 from dynact.report.data.omissions import absence, uncounted_operators
 from dynact.report.data.settings_groups import SettingsGroup
+from dynact.schema.digits import measured_interval, measured_ratio
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from dynact.report.data.baseline_mode import (
     against_eager,
     slower_baseline,
 )
-from dynact.report.data.names import NO_FIGURE, ratio_or_none
+from dynact.report.data.names import ratio_or_none
 from dynact.report.data.settings_groups import SETTINGS_FIELDS, SHAPE_FIELDS, SettingsGroup
 from dynact.report.run import Run
 from dynact.report.tables.markdown import escaped, table
+from dynact.schema.digits import NO_FIGURE
 from dynact.timing import format_ns
 
 _KEYS = ["activation", "phase", *SHAPE_FIELDS]

@@ -9,9 +9,9 @@ import pandas as pd
 
 from dynact.networks.published import DYRELU, DYRELU_FLOPS_CLAIM, PAPERS_IMAGE_SIZE
 from dynact.report.data.aggregate import hold_between_runs
-from dynact.report.data.digits import one_visit_note, range_note, ratio_with_interval
+from dynact.report.data.digits import one_visit_note, range_note
 from dynact.report.data.kept_sites import kept_sites_notes
-from dynact.report.data.names import NO_FIGURE, resolution, with_prefix
+from dynact.report.data.names import resolution, with_prefix
 from dynact.report.data.network_frames import (
     PAPER_NOTE,
     counted_image_size,
@@ -24,6 +24,7 @@ from dynact.report.data.prediction import REST, Prediction, lacking_range_note
 from dynact.report.run import Run
 from dynact.report.tables.markdown import escaped
 from dynact.report.tables.table import Table
+from dynact.schema.digits import NO_FIGURE, ratio_with_interval
 
 # The memory for which the largest batch is computed.
 BUDGET_BYTES = 16 * 10**9

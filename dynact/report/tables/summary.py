@@ -9,14 +9,8 @@ import pandas as pd
 from dynact.report.data.aggregate import geometric_means
 from dynact.report.data.baseline_mode import BaselineMode
 from dynact.report.data.caveats import doubts, failures, gaps, visited
-from dynact.report.data.digits import (
-    means_note,
-    measured_ratios,
-    ratio_with_interval,
-    two_digits,
-)
+from dynact.report.data.digits import means_note, measured_ratios
 from dynact.report.data.efficiency import efficiency
-from dynact.report.data.names import NO_FIGURE
 from dynact.report.data.settings_groups import SETTINGS_FIELDS, SHAPE_FIELDS, SettingsGroup
 from dynact.report.run import Run
 from dynact.report.tables.costs import ceilings, costs
@@ -24,6 +18,7 @@ from dynact.report.tables.markdown import escaped, table
 from dynact.report.tables.modes import beside_eager, modes
 from dynact.report.tables.networks import networks_markdown
 from dynact.report.tables.verdict import verdict
+from dynact.schema.digits import NO_FIGURE, ratio_with_interval, two_digits
 from dynact.timing import format_ns
 
 
@@ -32,7 +27,7 @@ def write_csv(rows: pd.DataFrame, path: Path) -> None:
 
     A cell that is a list or a mapping is written as JSON.
     """
-    by = ["activation", "phase", *SETTINGS_FIELDS, *SHAPE_FIELDS, "case_id"]
+    by = ["activation", "impl", "phase", *SETTINGS_FIELDS, *SHAPE_FIELDS, "case_id"]
     texts = {
         str(name): cells.map(_json_cell)
         for name, cells in rows.items()

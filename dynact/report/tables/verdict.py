@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from dynact.report.data.digits import ratio_with_interval
-from dynact.report.data.names import NO_FIGURE, with_prefix
+from dynact.report.data.names import with_prefix
 from dynact.report.data.trust import not_trustworthy, percent, told
 from dynact.report.tables.table import Table
+from dynact.schema.digits import NO_FIGURE, ratio_with_interval
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _groups(gates: list[dict[str, Any]]) -> Table:
             with_prefix(group["input_bytes"], "B"),
             group["phase"],
             str(group["visits"]),
-            NO_FIGURE if group["resolution"] is None else percent(group["resolution"]),
+            percent(group["resolution"]),
             _ratio(group, "self_overhead"),
             _detected(gate, group),
             *([gate["session"]] if several else []),
@@ -91,25 +91,15 @@ def _groups(gates: list[dict[str, Any]]) -> Table:
 
 def _detected(gate: dict[str, Any], group: dict[str, Any]) -> str:
     here = [
-        f"{percent(d['more'])} more: {_ratio(d, 'overhead')}, {_seen(d)}"
+        f"{percent(d['more'])} more: {_ratio(d, 'overhead')}, {'seen' if d['seen'] else 'missed'}"
         for d in gate["detections"]
         if (d["size"], d["phase"]) == (group["size"], group["phase"])
     ]
     return "; ".join(here) or NO_FIGURE
 
 
-def _seen(detection: dict[str, Any]) -> str:
-    if detection["overhead_lo"] is None:
-        return "not known"
-    return "seen" if detection["seen"] else "missed"
-
-
 def _ratio(figures: dict[str, Any], name: str) -> str:
-    ratio, low, high = (
-        float("nan") if (value := figures[f"{name}{end}"]) is None else float(value)
-        for end in ("", "_lo", "_hi")
-    )
-    return ratio_with_interval(ratio, low, high)
+    return ratio_with_interval(*(figures[f"{name}{end}"] for end in ("", "_lo", "_hi")))
 
 
 def _former(gates: list[dict[str, Any]]) -> Table:

@@ -9,7 +9,7 @@ from dynact.report.data.trust import not_trustworthy, percent, resolution, told
 BYTES = {"launch-bound": 8192, "beyond the caches": 67_108_864}
 
 
-def group(size: str, phase: str, told_from: float | None) -> dict[str, Any]:
+def group(size: str, phase: str, told_from: float) -> dict[str, Any]:
     """What a session says of one size and phase."""
     return {
         "size": size, "phase": phase, "input_bytes": BYTES[size], "resolution": told_from,
@@ -43,14 +43,9 @@ TOLD = {
 FAILED = TOLD | {
     "session": "c", "trustworthy": False, "message": "10 % more work was not seen as slower"
 }  # fmt: skip
-_NO_INTERVAL = dict.fromkeys(("overhead_lo", "overhead_hi"))
+# Too few visits to tell anything.
 EARLY = TOLD | {
-    "session": "d", "resolution": None,
-    "groups": [
-        group(size, phase, None) | {f"self_{name}": None for name in _NO_INTERVAL} | {"visits": 1}
-        for size in BYTES for phase in ("inference", "training")
-    ],
-    "detections": [detection("launch-bound", "inference", 0.1, False) | _NO_INTERVAL],
+    "session": "d", "resolution": None, "self_pairs": 0, "groups": [], "detections": [],
 }  # fmt: skip
 FORMER = {"session": "b", "trustworthy": True, "message": ""}
 
