@@ -11,6 +11,10 @@ VISITS = "visits.jsonl"
 # Of a processor, taken by others or by the system: above, a visit is disturbed. A host's own
 # housekeeping stays far below, another program that computes takes a whole one.
 DISTURBED_ABOVE = 0.25
+# Of the median over a case's visits, either way: a visit that reads another ratio saw something
+# else. Where memory lies moves a ratio by up to 2; a host that takes memory away for a moment, by
+# 17 and more, and says so nowhere.
+OUT_OF_LINE = 3.0
 # Of visits, to be made of each case; and of observations, before an interval is trusted to be
 # narrow: looked at from three processes on, intervals that ended within ±1 % covered the truth in
 # 32 to 91 % (simulated).
@@ -47,6 +51,8 @@ class Visit:
     """Spent in it, from the request to the answer."""
     timing_s: float | None = None
     """Spent in timed or settling calls."""
+    compile_s: float | None = None
+    """Spent in it by torch.compile; None for nothing."""
     overhead: float | None = None
     """The quotient of the next two."""
     time_ns: float | None = None
@@ -69,7 +75,7 @@ class Visit:
 
     @property
     def disturbed(self) -> bool:
-        """Whether others took away so much that it is to be made again."""
+        """Whether others are seen to take away so much that it is to be made again."""
         taken = (self.steal_share or 0) + (self.other_share or 0)
         # What an accelerator does has events of its own; its host may be large and busy.
         of_host = self.clock != "event" and taken > DISTURBED_ABOVE
@@ -88,10 +94,23 @@ def visit_of_record(record: Mapping[str, Any]) -> Visit:
     return Visit(**{name: value for name, value in record.items() if name in _FIELDS})
 
 
+def undisturbed(visits: Sequence[Visit]) -> list[Visit]:
+    """Return those of a case's successful visits that nothing disturbed, as far as can be told.
+
+    Where there are `LEAST_VISITS` or more of them, one that is out of line with the others was
+    disturbed too, whatever by.
+    """
+    calm = [visit for visit in visits if not visit.disturbed]
+    if len(calm) < LEAST_VISITS:
+        return calm
+    usual = median(_all_of(calm, "overhead"))
+    return [v for v in calm if 1 / OUT_OF_LINE <= (v.overhead or usual) / usual <= OUT_OF_LINE]
+
+
 def telling(visits: Sequence[Visit]) -> list[Visit]:
     """Return the visits that figures are of: the undisturbed where there are enough, else all."""
-    undisturbed = [visit for visit in visits if not visit.disturbed]
-    return undisturbed if len(undisturbed) >= LEAST_VISITS else list(visits)
+    calm = undisturbed(visits)
+    return calm if len(calm) >= LEAST_VISITS else list(visits)
 
 
 def observations(visits: Sequence[Visit]) -> list[float]:
@@ -151,7 +170,7 @@ def measured_figures(visits: Sequence[Visit], precision: float) -> dict[str, Any
         "visits": len(ok),
         "processes": len(_by_process(ok)),
         "observations": len(observations(ok)),
-        "disturbed_visits": sum(visit.disturbed for visit in ok),
+        "disturbed_visits": len(ok) - len(undisturbed(ok)),
         "failed_visits": len(failed),
         "pairs": sum(_all_of(ok, "pairs")),
         "converged": has_converged(ok, precision),
@@ -160,6 +179,7 @@ def measured_figures(visits: Sequence[Visit], precision: float) -> dict[str, Any
         "clock": ok[-1].clock,
         "timing_s": sum(_all_of(visits, "timing_s")),
         "case_s": sum(_all_of(visits, "visit_s")),
+        "compile_s": max(_all_of(visits, "compile_s"), default=None),
         "session": visits[-1].session,
         "elapsed_s": visits[-1].elapsed_s,
     }

@@ -9,7 +9,7 @@ from statistics import fmean, median
 from typing import Generic, TypeVar
 
 from dynact.schema.settings import Settings
-from dynact.schema.visits import LEAST_VISITS, Visit, estimate, has_converged
+from dynact.schema.visits import LEAST_VISITS, Visit, estimate, has_converged, undisturbed
 
 # Of what all passes take: the most to spend on disturbed visits once more.
 REPEATS = 0.1
@@ -151,9 +151,8 @@ class Passes(Generic[Case]):
             yield due
 
     def _is_to_repeat(self, case: Visited[Case]) -> bool:
-        undisturbed = sum(not visit.disturbed for visit in case.ok)
         in_passes = sum(visit.status == "ok" for visit in case.in_passes)
-        return not self._finished(case) and undisturbed < in_passes
+        return not self._finished(case) and len(undisturbed(case.ok)) < in_passes
 
     def _widest(self, most_s: float) -> list[Visited[Case]]:
         wide = [case for case in self.cases if case.ends_early and not self._finished(case)]

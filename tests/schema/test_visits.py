@@ -14,10 +14,12 @@ from scipy import stats
 from dynact.schema.visits import (
     DISTURBED_ABOVE,
     LEAST_VISITS,
+    OUT_OF_LINE,
     Visit,
     measured_figures,
     observations,
     telling,
+    undisturbed,
     visit_of_record,
     with_visits,
 )
@@ -39,7 +41,8 @@ def visit(number: int = 1, **figures: Any) -> Visit:
 FAILED: dict[str, Any] = dict.fromkeys(
     ("overhead", "time_ns", "baseline_time_ns", "pairs", "cache", "clock", "timing_s")
 ) | {"status": "crashed", "message": "SIGKILL"}
-OVERHEADS = st.lists(st.floats(0.1, 100), min_size=1, max_size=30)
+# In line with each other, whatever their median.
+OVERHEADS = st.lists(st.floats(0.7, 0.7 * OUT_OF_LINE), min_size=1, max_size=30)
 
 
 @given(st.floats(0.1, 100), st.sampled_from(["ok", "crashed"]), st.text(max_size=20))
@@ -126,6 +129,33 @@ def test_the_undisturbed_are_believed_where_there_are_enough() -> None:
     assert measured_figures(few, 0.01)["overhead"] > 10
 
 
+@pytest.mark.parametrize("factor", [OUT_OF_LINE + 0.1, 17.0, 1 / 17, 1 / (OUT_OF_LINE + 0.1)])
+def test_a_visit_out_of_line_with_the_others_is_disturbed_whatever_by(factor: float) -> None:
+    usual = [visit(i, overhead=1.1 + 0.01 * i) for i in range(LEAST_VISITS)]
+    odd = visit(9, overhead=1.1 * factor)
+
+    assert undisturbed([*usual, odd]) == usual
+    assert measured_figures([odd, *usual], 0.01)["disturbed_visits"] == 1
+    assert measured_figures([odd, *usual], 0.01)["overhead_hi"] < 1.3
+    # Of few, none can be said to be the usual.
+    assert undisturbed([*usual[2:], odd]) == [*usual[2:], odd]
+
+
+@pytest.mark.parametrize("factor", [OUT_OF_LINE - 0.1, 1 / (OUT_OF_LINE - 0.1)])
+def test_what_the_place_in_memory_can_do_is_in_line(factor: float) -> None:
+    visits = [*(visit(i) for i in range(LEAST_VISITS)), visit(9, overhead=2.0 * factor)]
+
+    assert undisturbed(visits) == visits
+
+
+def test_what_is_in_line_is_told_by_the_visits_that_others_left_alone() -> None:
+    calm = [visit(i, overhead=2.0) for i in range(LEAST_VISITS)]
+    odd = visit(8, overhead=30.0)
+    disturbed = [visit(9, overhead=30.0, other_share=1.0)] * 20
+
+    assert undisturbed([*calm, *disturbed, odd]) == calm
+
+
 def test_of_three_processes_or_more_each_is_one_observation() -> None:
     # Two visits of each process, which agree with each other and not with the next's.
     visits = [
@@ -147,7 +177,7 @@ def test_of_three_processes_or_more_each_is_one_observation() -> None:
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_of_fewer_processes_each_visit_is_one(processes: int) -> None:
-    visits = [visit(i, process=i % processes, overhead=1.0 + i) for i in range(6)]
+    visits = [visit(i, process=i % processes, overhead=4.0 + i) for i in range(6)]
 
     assert sorted(observations(visits)) == [visit.overhead for visit in visits]
     assert measured_figures(visits, 0.01)["observations"] == 6

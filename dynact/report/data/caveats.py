@@ -43,8 +43,9 @@ def visited(tables: Iterable[pd.DataFrame]) -> str:
     if not share:
         return f"{often} None of all {visits.sum():,.0f} visits was disturbed."
     return (
-        f"{often} During {disturbed.sum():,.0f} of all {visits.sum():,.0f} visits "
-        f"({percent(share)}) other programs, or the system, took time away."
+        f"{often} Disturbed: {disturbed.sum():,.0f} of all {visits.sum():,.0f} visits "
+        f"({percent(share)}), by what other programs or the system took away, or by what else "
+        "put them out of line with a case's others."
     )
 
 

@@ -102,10 +102,10 @@ def counts(*visits: tuple[int | None, int | None]) -> pd.DataFrame:
         # Of what failed, and of earlier versions' rows, there is no count.
         (
             [counts((7, 1), (None, None)), counts(), counts((9, 2), (14, 3))],
-            "A case was visited 9 times (median; at least 7). During 6 of all 30 visits (20 %)",
+            "A case was visited 9 times (median; at least 7). Disturbed: 6 of all 30 visits (20 %)",
         ),
         ([counts((2, 0), (2, 0), (999, 1))], "A case was visited twice (median; at least 2). "),
-        ([counts((999, 1), (2, 0), (2, 0))], "During 1 of all 1,003 visits (0.1 %) other"),
+        ([counts((999, 1), (2, 0), (2, 0))], "Disturbed: 1 of all 1,003 visits (0.1 %), by"),
     ],
 )
 def test_visits_of_layers_networks_and_sites_are_told_together(
