@@ -13,6 +13,7 @@ from dynact.report.figures.declaration import (  # noqa: E402
     LayerFigure,
     NetworkFigure,
     ProfileFigure,
+    RunFigure,
 )
 from dynact.report.figures.files import FORMATS  # noqa: E402
 from dynact.report.figures.registry import figures_of  # noqa: E402
@@ -35,7 +36,8 @@ def main() -> None:
     parser.add_argument(
         "--figures",
         type=names,
-        help=f"some of {', '.join(figures_of(LayerFigure))}; where networks were measured, of "
+        help=f"some of {', '.join(figures_of(LayerFigure))}; where an activation was measured in "
+        f"several ways, of {', '.join(figures_of(RunFigure))}; where networks were measured, of "
         f"{', '.join(figures_of(NetworkFigure))}; where steps were traced, of "
         f"{', '.join(figures_of(ProfileFigure))}; comma list, default: all",
     )

@@ -13,7 +13,12 @@ from matplotlib.figure import Figure
 
 from dynact.report.data.baseline_mode import BaselineMode
 from dynact.report.data.settings_groups import SettingsGroup
-from dynact.report.figures.declaration import LayerFigure, NetworkFigure, ProfileFigure
+from dynact.report.figures.declaration import (
+    LayerFigure,
+    NetworkFigure,
+    ProfileFigure,
+    RunFigure,
+)
 from dynact.report.figures.files import FORMATS, write_figure
 from dynact.report.figures.registry import FIGURES, figures_of
 from dynact.report.figures.style import styled
@@ -91,7 +96,11 @@ def render(
 
 def _drawers_of_run(run: Run) -> dict[str, Callable[[str], Figure]]:
     """Return what draws each figure that a run has beside those of its layers."""
-    drawers: dict[str, Callable[[str], Figure]] = {}
+    drawers: dict[str, Callable[[str], Figure]] = {
+        name: functools.partial(figure.draw, run)
+        for name, figure in figures_of(RunFigure).items()
+        if len(run.rows) and figure.is_there(run)
+    }
     if len(run.networks):
         for name, figure in figures_of(NetworkFigure).items():
             drawers[name] = functools.partial(figure.draw, run)

@@ -54,6 +54,18 @@ class LayerFigure(ReportFigure):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunFigure(ReportFigure):
+    """A figure of a run's layers, where it has what it shows."""
+
+    files: ClassVar = (Case.table, VISITS, GATES)
+
+    draw: Callable[[Run, str], Figure]
+    """Takes a run that has it and a caption."""
+
+    is_there: Callable[[Run], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
 class NetworkFigure(ReportFigure):
     """A figure of all networks of a run."""
 

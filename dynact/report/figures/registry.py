@@ -8,6 +8,7 @@ from dynact.report.figures.declaration import ReportFigure
 # In the order of the page.
 _MODULES = (
     "overhead_ranking",
+    "ladder",
     "promise",
     "overhead_heatmap",
     "time_scaling",

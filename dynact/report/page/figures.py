@@ -12,6 +12,7 @@ from dynact.report.figures.declaration import (
     NetworkFigure,
     ProfileFigure,
     ReportFigure,
+    RunFigure,
 )
 from dynact.report.figures.provenance import origin_of
 from dynact.report.figures.registry import FIGURES
@@ -63,6 +64,8 @@ def _pictures(figure: ReportFigure, run: Run) -> Iterator[_Picture]:
         for part in figure.parts(run.main):
             path = path.with_name(f"{figure.stem(part)}.png")
             yield _Picture(path, part.phase, part.description, run.main.names.values())
+    elif isinstance(figure, RunFigure):
+        yield _Picture(path, "", run.main.description, run.main.names.values())
     elif isinstance(figure, NetworkFigure):
         yield _Picture(path, "", run.network_setting, run.network_names.values())
     elif isinstance(figure, ProfileFigure) and run.profile is not None:

@@ -1,0 +1,242 @@
+"""How much of a cost is the maths, and how much the way it is written."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dynact import activations
+from dynact.report.data.baseline_mode import eager_baseline_ns
+from dynact.report.data.digits import means_note
+from dynact.report.data.names import cell_ratio, display_name, shortened, without_subjects
+from dynact.report.data.settings_groups import SettingsGroup
+from dynact.report.figures.declaration import RunFigure
+from dynact.report.figures.style import (
+    INK,
+    PHASE_COLOURS,
+    QUIET,
+    Page,
+    names_width,
+    ratio_axis,
+    styled,
+)
+from dynact.report.run import Run
+from dynact.schema.digits import measured_ratio
+
+# Lengths in inches.
+_LINE = 0.62
+_PANEL_TITLE = 0.3
+_PLOT = 4.4
+_GUTTER = 0.3
+_AXIS_LABELS = 0.55
+_LONGEST_NAME = 28
+
+_FLOOR = "floor"
+_COMPILED = "compiled"
+
+
+@dataclass(frozen=True)
+class _Rung:
+    """One way to write an activation, or the least that any could take."""
+
+    name: str
+    ratio: float
+    """Geometric mean over the shapes of its time over the baseline's."""
+    text: str
+    """That ratio in the digits that it has."""
+
+
+def rungs(run: Run) -> dict[str, dict[str, list[_Rung]]]:
+    """Return by phase and activation the ways to write it, dearest first, and the floor last.
+
+    Of the main group's activations those with several ways: implementations, and torch.compile of
+    the reference where the run has it, over the eager baseline.
+    """
+    main = run.main
+    compiled = _compiled_means(run)
+    found: dict[str, dict[str, list[_Rung]]] = {}
+    for phase in main.phases:
+        group = main.of_phase(phase)
+        means = main.means_of(phase)
+        floors = _floors(group.ok)
+        by_activation: dict[str, list[_Rung]] = {}
+        # Means over fewer shapes than others' say something else.
+        for subject, mean in means[
+            (means["ok"] > 0) & (means["ok"] == means["ok"].max())
+        ].iterrows():
+            name, _, impl = str(subject).partition(" ")
+            text = measured_ratio(mean["overhead"], mean["overhead_lo"], mean["overhead_hi"])
+            rung = _Rung(impl or activations.REFERENCE, float(mean["overhead"]), text)
+            by_activation.setdefault(name, []).append(rung)
+        for name, ratio in compiled.get(phase, {}).items():
+            if name in by_activation:
+                by_activation[name].append(_Rung(_COMPILED, ratio, cell_ratio(ratio)))
+        for name, ways in by_activation.items():
+            ways.sort(key=lambda rung: -rung.ratio)
+            if len(ways) > 1 and name in floors:
+                ways.append(_Rung(_FLOOR, floors[name], cell_ratio(floors[name])))
+        found[phase] = {name: ways for name, ways in by_activation.items() if len(ways) > 1}
+    return found
+
+
+def _floors(ok: pd.DataFrame) -> dict[str, float]:
+    """Return by activation the least time as a multiple of the baseline's time."""
+    ratio = ok["floor_time_ns"].astype(float) / ok["baseline_time_ns"].astype(float)
+    names = without_subjects(ok)["activation"]
+    means = ratio.where(ratio > 0).apply(np.log).groupby(names).mean().dropna()
+    return {str(name): float(np.exp(mean)) for name, mean in means.items()}
+
+
+def _compiled_means(run: Run) -> dict[str, dict[str, float]]:
+    """Return by phase and activation what the compiled reference takes over the eager baseline."""
+    main = run.main.rows.iloc[0]
+    same = ("dtype", "memory_format", "batch", "baseline", "device")
+    rows = run.rows[(run.rows["mode"] == "compile") & (run.rows["status"] == "ok")]
+    rows = rows[rows["impl"] == activations.REFERENCE]
+    for field in same:
+        rows = rows[rows[field] == main[field]]
+    if rows.empty or main["mode"] == "compile":
+        return {}
+    logs = (rows["time_ns"].astype(float) / eager_baseline_ns(rows, run.rows)).apply(np.log)
+    means = logs.dropna().groupby([rows["phase"], rows["activation"]]).mean()
+    found: dict[str, dict[str, float]] = {}
+    by_case: dict[Any, float] = means.to_dict()
+    for (phase, name), mean in by_case.items():
+        found.setdefault(phase, {})[name] = float(np.exp(mean))
+    return found
+
+
+def has_rungs(run: Run) -> bool:
+    """Return whether any activation of a run was measured in several ways."""
+    return any(rungs(run).values())
+
+
+@styled
+def ladder(run: Run, caption: str = "") -> Figure:
+    """Draw the ways to write an activation on one line each, from the dearest down to the floor.
+
+    Parameters
+    ----------
+    run
+        With an activation of several ways, see `has_rungs`.
+    caption
+        Small print at the bottom: device, date.
+
+    Returns
+    -------
+    Figure
+        A panel for each phase: a mark and a number for each way, as multiples of the baseline.
+    """
+    main, found = run.main, rungs(run)
+    names = list(dict.fromkeys(name for of_phase in found.values() for name in of_phase))
+    titles = {name: shortened(display_name(name), _LONGEST_NAME) for name in names}
+    left = names_width(titles.values())
+    height = _LINE * len(names)
+    ratios = [r.ratio for of in found.values() for ways in of.values() for r in ways]
+    low, high = min(min(ratios), 0.9) / 1.3, max(max(ratios), 2.0) * 1.35
+    page = Page(
+        _title(main, found) or "Ways to write an activation, and the least that any could take",
+        [_explanation(main), means_note(main.means), caption],
+        width=left + len(main.phases) * (_PLOT + _GUTTER),
+        body=_PANEL_TITLE + height + _AXIS_LABELS,
+    )
+    for i, phase in enumerate(main.phases):
+        axes = page.axes(left + i * (_PLOT + _GUTTER), _PANEL_TITLE, _PLOT, height)
+        axes.set_title(phase, size=10, weight="bold", pad=4, y=1.0)
+        axes.set(xscale="log", xlim=(low, high), ylim=(len(names) - 0.5, -0.5))
+        ratio_axis(axes.xaxis, low, high)
+        axes.set_xlabel(f"time / {shortened(main.baseline, 20)}'s time (log scale)")
+        axes.tick_params(axis="y", length=0)
+        axes.set_yticks(range(len(names)), [titles[n] for n in names] if i == 0 else [])
+        _draw_panel(axes, [found[phase].get(name, []) for name in names], PHASE_COLOURS[phase])
+    return page.figure
+
+
+def _title(main: SettingsGroup, found: dict[str, dict[str, list[_Rung]]]) -> str:
+    """Return the longest way down as a sentence."""
+    phase = main.phases[0]
+    measured = {name: [r for r in ways if r.name != _FLOOR] for name, ways in found[phase].items()}
+    if not measured:
+        return ""
+    name = max(measured, key=lambda n: measured[n][0].ratio / measured[n][-1].ratio)
+    ways = found[phase][name]
+    said = ", ".join(f"{r.text} {_as_words(r.name)}" for r in ways if r.name != _FLOOR)
+    floor = "".join(f"; the floor is {r.text}" for r in ways if r.name == _FLOOR)
+    return f"{display_name(name)}, {phase}: {said}{floor} ({main.description})"
+
+
+def _as_words(name: str) -> str:
+    words = {
+        activations.REFERENCE: "as the reference",
+        "lines": "as lines",
+        _COMPILED: "compiled",
+    }
+    return words.get(name, name.rpartition(":")[2])
+
+
+def _explanation(main: SettingsGroup) -> str:
+    return (
+        "How to read: a mark is a way to write the same activation, geometric mean over the shapes "
+        f"of its time over {main.baseline}'s; between reference and fused lies what the way "
+        "of writing costs, between fused and floor what this device could still save. Reference: "
+        "the form of the code that people copy (of DY-ReLU, K lines stacked and a max). Lines: K "
+        "elementwise lines and torch.maximum. Compiled: torch.compile of the reference. Fused: one "
+        "graph of ours. Floor: what the least traffic and arithmetic would take at the rates "
+        "measured here."
+    )
+
+
+def _draw_panel(axes: Axes, lines: list[list[_Rung]], colour: str) -> None:
+    axes.axvline(1.0, color=INK, linewidth=0.9, zorder=1)
+    axes.grid(axis="x", color="#e4e4e4", linewidth=0.6)
+    axes.set_axisbelow(True)
+    for line in range(0, len(lines), 2):
+        axes.axhspan(line - 0.5, line + 0.5, color="#f4f4f4", zorder=0)
+    for line, ways in enumerate(lines):
+        measured = [rung.ratio for rung in ways if rung.name != _FLOOR]
+        if measured:
+            axes.hlines(line, min(measured), max(measured), color=colour, linewidth=1.6, alpha=0.5)
+        for place, rung in enumerate(ways):
+            is_floor = rung.name == _FLOOR
+            axes.plot(
+                rung.ratio,
+                line,
+                marker="|" if is_floor else "o",
+                markersize=13 if is_floor else 7,
+                markeredgewidth=2.2 if is_floor else 0.8,
+                markeredgecolor=INK,
+                color=colour,
+                zorder=3,
+            )
+            # In turn above and below, so that neighbours do not meet.
+            side = 1 if place % 2 == 0 else -1
+            axes.annotate(
+                f"{_label(rung.name)} {rung.text}",
+                (rung.ratio, line),
+                xytext=(0, 8 * side),
+                textcoords="offset points",
+                ha="center",
+                va="bottom" if side > 0 else "top",
+                size=7.8,
+                color=QUIET if is_floor else INK,
+            )
+
+
+def _label(name: str) -> str:
+    return shortened(name.rpartition(":")[2], 16)
+
+
+FIGURE = RunFigure(
+    name="ladder",
+    heading="What is the maths, and what is the way it is written",
+    reading=(
+        "Each mark is a way to write the same activation: from the reference on the right down to "
+        "the least that this device could take."
+    ),
+    shows="Time of each implementation as a multiple of the baseline’s, a panel for each phase",
+    draw=ladder,
+    is_there=has_rungs,
+)
