@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # Works from a checkout too, where dynact is not installed.
 sys.path.insert(0, str(ROOT))
 
+from dynact.activations import REFERENCE  # noqa: E402
+from dynact.report.data.names import without_subjects  # noqa: E402
 from dynact.report.data.settings_groups import at_largest_input, input_elements, settings_groups  # noqa: E402
 from dynact.report.run import load  # noqa: E402
 from dynact.schema.cases import CASE_FIELDS, Case  # noqa: E402
@@ -107,7 +109,7 @@ def chosen(rows: pd.DataFrame, cases: str, words: str | None) -> Iterator[Case]:
 
 
 def _at_one_shape(ok: pd.DataFrame) -> pd.DataFrame:
-    main = settings_groups(ok)[0].rows
+    main = without_subjects(settings_groups(ok)[0].rows)
     modest = main[input_elements(main) <= MOST_ELEMENTS]
     if modest.empty:
         modest = main[input_elements(main) == input_elements(main).min()]
@@ -120,7 +122,7 @@ def _baselines(rows: pd.DataFrame) -> Iterator[Case]:
         first = of_phase.to_dict("records")[0]
         if first["baseline"] not in set(of_phase["activation"]):
             case = Case(**{name: first[name] for name in CASE_FIELDS})
-            yield replace(case, activation=case.baseline)
+            yield replace(case, activation=case.baseline, impl=REFERENCE)
 
 
 def _count(text: str) -> int:

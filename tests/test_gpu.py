@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dynact.activations import implementations, names
 from dynact.report.run import load
 from dynact.schema.cases import Case, KnownPair, NetworkCase
 from dynact.schema.limits import Ceilings
@@ -62,6 +63,22 @@ class Hoarder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         total_bytes = torch.get_device_module(x.device).mem_get_info(x.device)[1]
         return x + torch.empty(2 * total_bytes, dtype=torch.uint8, device=x.device)[0]
+
+
+FASTER = [(name, impl) for name in names() for impl in implementations(name)[1:]]
+
+
+@pytest.mark.parametrize(("name", "impl"), FASTER)
+@pytest.mark.parametrize("phase", ["inference", "training"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_faster_implementations_are_right_where_they_are_timed(
+    device: Accelerator, name: str, impl: str, phase: str, dtype: str
+) -> None:
+    case = replace(case_on(device, name), impl=impl, phase=phase, dtype=dtype)
+
+    found = visit(case, device, seconds=0.05)
+
+    assert (found.status, found.message) == ("ok", "")
 
 
 def test_events_agree_with_the_wall_clock_on_long_kernels(device: Accelerator) -> None:

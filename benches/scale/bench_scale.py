@@ -34,7 +34,8 @@ RESOLUTIONS = ",".join(str(i) for i in range(1, 7))
 COLLECT = f"""
 import resource, sys, pytest
 code = pytest.main(["benches", "--collect-only", "-q", "--benchmark-only", "--batches", "1",
-                    "--channels", "{CHANNELS}", "--resolutions", "{RESOLUTIONS}"])
+                    "--impls", "reference", "--channels", "{CHANNELS}",
+                    "--resolutions", "{RESOLUTIONS}"])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, file=sys.stderr)
 sys.exit(code)
 """
@@ -94,7 +95,7 @@ def bench_writing_dashboards_of_100_cases(benchmark: Any, run: RunFolder) -> Non
 def bench_worker_memory(benchmark: Any) -> None:
     """Measure 500 cases; after the first 50 the worker grows by 5 % at most."""
     # Fewer than 50, so that whatever a case needs has been needed once by then.
-    cases = list(Grid(channels=(16, 64, 256)).cases("cpu", "relu"))
+    cases = list(Grid(impls=("reference",), channels=(16, 64, 256)).cases("cpu", "relu"))
     assert len(cases) < 50
     resident_bytes = []
 
@@ -126,7 +127,9 @@ def bench_counting(benchmark: Any) -> None:
     def sweep() -> None:
         worker = Worker(Settings())
         try:
-            for case in Grid(batches=(2,), channels=(512,)).cases("cpu", "relu"):
+            for case in Grid(impls=("reference",), batches=(2,), channels=(512,)).cases(
+                "cpu", "relu"
+            ):
                 timed, counted = worker.ask(compared(case)), worker.ask(Request("count", case))
                 timing_s[case.activation] += timed.figures["timing_s"]
                 counting_s[case.activation] += counted.figures["counting_s"]

@@ -15,7 +15,11 @@ from dynact.activations._checks import positive_integer
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Activation", "activation", "create", "least_passes", "names"]
+__all__ = ["Activation", "activation", "create", "implementations", "least_passes", "names"]
+
+REFERENCE = "reference"
+# Written in plain PyTorch: what each operator does can be watched.
+PLAIN = (REFERENCE, "lines")
 
 _FUNNEL = "arXiv 2007.11824"
 _DYNAMIC = "arXiv 2003.10027"
@@ -60,10 +64,23 @@ _ACTIVATIONS = {
     "funnel_maxpool": Activation("Funnel max-pool", "controls:FunnelMaxPool", 2, 5, (_FUNNEL,)),
     "funnel_avgpool": Activation("Funnel avg-pool", "controls:FunnelAvgPool", 2, 5, (_FUNNEL,)),
 }
+# Other implementations, and where each is, as `Activation.layer`.
+_FASTER: dict[str, dict[str, str]] = {
+    "prelu": {"fused": "fused.static:prelu"},
+    "dyrelu_a": {"lines": "lines:LinesDyReLUA", "fused": "fused.dynamic:FusedDyReLUA"},
+    "dyrelu_b": {"lines": "lines:LinesDyReLUB", "fused": "fused.dynamic:FusedDyReLUB"},
+    "dyrelu_c": {"lines": "lines:LinesDyReLUC", "fused": "fused.dynamic:FusedDyReLUC"},
+    "se": {"fused": "fused.attention:FusedSE"},
+    "acon_c": {"fused": "fused.acon:FusedAconC"},
+    "meta_acon_c": {"fused": "fused.acon:FusedMetaAconC"},
+}
 
 
-def create(name: str, channels: int, **options: object) -> "nn.Module":
+def create(name: str, channels: int, impl: str = REFERENCE, **options: object) -> "nn.Module":
     """Make the activation called `name` for inputs with `channels` channels.
+
+    Every implementation of it has the same parameters and buffers, by the same names and, under
+    the same seed, with the same first values.
 
     Parameters
     ----------
@@ -71,15 +88,23 @@ def create(name: str, channels: int, **options: object) -> "nn.Module":
         One of `names()`.
     channels
         C, the size of the input's dimension 1.
+    impl
+        One of `implementations(name)`: "reference" is the plain form of the code that people copy;
+        "lines" takes the larger of elementwise lines; "fused" is one graph of torch.compile, which
+        is compiled at the first call, and keeps the input alone for the backward pass.
     **options
         What the layer itself takes, such as reduction=8 for "dyrelu_b".
 
     Raises
     ------
     ValueError
-        An unknown name or option, or a value that the layer cannot take.
+        An unknown name, implementation or option, or a value that the layer cannot take.
     """
-    factory = _factory(activation(name))
+    declared = activation(name)
+    if impl not in implementations(name):
+        known = ", ".join(implementations(name))
+        raise ValueError(f"unknown implementation {impl!r} of {name}: it has {known}")
+    factory = _factory(_FASTER[name][impl] if impl != REFERENCE else declared.layer)
     positive_integer("channels", channels)
     accepted = _options(factory)
     for option in options:
@@ -88,6 +113,18 @@ def create(name: str, channels: int, **options: object) -> "nn.Module":
             raise ValueError(f"unknown option {option!r} for {name}: it takes {takes}")
     layer: nn.Module = factory(channels, **options)
     return layer
+
+
+def implementations(name: str) -> tuple[str, ...]:
+    """Return the names of an activation's implementations, its reference first.
+
+    Raises
+    ------
+    ValueError
+        If there is no activation of that name.
+    """
+    activation(name)
+    return REFERENCE, *_FASTER.get(name, ())
 
 
 def names() -> tuple[str, ...]:
@@ -138,8 +175,8 @@ def least_passes(name: str, training: bool) -> int:
     return declared.training_passes if training else declared.inference_passes
 
 
-def _factory(declared: Activation) -> Callable[..., Any]:
-    module, _, name = declared.layer.partition(":")
+def _factory(place: str) -> Callable[..., Any]:
+    module, _, name = place.partition(":")
     factory: Callable[..., Any] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
     return factory
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from dynact.activations._checks import check_input, finite_number, positive_integer
 from dynact.activations._tensors import in_dtype_of, is_channels_last, spatial_mean
 
-_GATES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+GATES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "sigmoid": torch.sigmoid,
     "hardsigmoid": functional.hardsigmoid,
 }
@@ -42,8 +42,8 @@ class DyReLU(nn.Module):
         self.channels = positive_integer("channels", channels)
         self.k = positive_integer("k", k)
         hidden = max(1, channels // positive_integer("reduction", reduction))
-        if gate not in _GATES:
-            raise ValueError(f"gate must be one of {', '.join(_GATES)}, got {gate!r}")
+        if gate not in GATES:
+            raise ValueError(f"gate must be one of {', '.join(GATES)}, got {gate!r}")
         self.gate = gate
         self.fc1 = nn.Linear(channels, hidden)
         self.groups = 1 if self.shares_lines else channels
@@ -56,7 +56,7 @@ class DyReLU(nn.Module):
     def coefficients(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the slopes a and the intercepts b for x, each (N, C, K), for A (N, 1, K)."""
         hidden = torch.relu(self.fc1(spatial_mean(x)))
-        delta = 2 * _GATES[self.gate](self.fc2(hidden)) - 1
+        delta = 2 * GATES[self.gate](self.fc2(hidden)) - 1
         lines = self.alpha_beta + self.lambdas * delta.reshape(x.shape[0], self.groups, 2 * self.k)
         a, b = in_dtype_of(x, lines).chunk(2, dim=-1)
         return a, b
@@ -65,10 +65,14 @@ class DyReLU(nn.Module):
         """Return the largest of the K lines at each element."""
         check_input(x, self.channels, self.dims)
         a, b = self.coefficients(x)
-        return largest_line(x, a, b)
+        return self.largest_line(x, a, b)
+
+    def largest_line(self, x: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Return max_k (a^k·x + b^k) for x (N, C, …) and a, b (N, C or 1, K)."""
+        return largest_of_stacked(x, a, b)
 
 
-def largest_line(x: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def largest_of_stacked(x: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Return max_k (a^k·x + b^k) for x (N, C, …) and a, b (N, C or 1, K), in x's memory format."""
     # max(dim) always writes a contiguous result, so channels_last goes through its own
     # contiguous view, (N, H, W, C); converting the result back would cost two more passes.

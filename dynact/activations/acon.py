@@ -67,6 +67,7 @@ class MetaAconC(nn.Module):
         super().__init__()
         self.channels = positive_integer("channels", channels)
         hidden = max(positive_integer("reduction", reduction), channels // reduction)
+        self.batch_norm = batch_norm
         self.p1 = nn.Parameter(torch.randn(1, channels, 1, 1))
         self.p2 = nn.Parameter(torch.randn(1, channels, 1, 1))
         self.fc1 = nn.Linear(channels, hidden)
@@ -77,8 +78,12 @@ class MetaAconC(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the smooth maximum of p1·x and p2·x, as sharp as the sample asks."""
         check_input(x, self.channels)
+        return smooth_maximum(x, self.p1, self.p2, self.sharpness(x))
+
+    def sharpness(self, x: torch.Tensor) -> torch.Tensor:
+        """Return β for x, (N, C, 1, 1)."""
         beta = torch.sigmoid(self.bn2(self.fc2(self.bn1(self.fc1(spatial_mean(x))))))
-        return smooth_maximum(x, self.p1, self.p2, beta.reshape(*beta.shape, 1, 1))
+        return beta.reshape(*beta.shape, 1, 1)
 
 
 def smooth_maximum(

@@ -1,4 +1,4 @@
-"""A layer by its name: of the registry, or of a class of the user's."""
+"""A layer by its names: of the registry, or of a class of the user's."""
 
 import importlib
 import inspect
@@ -8,22 +8,32 @@ from torch import nn
 from dynact import activations
 
 
-def build(name: str, channels: int) -> nn.Module:
+def build(name: str, channels: int, impl: str = activations.REFERENCE) -> nn.Module:
     """Return a new layer: of the registry, or of the user's class ``"pkg.mod:Class"``.
 
     A user's class is called with the channels if it has a parameter of that name or a first
     parameter without a default, and with nothing otherwise.
 
+    Parameters
+    ----------
+    name
+        An activation of the registry, or a user's class.
+    channels
+        C.
+    impl
+        One of `activations.implementations(name)`, or a user's class that does the same.
+
     Raises
     ------
     ValueError
-        If the registry has no such name, or the class is not an ``nn.Module``.
+        If the registry has no such name or implementation, or the class is not an ``nn.Module``.
     ImportError, AttributeError
         If there is no such module or class.
     """
-    if ":" not in name:
-        return activations.create(name, channels)
-    module_name, _, class_name = name.partition(":")
+    place = impl if ":" in impl else name
+    if ":" not in place:
+        return activations.create(name, channels, impl)
+    module_name, _, class_name = place.partition(":")
     layer_class = getattr(importlib.import_module(module_name), class_name)
     parameters = list(inspect.signature(layer_class).parameters.values())
     if any(parameter.name == "channels" for parameter in parameters):
@@ -33,7 +43,7 @@ def build(name: str, channels: int) -> nn.Module:
     else:
         layer = layer_class()
     if not isinstance(layer, nn.Module):
-        raise ValueError(f"{name} makes a {type(layer).__name__}, not a torch.nn.Module")
+        raise ValueError(f"{place} makes a {type(layer).__name__}, not a torch.nn.Module")
     return layer
 
 

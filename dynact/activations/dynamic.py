@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from dynact.activations._checks import check_input, positive_number
-from dynact.activations._dyrelu import DyReLU, largest_line
+from dynact.activations._dyrelu import DyReLU
 from dynact.activations._tensors import in_dtype_of
 
 
@@ -105,4 +105,4 @@ class DyReLUC(DyReLU):
         """Return the largest of the K lines at each element, weighed by position."""
         check_input(x, self.channels, self.dims)
         a, b = self.coefficients(x)
-        return largest_line(x, a, b) * self.position_weights(x)
+        return self.largest_line(x, a, b) * self.position_weights(x)

@@ -2,7 +2,7 @@
 
 from dynact.cost._tensors import tensors_in
 from dynact.cost.flops import Arithmetic, count_flops, fvcore_default_flops
-from dynact.cost.memory import MemoryTracker, Saved, saved_for_backward
+from dynact.cost.memory import MemoryTracker, Saved, peak_on_cpu, saved_for_backward
 from dynact.cost.parameters import Parameters, count_parameters
 from dynact.cost.traffic import TrafficCounter, floor_bytes
 
@@ -16,6 +16,7 @@ __all__ = [
     "count_parameters",
     "floor_bytes",
     "fvcore_default_flops",
+    "peak_on_cpu",
     "saved_for_backward",
     "tensors_in",
 ]

@@ -1,8 +1,10 @@
 """What a layer needs of memory beside its input and its parameters, on any device."""
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import itemgetter
 from typing import Any
 from weakref import WeakSet
 
@@ -79,6 +81,26 @@ _IN_PLACE_WITHOUT_A_MODE = frozenset(
         torch.ops.aten.scatter.src,
     )
 )
+
+
+def peak_on_cpu(call: Callable[[], object]) -> int:
+    """Return the most bytes that a call had allocated at once from torch's allocator on the CPU.
+
+    As the allocator reports to the profiler: of generated code too, whose operators no dispatch
+    mode sees. What is allocated before is not counted.
+    """
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
+        call()
+    events = profile.profiler.kineto_results.events()
+    changes: list[tuple[int, int]] = [
+        (event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"
+    ]
+    peak: int = max(
+        accumulate((nbytes for _, nbytes in sorted(changes, key=itemgetter(0))), initial=0)
+    )
+    return peak
 
 
 @dataclass(frozen=True)

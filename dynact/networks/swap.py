@@ -41,6 +41,7 @@ def swap_activations(
     where: Where = "all",
     *,
     example_input: Tensor | list[Tensor],
+    impl: str = activations.REFERENCE,
     **options: object,
 ) -> tuple[nn.Module, list[Swap]]:
     """Put an activation in the place of a network's own, each call with a layer of its own.
@@ -69,6 +70,8 @@ def swap_activations(
     example_input
         The network's one argument, on its device. Its size does not matter, but for the heights
         and widths in the table.
+    impl
+        Which implementation of it, see `dynact.activations.implementations`.
     **options
         What the layer of the registry takes, such as reduction=8 for "dyrelu_b".
 
@@ -96,7 +99,7 @@ def swap_activations(
         site = call.site
         reason = site.obstacle or ("" if site in selected else "not selected")
         if not reason:
-            made[site] = _make(name, call, options)
+            made[site] = _make(name, impl, call, options)
             reason = _refusal(made[site], call)
         if reason:
             kept[site] = reason
@@ -136,13 +139,13 @@ def _selected(where: Where, sites: list[Site], name: str, model: nn.Module) -> s
     return selected
 
 
-def _make(name: str, call: Call, options: dict[str, object]) -> nn.Module:
+def _make(name: str, impl: str, call: Call, options: dict[str, object]) -> nn.Module:
     site = call.site
-    if options or ":" not in name:
-        layer = activations.create(name, site.channels, **options)
+    if options or ":" not in name + impl:
+        layer = activations.create(name, site.channels, impl, **options)
     else:
         try:
-            layer = build(name, site.channels)
+            layer = build(name, site.channels, impl)
         except Exception as error:
             raise ValueError(
                 f"activation {name!r} at {site.name} ({site.channels} channels): "

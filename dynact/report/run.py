@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from dynact.activations import REFERENCE
 from dynact.report.data.baseline_mode import slower_baseline
-from dynact.report.data.names import display_names
+from dynact.report.data.names import display_names, with_subjects
 from dynact.report.data.network_frames import labelled, setting
 from dynact.report.data.prediction import Prediction, predict
 from dynact.report.data.profile import Profile, load_profile
@@ -58,13 +59,13 @@ class Run:
 
     @cached_property
     def networks(self) -> pd.DataFrame:
-        """The rows of whole networks, as `load_network_rows` returns them."""
-        return load_network_rows(self.folder)
+        """The rows of whole networks, as `load_network_rows` returns them, with subjects."""
+        return with_subjects(load_network_rows(self.folder))
 
     @cached_property
     def sites(self) -> pd.DataFrame:
-        """The rows of layers at the networks' shapes, as `load_site_rows` returns them."""
-        return load_site_rows(self.folder)
+        """The rows of layers at the networks' shapes, as `load_site_rows` does, with subjects."""
+        return with_subjects(load_site_rows(self.folder))
 
     @cached_property
     def visits(self) -> pd.DataFrame:
@@ -191,7 +192,10 @@ def load_site_rows(run_folder: Path | str) -> pd.DataFrame:
 
 
 def _frame(folder: Path, table: str, columns: tuple[str, ...]) -> pd.DataFrame:
-    return pd.DataFrame(list(_rows(folder, table)), columns=list(columns))
+    rows = pd.DataFrame(list(_rows(folder, table)), columns=list(columns))
+    # Networks of versions before had no other.
+    impl = rows["impl"].astype(object)
+    return rows.assign(impl=impl.where(impl.notna(), REFERENCE))
 
 
 def _rows(folder: Path, table: str) -> Iterator[dict[str, Any]]:

@@ -20,6 +20,12 @@ _ACTIVATION = described(
     "",
     "A name that `--activations` takes, or `pkg.mod:Class` for a layer of one's own.",
 )
+_IMPL = described(
+    "impl",
+    "",
+    "The implementation: `reference` is the plain form, `lines` that of elementwise lines, `fused` "
+    "one compiled graph.",
+)
 _PHASE = described(
     "phase",
     "",
@@ -38,9 +44,7 @@ class Case:
     """The file of a run folder that its row goes to."""
 
     activation: str = field(metadata=_ACTIVATION)
-    impl: str = field(
-        metadata=described("impl", "", "The formulation; `reference` is the plain one.")
-    )
+    impl: str = field(metadata=_IMPL)
     phase: str = field(metadata=_PHASE)
     mode: str = field(
         metadata=described("mode", "", "How it is run: `eager` or `compile` (torch.compile).")
@@ -156,6 +160,7 @@ class NetworkCase:
         metadata=described("image size", "pixels", "Height and width of the images.")
     )
     device: str = field(metadata=_DEVICE)
+    impl: str = field(default="reference", metadata=_IMPL)
 
     def __post_init__(self) -> None:
         _check(
@@ -169,7 +174,15 @@ class NetworkCase:
         """A readable name, equal only for equal cases; what differs from the usual comes last."""
         shape = f"{self.batch}x3x{self.image_size}x{self.image_size}"
         parts = [self.network, self.activation, self.phase, shape, self.dtype, self.device]
-        return "-".join([*parts, *([self.placement] if self.placement != "all" else [])])
+        unusual = [
+            value
+            for value, usual in (
+                (self.placement, "all"),
+                (f"impl_{self.impl}", "impl_reference"),
+            )
+            if value != usual
+        ]
+        return "-".join([*parts, *unusual])
 
     @property
     def input_bytes(self) -> int:

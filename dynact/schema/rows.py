@@ -8,7 +8,7 @@ from typing import Any
 from dynact.schema.cases import CASE_TYPES, AnyCase, Case, KnownPair, NetworkCase, SiteCase
 from dynact.schema.columns import Column, column_of, described
 
-STATUSES = ("ok", "oom", "timeout", "crashed", "error", "unsupported")
+STATUSES = ("ok", "oom", "timeout", "crashed", "error", "unsupported", "wrong")
 
 
 def column(label: str, unit: str, meaning: str) -> Any:
@@ -78,8 +78,9 @@ class Measured:
     disturbed_visits: int | None = column(
         "disturbed visits",
         "count",
-        "During how many of them other programs, or the system, took time away. Figures are of "
-        "the others, if these are five or more.",
+        "During how many of them other programs, or the system, took time away, or which are out "
+        "of line with the others by a factor of three. Figures are of the others, if these are "
+        "five or more.",
     )
     failed_visits: int | None = column(
         "failed visits", "count", "How many visits more there were, that found nothing."
@@ -105,6 +106,12 @@ class Measured:
     )
     timing_s: float | None = column("timing", "s", "Spent in timed or settling calls.")
     case_s: float | None = column("case", "s", "Spent in timing it, set-up and warm-up included.")
+    compile_s: float | None = column(
+        "compiling",
+        "s",
+        "Spent in it by torch.compile, in the process where that took longest: later ones find "
+        "code in its cache. Missing where nothing was compiled, or for another case before.",
+    )
     session: str | None = column(
         "session", "", "When the session that measured it started (ISO 8601, local time)."
     )

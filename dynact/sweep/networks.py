@@ -81,7 +81,7 @@ def at_shapes(grid: Grid, shapes: Iterable[Shape]) -> tuple[Grid, ...]:
 
 def _layer(case: NetworkCase, site: dict[str, Any]) -> SiteCase:
     return SiteCase(
-        case.activation, "reference", case.phase, "eager", case.dtype, "contiguous", case.batch,
+        case.activation, case.impl, case.phase, "eager", case.dtype, "contiguous", case.batch,
         site["channels"], site["height"] or 1, site["width"] or 1, case.device,
         baseline=site["original"],
     )  # fmt: skip

@@ -21,10 +21,10 @@ USUAL_IMAGE_SIZE = 224
 # For each that the machine runs at once; far beyond, the system gives up.
 MOST_THREADS = 16
 NO_NETWORKS = "none"
-# The formulations that there are of activations.
-IMPLS = ("reference",)
+# The implementations that there are of activations.
+IMPLS = tuple(dict.fromkeys(i for n in activations.names() for i in activations.implementations(n)))
 # Axes that layers and networks share; other axes ask for layers alone.
-SHARED_AXES = ("activations", "phases", "dtypes", "batches")
+SHARED_AXES = ("activations", "impls", "phases", "dtypes", "batches")
 
 
 def add_options(add: Callable[..., Any]) -> None:
@@ -43,6 +43,8 @@ def add_options(add: Callable[..., Any]) -> None:
         "(default: the preset's; 224 for --shapes-from)")  # fmt: skip
     add("--activation-from", metavar="PKG.MOD:CLASS", action="append", default=[],
         help="sweep your own layer beside ours; repeatable")  # fmt: skip
+    add("--impl-from", metavar="NAME=PKG.MOD:CLASS", action="append", default=[],
+        help="sweep your own implementation of NAME beside ours, verified; repeatable")  # fmt: skip
     add("--device", metavar="NAME", help="default: the accelerator if there is one, else cpu")
     add("--baseline", metavar="NAME", default="relu", help="compared with (default: relu)")
     add("--threads", metavar="N", help="torch threads on the host (default: 1 on a CPU)")
@@ -93,6 +95,8 @@ class SweepOptions:
     networks: NetworkOptions | None
     """``None`` where none are to be measured."""
     own_layers: tuple[str, ...]
+    own_impls: tuple[tuple[str, str], ...]
+    """Activations, each with the user's own implementation of it."""
     baseline: str
     budget_s: float | None
     run: str | None
@@ -117,6 +121,8 @@ def read_options(given: argparse.Namespace) -> SweepOptions:
     for name, axis in AXES.items():
         for word in axes.get(name, ()):
             axis.check(word)
+    own_impls = tuple(dict.fromkeys(map(_own_impl, given.impl_from)))
+    _check_impls(axes, {name for name, _ in own_impls})
     choice("activation", given.baseline, activations.names())
     for name in given.activation_from:
         if not re.fullmatch(r"[\w.]+:\w+", name):
@@ -131,6 +137,7 @@ def read_options(given: argparse.Namespace) -> SweepOptions:
         shapes_image_size=_image_size(given) or USUAL_IMAGE_SIZE,
         networks=_networks(given, axes, shapes_from),
         own_layers=tuple(given.activation_from),
+        own_impls=own_impls,
         baseline=given.baseline,
         budget_s=None if given.budget is None else parse_seconds(given.budget, "--budget"),
         run=given.run,
@@ -144,6 +151,24 @@ def read_options(given: argparse.Namespace) -> SweepOptions:
             passes=parse_count(given.passes, "--passes"),
         ),
     )
+
+
+def _own_impl(text: str) -> tuple[str, str]:
+    name, _, place = text.partition("=")
+    if not re.fullmatch(r"[\w.]+:\w+", place):
+        raise ValueError(f"--impl-from takes NAME=PKG.MOD:CLASS, got {text!r}")
+    return choice("activation", name, activations.names()), place
+
+
+def _check_impls(axes: dict[str, tuple[Any, ...]], with_own: set[str]) -> None:
+    """Refuse an activation that was named and has none of the implementations that were."""
+    for name in [name for name in axes.get("activations", ()) if name not in with_own]:
+        known = activations.implementations(name)
+        if "impls" in axes and not {*known} & {*axes["impls"]}:
+            raise ValueError(
+                f"{name} has no implementation {' or '.join(axes['impls'])}: it has "
+                f"{', '.join(known)}; leave it out of --activations, or name one in --impls"
+            )
 
 
 def check_run_name(name: str) -> None:
@@ -174,7 +199,7 @@ def _networks(
             if value is not None:
                 raise ValueError(f"--{name} is of networks, and none is measured; name some")
         return None
-    for name in ("impls", "modes", "memory_formats", "budget"):
+    for name in ("modes", "memory_formats", "budget"):
         if getattr(given, name) is not None:
             raise ValueError(
                 f"networks take no --{name.replace('_', '-')}; leave it out, or add --networks none"
@@ -330,7 +355,7 @@ AXES = {
     "activations": Axis(
         split_list, "names of the registry", _known("activation", activations.names())
     ),
-    "impls": Axis(split_list, f"formulations: {', '.join(IMPLS)}", _known("impl", IMPLS)),
+    "impls": Axis(split_list, f"implementations: {', '.join(IMPLS)}", _known("impl", IMPLS)),
     "phases": Axis(split_list, "inference, training", _known("phase", PHASES)),
     "modes": Axis(split_list, "eager, compile", _known("mode", MODES)),
     "dtypes": Axis(split_list, "float32, float16, bfloat16, float64", _known("dtype", DTYPES)),

@@ -13,6 +13,8 @@ from dynact.sweep.presets import Grid, fits, preset, thin, unique_cases
 # Set-up, warm-up and settling of a usual case, over all passes; compiling both sides, forward and
 # backward.
 SECONDS_BESIDE_TIMING = {"eager": 0.3, "compile": 20.0}
+# An implementation in each process, and compiling it, which serves many shapes.
+SECONDS_TO_VERIFY = 3.0
 # Making a small network twice, replacing its activations and counting.
 SECONDS_BESIDE_A_NETWORK = 3.0
 
@@ -31,11 +33,11 @@ class Plan:
         return sum(self.max_seconds + _beside_timing(case) for case in cases)
 
     def own_layers(self) -> list[Case]:
-        """Return the smallest case of each layer that is the user's own."""
-        own: dict[str, Case] = {}
+        """Return the smallest case of each layer or implementation that is the user's own."""
+        own: dict[tuple[str, str], Case] = {}
         for case in sorted(self.cases, key=lambda case: case.input_bytes):
-            if ":" in case.activation:
-                own.setdefault(case.activation, case)
+            if ":" in case.activation + case.impl:
+                own.setdefault((case.activation, case.impl), case)
         return list(own.values())
 
 
@@ -45,6 +47,7 @@ def plan(
     info: WorkerInfo,
     *,
     own_layers: tuple[str, ...] = (),
+    own_impls: tuple[tuple[str, str], ...] = (),
     shapes: Iterable[Shape] | None = None,
     baseline: str,
     max_seconds: float,
@@ -58,6 +61,8 @@ def plan(
         Values for fields of `dynact.sweep.presets.Grid`.
     own_layers
         The user's own, ``"pkg.mod:Class"``, beside those of the grids.
+    own_impls
+        Activations, each with the user's own implementation of it.
     shapes
         To take in place of all channels and resolutions.
     budget_s
@@ -72,7 +77,10 @@ def plan(
         replace(grid, **axes)
         for grid in preset(preset_name, activations.names(), info.is_accelerator)
     ]
-    grids = tuple(replace(grid, activations=grid.activations + own_layers) for grid in asked)
+    grids = tuple(
+        replace(grid, activations=grid.activations + own_layers, own_impls=own_impls)
+        for grid in asked
+    )
     if shapes is not None:
         grids = at_shapes(grids[0], shapes)
     if budget_s is not None:
@@ -90,7 +98,8 @@ def plan(
 def _beside_timing(case: AnyCase) -> float:
     if isinstance(case, NetworkCase):
         return SECONDS_BESIDE_A_NETWORK
-    return SECONDS_BESIDE_TIMING[case.mode]
+    verified = 0.0 if case.impl in activations.PLAIN else SECONDS_TO_VERIFY
+    return SECONDS_BESIDE_TIMING[case.mode] + verified
 
 
 def _mean_beside_timing(grids: tuple[Grid, ...]) -> float:

@@ -122,6 +122,7 @@ class SweepPlugin:
             options.axes,
             self._bench.info,
             own_layers=options.own_layers,
+            own_impls=options.own_impls,
             shapes=shapes,
             baseline=options.baseline,
             max_seconds=options.settings.max_seconds,

@@ -6,14 +6,20 @@ from itertools import product
 from math import inf, prod
 from typing import Any
 
+from dynact.activations import REFERENCE, implementations
 from dynact.networks.architectures import architecture
 from dynact.schema.cases import MEMORY_FORMATS, MODES, PHASES, Case, NetworkCase
 
 PRESETS = ("smoke", "quick", "standard", "full")
 # One of each kind, and those the project is about.
 HEADLINE = ("prelu", "silu", "se", "acon_c", "frelu", "dyrelu_a", "dyrelu_b", "dyrelu_c")
+# Of which all implementations are measured unless others are asked for: they show what the maths
+# costs, and what the way it is written.
+COMPARED = ("dyrelu_b",)
 # A DY-ReLU training step needs about 9 × its input; twice that leaves room for cached blocks.
 PEAK_OVER_INPUT = 16
+# Fields of a grid that say together which layers it has.
+_OF_LAYERS = ("activations", "impls", "own_impls")
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,11 @@ class Grid:
     """The cases of all combinations of its axes."""
 
     activations: tuple[str, ...] = HEADLINE
-    impls: tuple[str, ...] = ("reference",)
+    impls: tuple[str, ...] | None = None
+    """Those of them that an activation has; None for all that the `COMPARED` have, and otherwise
+    the reference."""
+    own_impls: tuple[tuple[str, str], ...] = ()
+    """Activations, each with the user's own implementation of it, ``"pkg.mod:Class"``."""
     phases: tuple[str, ...] = PHASES
     modes: tuple[str, ...] = ("eager",)
     dtypes: tuple[str, ...] = ("float32",)
@@ -32,22 +42,37 @@ class Grid:
     """(height, width) in pixels."""
 
     def __len__(self) -> int:
-        return prod(len(getattr(self, field.name)) for field in fields(self))
+        others = (f.name for f in fields(self) if f.name not in _OF_LAYERS)
+        return len(self._layers()) * prod(len(getattr(self, name)) for name in others)
+
+    def _layers(self) -> list[tuple[str, str]]:
+        known = [(name, i) for name in self.activations for i in impls_of(name, self.impls)]
+        # A user's own stands beside what it is to do.
+        beside = [(name, REFERENCE) for name, _ in self.own_impls]
+        return list(dict.fromkeys([*known, *beside, *self.own_impls]))
 
     def cases(self, device: str, baseline: str) -> Iterator[Case]:
         """Yield the cases, a shape's activations together."""
         axes = (
             self.phases, self.modes, self.dtypes, self.memory_formats, self.batches,
-            self.channels, self.resolutions, self.activations, self.impls,
+            self.channels, self.resolutions, self._layers(),
         )  # fmt: skip
-        for phase, mode, dtype, memory_format, batch, channels, (
-            height,
-            width,
-        ), name, impl in product(*axes):
+        for phase, mode, dtype, memory_format, batch, channels, size, layer in product(*axes):
+            (height, width), (name, impl) = size, layer
             yield Case(
                 name, impl, phase, mode, dtype, memory_format, batch, channels, height, width,
                 device, baseline,
             )  # fmt: skip
+
+
+def impls_of(name: str, asked: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return which implementations of an activation, or a user's layer, to measure."""
+    if ":" in name:
+        return (REFERENCE,)
+    known = implementations(name)
+    if asked is None:
+        return known if name in COMPARED else (REFERENCE,)
+    return tuple(impl for impl in asked if impl in known)
 
 
 def preset(name: str, all_activations: tuple[str, ...], on_accelerator: bool) -> tuple[Grid, ...]:
@@ -65,6 +90,7 @@ def preset(name: str, all_activations: tuple[str, ...], on_accelerator: bool) ->
         return (
             Grid(
                 activations=("prelu", "frelu", "dyrelu_b"),
+                impls=(REFERENCE,),
                 batches=(2,),
                 channels=(16, 32),
                 resolutions=((14, 14), (7, 7)),
@@ -151,16 +177,20 @@ class NetworkGrid:
     batches: tuple[int, ...] = (2,)
     image_size: int = 48
     """A network whose own size is smaller gets that."""
+    impls: tuple[str, ...] = (REFERENCE,)
+    """Those of them that an activation has."""
 
     def cases(self, device: str) -> Iterator[NetworkCase]:
         """Yield the cases, a network's together."""
+        layers = [(name, impl) for name in self.activations for impl in impls_of(name, self.impls)]
         axes = (
-            self.networks, self.dtypes, self.batches, self.placements, self.activations,
-            self.phases,
+            self.networks, self.dtypes, self.batches, self.placements, layers, self.phases,
         )  # fmt: skip
-        for network, dtype, batch, placement, activation, phase in product(*axes):
+        for network, dtype, batch, placement, (activation, impl), phase in product(*axes):
             size = min(self.image_size, architecture(network).image_size)
-            yield NetworkCase(network, activation, placement, phase, dtype, batch, size, device)
+            yield NetworkCase(
+                network, activation, placement, phase, dtype, batch, size, device, impl
+            )
 
 
 def network_preset(name: str, on_accelerator: bool) -> NetworkGrid:

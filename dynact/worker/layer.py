@@ -10,7 +10,13 @@ from torch import Tensor, nn
 
 from dynact import activations
 from dynact.activations.by_name import build
-from dynact.cost import MemoryTracker, TrafficCounter, floor_bytes, fvcore_default_flops
+from dynact.cost import (
+    MemoryTracker,
+    TrafficCounter,
+    floor_bytes,
+    fvcore_default_flops,
+    peak_on_cpu,
+)
 from dynact.schema.cases import Case, target_case
 from dynact.schema.redact import error_line
 from dynact.timing import Pair
@@ -19,15 +25,14 @@ from dynact.worker.compiled import compile_alone
 from dynact.worker.counter_cache import Counter, Figures
 from dynact.worker.device import Device
 from dynact.worker.kept import Kept
-from dynact.worker.modes import grad_mode, watched_mode
+from dynact.worker.modes import MEMORY_FORMATS, grad_mode, watched_mode
 from dynact.worker.rotating_input import RotatingInput
+from dynact.worker.verify import verify, verify_again
 
-MEMORY_FORMATS = {
-    "contiguous": torch.contiguous_format,
-    "channels_last": torch.channels_last,
-}
 SEED = 0
 WARM_UP_CALLS = 3
+# Elements of an input: float64 takes a multiple of their memory and time.
+MOST_TO_VERIFY = 2**20
 
 
 @dataclass
@@ -36,10 +41,6 @@ class Feed:
 
     x: Tensor
     gradient: Tensor | None = None
-
-
-class UnsupportedError(Exception):
-    """The case has no meaning for this activation, or not on this device."""
 
 
 class LayerWorkload:
@@ -60,12 +61,11 @@ class LayerWorkload:
     def ready(self) -> Iterator[Pair]:
         """Yield both layers made, compiled if the case is, checked, warm, and with their inputs."""
         case, device = self.case, self._device
-        if case.impl != "reference":
-            raise UnsupportedError(f"{case.activation} has no implementation {case.impl!r}")
         inputs = [self._input(case) for case in (target_case(case), case)]
         layers = self._kept.get(case, lambda: _Layers(case, device, inputs))
         with layers.fed_from(inputs):
             yield layers.pair
+            layers.verify_again()
 
     def _input(self, case: Case) -> RotatingInput:
         # Of a shape, whatever is called on it.
@@ -78,12 +78,11 @@ class LayerWorkload:
 
         With real tensors: a layer that fails on meta tensors is counted all the same.
         """
-        return _counters(replace(self.case, mode="eager", baseline=""), self._device)
+        return _counters(replace(self.case, mode="eager"), self._device)
 
     def baseline_counters(self) -> list[Counter]:
         """Return the same of the baseline."""
-        case = replace(self.case, activation=self.case.baseline, mode="eager", baseline="")
-        return _counters(case, self._device)
+        return _counters(replace(of_baseline(self.case), mode="eager"), self._device)
 
 
 class _Layers:
@@ -92,7 +91,14 @@ class _Layers:
     def __init__(self, case: Case, device: Device, inputs: Sequence[RotatingInput]) -> None:
         self._feeds = [Feed(source.current, source.gradient) for source in inputs]
         self._inputs = inputs
-        self._layers = [prepared(name, case, device) for name in (case.activation, case.baseline)]
+        self._case = case
+        self._layers = [prepared(each, device) for each in (case, of_baseline(case))]
+        self._reference: nn.Module | None = None
+        self._looks = 0
+        if case.impl != activations.REFERENCE:
+            _verify(case, device)
+            self._reference = prepared(replace(case, impl=activations.REFERENCE), device)
+            self._layers[0].load_state_dict(self._reference.state_dict())
         self._compiled = case.mode == "compile"
         with grad_mode(case):
             target, baseline = (
@@ -111,6 +117,12 @@ class _Layers:
             for layer in self._layers
             for tensor in (*layer.parameters(), *layer.buffers())
         )
+
+    def verify_again(self) -> None:
+        """Raise WrongError if an implementation that was timed does not do any more what it did."""
+        if self._reference is not None:
+            self._looks += 1
+            verify_again(self._layers[0], self._reference, _smaller(self._case), self._looks)
 
     @contextmanager
     def fed_from(self, inputs: Sequence[RotatingInput]) -> Iterator[None]:
@@ -134,17 +146,49 @@ class _Layers:
             feed.x, feed.gradient = source.current, source.gradient
 
 
+def _verify(case: Case, device: Device) -> None:
+    """Raise WrongError if an implementation does not do what its reference does."""
+    for dtype in dict.fromkeys(("float32", case.dtype)):
+        tried = replace(_smaller(case), dtype=dtype)
+        reference = replace(tried, impl=activations.REFERENCE)
+        verify(prepared(tried, device), prepared(reference, device), tried)
+
+
+def _smaller(case: Case) -> Case:
+    """Return a case, the longest of its sizes halved until it has `MOST_TO_VERIFY` elements."""
+    batch, height, width = case.batch, case.height, case.width
+    while case.channels * batch * height * width > MOST_TO_VERIFY and max(batch, height, width) > 1:
+        longest = max(batch, height, width)
+        if longest == height:
+            height = (height + 1) // 2
+        elif longest == width:
+            width = (width + 1) // 2
+        else:
+            batch = (batch + 1) // 2
+    return replace(case, batch=batch, height=height, width=width)
+
+
+def of_baseline(case: Case) -> Case:
+    """Return the case of what a case's activation is compared with."""
+    return replace(case, activation=case.baseline, impl=activations.REFERENCE)
+
+
 def _counters(case: Case, device: Device) -> list[Counter]:
-    subject = functools.cache(
-        lambda: (prepared(case.activation, case, device), draw_tensors(case, device)[0])
-    )
-    shared = replace(case, phase="inference"), device
+    case = replace(case, baseline="")
+    subject = functools.cache(lambda: (prepared(case, device), draw_tensors(case, device)[0]))
+    # What is generated shows no operators. The arithmetic is by definition the reference's.
+    plain = case if case.impl in activations.PLAIN else replace(case, impl=activations.REFERENCE)
+    shown = subject
+    if plain is not case:
+        shown = functools.cache(lambda: (prepared(plain, device), draw_tensors(plain, device)[0]))
+    shared = replace(plain, phase="inference"), device
     own = case, device
+    count_memory = _traffic_and_peak if plain is case else _peak
     return [
-        Counter("parameters", shared, lambda: counters.parameters(subject()[0])),
-        Counter("arithmetic", shared, lambda: counters.arithmetic(*subject())),
-        Counter("fvcore's default", shared, lambda: _fvcore_default(*subject())),
-        Counter("traffic", own, lambda: _traffic_and_peak(*subject(), case, device)),
+        Counter("parameters", shared, lambda: counters.parameters(shown()[0])),
+        Counter("arithmetic", shared, lambda: counters.arithmetic(*shown())),
+        Counter("fvcore's default", shared, lambda: _fvcore_default(*shown())),
+        Counter("traffic", own, lambda: count_memory(*subject(), case, device)),
         Counter("saved for backward", own, lambda: counters.saved(*subject(), case.phase)),
     ]
 
@@ -154,28 +198,20 @@ def _fvcore_default(layer: nn.Module, x: Tensor) -> Figures:
 
 
 def _traffic_and_peak(layer: nn.Module, x: Tensor, case: Case, device: Device) -> Figures:
-    training = case.phase == "training"
-    gradient = torch.ones_like(x) if training else None
-    call = call_of(layer, Feed(x, gradient))
-    parameters = list(layer.parameters())
-    there_anyway = [x, *parameters, *layer.buffers()]
-    if gradient is not None:
-        there_anyway.append(gradient)
+    feed = _feed(x, case)
+    call = call_of(layer, feed)
+    there_anyway = [x, *layer.parameters(), *layer.buffers()]
+    if feed.gradient is not None:
+        there_anyway.append(feed.gradient)
     with watched_mode(case):
         with TrafficCounter() as traffic, MemoryTracker(there_anyway) as memory:
             call()
         # The second call: what a library sets up at the first is not the layer's.
         allocated_bytes = device.peak_bytes(call)
-    least_bytes = floor_bytes(
-        activations.least_passes(case.activation, training),
-        case.input_bytes,
-        sum(parameter.nbytes for parameter in parameters),
-        sum(parameter.nbytes for parameter in parameters if parameter.requires_grad and training),
-    )
     return {
         # The plain formulation is an implementation too: of a user's layer that returns its
         # input, or does not use its parameters, it is the better bound.
-        "traffic_floor_bytes": min(least_bytes, traffic.bytes),
+        "traffic_floor_bytes": min(_least_bytes(layer, case), traffic.bytes),
         "traffic_eager_bytes": traffic.bytes,
         "operator_calls": traffic.operator_calls,
         "data_dependent": traffic.reads_values,
@@ -184,10 +220,40 @@ def _traffic_and_peak(layer: nn.Module, x: Tensor, case: Case, device: Device) -
     }
 
 
-def prepared(name: str, case: Case, device: Device) -> nn.Module:
-    """Return a new layer on the device, in the case's dtype, memory format and mode."""
+def _peak(layer: nn.Module, x: Tensor, case: Case, device: Device) -> Figures:
+    """Count what can be counted of an implementation whose operators cannot be watched."""
+    call = call_of(layer, _feed(x, case))
+    with grad_mode(case):
+        warm_up(call)
+        allocated_bytes = device.peak_bytes(call)
+        if allocated_bytes is None:
+            allocated_bytes = peak_on_cpu(call)
+    return {
+        "traffic_floor_bytes": _least_bytes(layer, case),
+        "peak_bytes": allocated_bytes,
+        "peak_source": "allocator",
+    }
+
+
+def _feed(x: Tensor, case: Case) -> Feed:
+    return Feed(x, torch.ones_like(x) if case.phase == "training" else None)
+
+
+def _least_bytes(layer: nn.Module, case: Case) -> int:
+    training = case.phase == "training"
+    parameters = list(layer.parameters())
+    return floor_bytes(
+        activations.least_passes(case.activation, training),
+        case.input_bytes,
+        sum(parameter.nbytes for parameter in parameters),
+        sum(parameter.nbytes for parameter in parameters if parameter.requires_grad and training),
+    )
+
+
+def prepared(case: Case, device: Device) -> nn.Module:
+    """Return a case's layer on the device, in its dtype, memory format and mode."""
     torch.manual_seed(SEED)
-    layer = build(name, case.channels)
+    layer = build(case.activation, case.channels, case.impl)
     layer.to(device.torch_device, getattr(torch, case.dtype))
     layer.to(memory_format=MEMORY_FORMATS[case.memory_format])
     return layer.train(case.phase == "training")
@@ -251,14 +317,18 @@ def warm_up(call: Callable[[], object]) -> None:
 def check_output(case: Case, x: Tensor, y: object) -> None:
     """Raise ValueError if a layer's output is not one that an activation may have."""
     if not isinstance(y, Tensor):
-        raise ValueError(
-            f"activation {case.activation!r} returns a {type(y).__name__}, not a tensor"
-        )
+        raise ValueError(f"{_named(case)} returns a {type(y).__name__}, not a tensor")
     if y.shape != x.shape:
         raise ValueError(
-            f"activation {case.activation!r} changes the shape from {tuple(x.shape)} to "
+            f"{_named(case)} changes the shape from {tuple(x.shape)} to "
             f"{tuple(y.shape)}; an activation keeps it"
         )
+
+
+def _named(case: Case) -> str:
+    if case.impl in activations.PLAIN:
+        return f"activation {case.activation!r}"
+    return f"activation {case.activation!r} as {case.impl!r}"
 
 
 def check_layer(case: Case, device: Device) -> None:
@@ -273,9 +343,9 @@ def check_layer(case: Case, device: Device) -> None:
         sides of a comparison share.
     """
     try:
-        layer = prepared(case.activation, case, device)
+        layer = prepared(case, device)
     except Exception as error:
-        raise ValueError(f"activation {case.activation!r}: {error_line(error)}") from None
+        raise ValueError(f"{_named(case)}: {error_line(error)}") from None
     try:
         x, _ = draw_tensors(case, device)
         before = x.clone()
@@ -285,9 +355,7 @@ def check_layer(case: Case, device: Device) -> None:
         return
     check_output(case, x, y)
     if not torch.equal(x, before):
-        raise ValueError(
-            f"activation {case.activation!r} writes into its input; make it in-place=False"
-        )
+        raise ValueError(f"{_named(case)} writes into its input; make it in-place=False")
 
 
 def _draw(case: Case, device: Device, seed: int) -> Tensor:

@@ -6,6 +6,11 @@ import torch
 
 from dynact.schema.cases import AnyCase
 
+MEMORY_FORMATS = {
+    "contiguous": torch.contiguous_format,
+    "channels_last": torch.channels_last,
+}
+
 
 def grad_mode(case: AnyCase) -> AbstractContextManager[object]:
     """Return the context in which a case is called."""

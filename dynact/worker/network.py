@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from dynact import timing
-from dynact.cost import MemoryTracker
+from dynact import activations, timing
+from dynact.cost import MemoryTracker, peak_on_cpu
 from dynact.networks.architectures import architecture, create, example_input
 from dynact.networks.loss import training_loss
 from dynact.networks.sites import Site
@@ -61,7 +61,7 @@ class NetworkWorkload:
 
     def baseline_counters(self) -> list[Counter]:
         """Return the same of the network as it is, whatever the activation."""
-        itself = replace(self.case, activation=ITSELF, placement="all")
+        itself = replace(self.case, activation=ITSELF, placement="all", impl="reference")
         return self._counters(itself, lambda: self._networks().pair.original)
 
     def _counters(self, case: NetworkCase, network: Callable[[], nn.Module]) -> list[Counter]:
@@ -70,6 +70,20 @@ class NetworkWorkload:
         own_size = architecture(case.network).image_size
         stated = replace(case, phase="inference", batch=1, image_size=own_size)
         one_image = replace(case, batch=1)
+        if case.impl not in activations.PLAIN:
+            # What is generated shows no operators, and runs on no meta tensors.
+            plain = replace(case, impl=activations.REFERENCE)
+            return [
+                *self._counters(plain, lambda: pair_of(plain, device).swapped)[:2],
+                Counter("peak memory", (case, device), lambda: _peak(network(), case, device)),
+                Counter(
+                    "saved for backward",
+                    (case, device),
+                    lambda: counters.saved(
+                        network(), draw_images(case, case.batch, device), case.phase
+                    ),
+                ),
+            ]
         return [
             Counter("parameters", (stated, device), lambda: counters.parameters(network())),
             Counter("arithmetic", (stated, device), lambda: _arithmetic(network(), stated, device)),
@@ -148,7 +162,7 @@ def pair_of(case: NetworkCase, device: Device) -> Pair:
     original = create(case.network)
     images = example_input(case.network, 1, case.image_size)
     swapped, swaps = swap_activations(
-        original, case.activation, case.placement, example_input=images
+        original, case.activation, case.placement, example_input=images, impl=case.impl
     )
     for network in (original, swapped):
         network.to(device.torch_device, getattr(torch, case.dtype))
@@ -192,6 +206,9 @@ def _peak(network: nn.Module, case: NetworkCase, device: Device) -> Figures:
         # What libraries set up at their first call is none of the network's.
         device.peak_bytes(call)
         peak = device.peak_bytes(call)
+        if peak is None and case.impl not in activations.PLAIN:
+            call()
+            peak = peak_on_cpu(call)
     if peak is not None:
         return {"peak_bytes": peak, "peak_source": "allocator"}
     on_meta, images = _on_meta(network, case, case.batch)

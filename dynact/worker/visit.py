@@ -11,10 +11,11 @@ import torch
 from dynact.schema.messages import Answer
 from dynact.schema.redact import error_line
 from dynact.timing import Readings
+from dynact.worker.compiled import seconds_compiling
 from dynact.worker.device import Device
 from dynact.worker.disturbance import Disturbance
-from dynact.worker.layer import UnsupportedError
 from dynact.worker.modes import grad_mode
+from dynact.worker.verify import WrongError
 from dynact.worker.workload import Workload
 
 # Of a side's blocks: what disturbs a visit for a moment only slows, see `dynact.timing.visits`. A
@@ -36,7 +37,7 @@ def visit_workload(workload: Workload, device: Device, seconds: float) -> Answer
     Answer
         Figures by the names of a `dynact.schema.visits.Visit`'s; status and message as a row's.
     """
-    start_s = time.perf_counter()
+    start_s, compiling_s = time.perf_counter(), seconds_compiling()
     figures: dict[str, Any] = {}
     status, message = "ok", ""
     try:
@@ -47,11 +48,15 @@ def visit_workload(workload: Workload, device: Device, seconds: float) -> Answer
             figures = _figures(readings, device) | shares | device.condition()
     except Exception as error:
         status, message = diagnosed(error)
+        # What turned out wrong after it was timed has no time.
+        figures = {}
     if status != "ok":
         # A device that is lost says so at whatever comes next; what was lost first is said.
         with suppress(RuntimeError):
             device.release_memory()
     figures |= {"process": os.getpid(), "visit_s": time.perf_counter() - start_s}
+    if compile_s := seconds_compiling() - compiling_s:
+        figures["compile_s"] = compile_s
     return Answer(status, message, figures)
 
 
@@ -62,7 +67,9 @@ def diagnosed(error: BaseException) -> tuple[str, str]:
         words in text for words in OUT_OF_MEMORY
     ):
         return "oom", error_line(error)
-    if isinstance(error, (UnsupportedError, NotImplementedError)) or "not implemented for" in text:
+    if isinstance(error, WrongError):
+        return "wrong", error_line(error)
+    if isinstance(error, NotImplementedError) or "not implemented for" in text:
         return "unsupported", error_line(error)
     return "error", error_line(error)
 

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.profiler import ProfilerActivity, profile
 
 from dynact.activations import create, names
-from dynact.cost.memory import MemoryTracker, Saved, saved_for_backward
+from dynact.cost.memory import MemoryTracker, Saved, peak_on_cpu, saved_for_backward
 from dynact.cost.traffic import TrafficCounter
 from tests.cost.calls import Call, call_of
 from tests.cost.saved_forms import SAVED_FORMS
@@ -201,6 +201,32 @@ def test_peak_is_the_allocators(
     unseen = allocator_peak(call, tmp_path / "trace.json") - tracked(call)
     # A number that is a factor, as in DY-ReLU's 2σ − 1, is a tensor of 8 B to autograd.
     assert unseen in ({0, 8} if training and name.startswith("dyrelu") else {0})
+
+
+@every
+@phases
+def test_peak_on_cpu_is_the_allocators_with_what_lives_inside_one_operator(
+    name: str, training: bool, tmp_path: Path
+) -> None:
+    call = call_of(name, SHAPE, training)
+    call.run()
+
+    between_operators = allocator_peak(call, tmp_path / "trace.json")
+
+    # Numbers that are factors are tensors of a few bytes.
+    assert peak_on_cpu(call.run) >= between_operators - 64
+
+
+def test_peak_on_cpu_of_a_known_call() -> None:
+    x = torch.ones(1000)
+
+    def call() -> None:
+        y = x + 1
+        z = y * 2
+        del y
+        z + 3
+
+    assert peak_on_cpu(call) == pytest.approx(2 * x.nbytes, abs=64)
 
 
 @every

@@ -132,6 +132,7 @@ class TestWhatIsAskedFor:
             shapes_image_size=224,
             networks=NetworkOptions(),
             own_layers=(),
+            own_impls=(),
             baseline="relu",
             budget_s=None,
             run=None,
@@ -239,7 +240,14 @@ BAD = [
     ("--dtypes float23", "unknown dtype 'float23'; did you mean float"),
     ("--phases trainning", "unknown phase 'trainning'; did you mean training"),
     ("--impls referense", "unknown impl 'referense'; did you mean reference?"),
-    ("--impls reference,nosuch", "unknown impl 'nosuch'; choose from: reference"),
+    ("--impls reference,nosuch", "unknown impl 'nosuch'; choose from: reference, fused, lines"),
+    (
+        "--activations prelu,silu --impls fused,lines",
+        "silu has no implementation fused or lines: it has reference; leave it out",
+    ),
+    ("--impl-from frelu", "--impl-from takes NAME=PKG.MOD:CLASS, got 'frelu'"),
+    ("--impl-from frelu=mine", "--impl-from takes NAME=PKG.MOD:CLASS, got 'frelu=mine'"),
+    ("--impl-from frlu=my.layers:Fast", "unknown activation 'frlu'; did you mean frelu"),
     ("--modes compiled", "unknown mode 'compiled'; did you mean compile"),
     (
         "--memory-formats channel_last",
@@ -308,10 +316,6 @@ BAD = [
     (
         "--networks lenet --memory-formats channels_last",
         "networks take no --memory-formats; leave it out, or add --networks none",
-    ),
-    (
-        "--networks lenet --impls reference",
-        "networks take no --impls; leave it out, or add --networks none",
     ),
     (
         "--networks lenet --budget 10m",

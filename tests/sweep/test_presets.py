@@ -1,5 +1,6 @@
 """Presets, thinning, and the networks of a preset."""
 
+from collections import Counter
 from dataclasses import astuple, replace
 from itertools import pairwise
 from math import prod
@@ -28,12 +29,13 @@ SIZE_AXES = ("batches", "channels", "resolutions")
 SIZE_LISTS = st.integers(1, 7).map(lambda count: tuple(range(1, count + 1)))
 GRIDS = st.builds(
     Grid,
-    activations=st.sampled_from((("a",), ("a", "b", "c"))),
+    activations=st.sampled_from((("prelu",), ("prelu", "silu", "a.b:Own"))),
     phases=st.sampled_from((("inference",), ("inference", "training"))),
     batches=SIZE_LISTS,
     channels=SIZE_LISTS,
     resolutions=SIZE_LISTS.map(lambda sides: tuple((side, side) for side in sides)),
 )
+WAYS = ("reference", "lines", "fused")
 ALL = ("relu", "prelu", "frelu", "dyrelu_a")
 
 
@@ -59,7 +61,40 @@ def test_quick() -> None:
         if (case.channels, case.height) == (128, 14)
     }
     assert along == {(n, 128, 14, 14) for n in (1, 2, 8)}
-    assert len(cases) == len(HEADLINE) * 2 * (9 + 2)
+    # Of those that are most asked for, how much is the way they are written.
+    impls = Counter((case.activation, case.impl) for case in cases)
+    layers = [
+        *((name, "reference") for name in HEADLINE),
+        *[("dyrelu_b", "lines"), ("dyrelu_b", "fused")],
+    ]
+    assert impls == dict.fromkeys(layers, 2 * (9 + 2))
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (None, {("relu", "reference"), *(("dyrelu_b", impl) for impl in WAYS)}),
+        (("reference",), {("relu", "reference"), ("dyrelu_b", "reference")}),
+        (("fused", "lines"), {("dyrelu_b", "fused"), ("dyrelu_b", "lines")}),
+    ],
+)
+def test_a_grid_has_the_implementations_that_its_activations_have(
+    asked: tuple[str, ...] | None, found: set[tuple[str, str]]
+) -> None:
+    grid = Grid(activations=("relu", "dyrelu_b"), impls=asked, batches=(1, 2))
+    own = ("a.b:Own", "reference")
+    with_own = replace(
+        grid, activations=(*grid.activations, "a.b:Own"), own_impls=(("se", "a.b:Fast"),)
+    )
+
+    assert {(c.activation, c.impl) for c in grid.cases("cpu", "relu")} == found
+    cases = list(with_own.cases("cpu", "relu"))
+    assert {(c.activation, c.impl) for c in cases} == found | {
+        own,
+        ("se", "reference"),
+        ("se", "a.b:Fast"),
+    }
+    assert len(with_own) == len(cases)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +189,7 @@ def test_a_large_enough_budget_changes_nothing(grid: Grid) -> None:
 
 @given(st.integers(2, 40), st.integers(2, 60))
 def test_thinning_gives_up_no_more_than_it_must(length: int, most_cases: int) -> None:
-    grid = Grid(activations=("a",), phases=("inference",), channels=tuple(range(1, length + 1)))
+    grid = Grid(activations=("relu",), phases=("inference",), channels=tuple(range(1, length + 1)))
     (thinned,) = thin([grid], most_cases)
     assert len(thinned) == min(length, most_cases)
 

@@ -176,14 +176,14 @@ class TestReady:
         case = replace(CASE, activation="frelu", dtype="bfloat16", memory_format="channels_last")
 
         for phase in ("inference", "training"):
-            layer = prepared("frelu", replace(case, phase=phase), Cpu())
+            layer = prepared(replace(case, activation="frelu", phase=phase), Cpu())
             assert {parameter.dtype for parameter in layer.parameters()} == {torch.bfloat16}
             assert {part.training for part in layer.modules()} == {phase == "training"}
 
     def test_a_layer_is_made_alike_each_time(self) -> None:
-        first = prepared("dyrelu_b", CASE, Cpu()).state_dict()
+        first = prepared(replace(CASE, activation="dyrelu_b"), Cpu()).state_dict()
         torch.manual_seed(12345)
-        second = prepared("dyrelu_b", CASE, Cpu()).state_dict()
+        second = prepared(replace(CASE, activation="dyrelu_b"), Cpu()).state_dict()
 
         assert first.keys() == second.keys()
         assert all(torch.equal(first[name], second[name]) for name in first)

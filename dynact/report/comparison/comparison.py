@@ -15,6 +15,7 @@ from dynact.report.comparison.pairs import (
 )
 from dynact.report.comparison.verdicts import judge
 from dynact.report.comparison.welch import log_overheads, log_times, ratios
+from dynact.report.data.names import without_subjects
 from dynact.report.data.settings_groups import USUAL
 from dynact.report.data.trust import not_trustworthy
 from dynact.report.run import Run
@@ -192,7 +193,8 @@ def _names(reference: Run, later: Run) -> tuple[str, str]:
 
 
 def _frames(run: Run) -> dict[str, pd.DataFrame]:
-    return dict(zip(_TABLES, (run.rows, run.sites, run.networks), strict=True))
+    rows = run.rows, *map(without_subjects, (run.sites, run.networks))
+    return dict(zip(_TABLES, rows, strict=True))
 
 
 def _measure(differing: Iterable[str]) -> str:

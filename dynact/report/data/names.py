@@ -7,24 +7,53 @@ import numpy as np
 import pandas as pd
 
 from dynact import activations
+from dynact.schema.digits import NO_FIGURE
 
-NO_FIGURE = "–"
+
+def subject(activation: str, impl: str) -> str:
+    """Return what stands for an implementation of an activation where several are drawn.
+
+    The reference stands for its activation.
+    """
+    return activation if impl == activations.REFERENCE else f"{activation} {impl}"
 
 
-def display_name(activation: str) -> str:
-    """Return the paper's spelling of an activation, or the class name of ``pkg.mod:Class``."""
-    if activation in activations.names():
-        return activations.activation(activation).title
-    return activation.rpartition(":")[2]
+def with_subjects(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows whose ``activation`` is its `subject`."""
+    pairs = zip(rows["activation"], rows["impl"], strict=True)
+    return rows.assign(activation=[subject(*pair) for pair in pairs])
+
+
+def without_subjects(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows as they were before `with_subjects`."""
+    return rows.assign(activation=[a.partition(" ")[0] for a in rows["activation"]])
+
+
+def display_name(subject: str) -> str:
+    """Return the paper's spelling of an activation, or the class name of ``pkg.mod:Class``.
+
+    An implementation's name, or the name of its class, follows.
+    """
+    name, _, impl = subject.partition(" ")
+    known = name in activations.names()
+    title = activations.activation(name).title if known else name.rpartition(":")[2]
+    return f"{title} {impl.rpartition(':')[2]}".rstrip()
 
 
 def display_names(chosen: Iterable[str]) -> dict[str, str]:
-    """Return activation → display name, the full path where two would read the same.
+    """Return subject → display name, the full path where two would read the same.
 
     The order is the registry's, a user's own layers after it by name.
     """
-    place = {name: i for i, name in enumerate(activations.names())}
-    ordered = sorted(set(chosen), key=lambda a: (place.get(a, len(place)), a))
+    known = (
+        subject(n, impl) for n in activations.names() for impl in activations.implementations(n)
+    )
+    place = {one: i for i, one in enumerate(known)}
+    # A user's implementation stands with its activation's.
+    last = {one.partition(" ")[0]: i + 0.5 for one, i in place.items()}
+    ordered = sorted(
+        set(chosen), key=lambda s: (place.get(s, last.get(s.partition(" ")[0], len(place))), s)
+    )
     uses = Counter(map(display_name, ordered))
     return {a: display_name(a) if uses[display_name(a)] == 1 else a for a in ordered}
 

@@ -14,10 +14,10 @@ from dynact.report.data.aggregate import (
     hold_between_runs,
     times_over_floor,
 )
-from dynact.report.data.names import display_name, display_names
+from dynact.report.data.names import display_name, display_names, with_subjects
 from dynact.schema.cases import BYTES_PER_ELEMENT
 
-SETTINGS_FIELDS = ("impl", "mode", "dtype", "memory_format", "batch", "baseline", "device")
+SETTINGS_FIELDS = ("mode", "dtype", "memory_format", "batch", "baseline", "device")
 SHAPE_FIELDS = ("channels", "height", "width")
 
 USUAL = {
@@ -31,7 +31,10 @@ USUAL = {
 
 @dataclass(frozen=True, eq=False)
 class SettingsGroup:
-    """Rows that agree in every field of ``SETTINGS_FIELDS``: they may share one picture."""
+    """Rows that agree in every field of ``SETTINGS_FIELDS``: they may share one picture.
+
+    Their ``activation`` tells implementations apart, see `dynact.report.data.names.subject`.
+    """
 
     rows: pd.DataFrame
     suffix: str = ""
@@ -112,7 +115,7 @@ class SettingsGroup:
     def description(self) -> str:
         """Words such as ``inference, batch 8, float32``, unusual settings added."""
         first = self.rows.iloc[0]
-        usual = [first[f] for f in ("impl", "mode", "memory_format") if first[f] != USUAL[f]]
+        usual = [first[f] for f in ("mode", "memory_format") if first[f] != USUAL[f]]
         words = [self.phase, f"batch {first['batch']}", first["dtype"], *usual]
         return ", ".join(str(word) for word in words if word)
 
@@ -133,10 +136,10 @@ def settings_groups(rows: pd.DataFrame) -> list[SettingsGroup]:
     """
     groups = [
         (dict(zip(SETTINGS_FIELDS, key, strict=True)), group, count_shapes(group))
-        for key, group in rows.groupby(list(SETTINGS_FIELDS))
+        for key, group in with_subjects(rows).groupby(list(SETTINGS_FIELDS))
     ]
     groups.sort(
-        key=lambda g: (-g[2], -len(g[1]), sum(g[0][f] != usual for f, usual in USUAL.items()))
+        key=lambda g: (-g[2], -len(g[1]), sum(g[0][f] != USUAL[f] for f in USUAL if f in g[0]))
     )
     return [SettingsGroup(group, _suffix(key, groups[0][0])) for key, group, _ in groups]
 
@@ -172,7 +175,7 @@ def device_and_threads(rows: pd.DataFrame, environment: dict[str, Any]) -> str:
 
 
 def _suffix(key: dict[str, object], main: dict[str, object]) -> str:
-    order: Sequence[str] = ("batch", "dtype", "impl", "mode", "memory_format", "baseline", "device")
+    order: Sequence[str] = ("batch", "dtype", "mode", "memory_format", "baseline", "device")
     lead = {"batch": "n", "baseline": "vs_"}
     parts = [f"{lead.get(f, '')}{key[f]}" for f in order if key[f] != main[f]]
     # A device ("cuda:0") or a user's baseline ("pkg.mod:Class") is not a file name as it stands.

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from dynact.activations import PLAIN
 from dynact.schema.cases import Case
 from dynact.schema.limits import Ceilings
 from dynact.timing.clock import Call
@@ -54,7 +55,8 @@ def profile_case(
         page = memory_page(step, device, case.id)
         snapshot = memory_snapshot(step, device)
     # Generated code moves other bytes than the operators it stands for.
-    traffic = traffic_of_operators(case, device) if case.mode == "eager" else []
+    shows_operators = case.mode == "eager" and case.impl in PLAIN
+    traffic = traffic_of_operators(case, device) if shows_operators else []
     tables = tables_of(trace, device.torch_device.type, traffic, ceilings)
     return Profiled(trace, tables, untraced_ns, page, snapshot, device.is_accelerator)
 
@@ -62,6 +64,6 @@ def profile_case(
 @contextmanager
 def ready_step(case: Case, device: Device) -> Iterator[Call]:
     """Yield what is timed of a case, warm, in the context in which it is called."""
-    layer = prepared(case.activation, case, device)
+    layer = prepared(case, device)
     with grad_mode(case):
         yield ready_call(layer, case, Feed(*draw_tensors(case, device)))

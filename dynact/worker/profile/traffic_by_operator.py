@@ -40,7 +40,7 @@ def traffic_of_operators(case: Case, device: Device) -> list[OperatorTraffic]:
     Counted on the eager formulation: the profiler tells no outputs.
     """
     with watched_mode(case):
-        call = call_of(prepared(case.activation, case, device), Feed(*draw_tensors(case, device)))
+        call = call_of(prepared(case, device), Feed(*draw_tensors(case, device)))
         with _InOrder() as counter:
             call()
     return list(counter.of_each_call)

@@ -19,7 +19,11 @@ from dynact.report.data.network_frames import network_name
 
 @pytest.mark.parametrize(
     ("name", "shown"),
-    [("dyrelu_b", "DY-ReLU-B"), ("my.layers:FastFReLU", "FastFReLU"), ("unheard_of", "unheard_of")],
+    [
+        *[("dyrelu_b", "DY-ReLU-B"), ("my.layers:FastFReLU", "FastFReLU")],
+        *[("unheard_of", "unheard_of"), ("dyrelu_b fused", "DY-ReLU-B fused")],
+        ("frelu my.layers:Fast", "FReLU Fast"),
+    ],
 )
 def test_an_activation_reads_by_its_title_or_its_class(name: str, shown: str) -> None:
     assert display_name(name) == shown
@@ -31,6 +35,14 @@ def test_activations_are_in_the_registrys_order_and_ones_own_behind() -> None:
     names = display_names(["b:Own", *reversed(known), "a:Mine"])
 
     assert list(names) == [*known, "a:Mine", "b:Own"]
+
+
+def test_implementations_stand_behind_their_activation() -> None:
+    asked = ["silu", "dyrelu_b fused", "frelu", "dyrelu_b my:Fast", "dyrelu_b", "dyrelu_b lines"]
+
+    assert list(display_names(asked)) == [
+        *("silu", "frelu", "dyrelu_b", "dyrelu_b lines", "dyrelu_b fused", "dyrelu_b my:Fast"),
+    ]
 
 
 def test_of_two_that_would_read_alike_the_whole_path_is_shown() -> None:

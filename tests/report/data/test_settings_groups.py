@@ -14,6 +14,15 @@ def test_groups_put_most_shapes_first_and_name_the_others(make_rows):
     assert sum(len(group.rows) for group in groups) == len(rows)
 
 
+def test_implementations_share_a_group_and_are_told_apart(make_rows):
+    rows = make_rows(activations=("prelu", "frelu"))
+    fused = rows[rows["activation"] == "frelu"].assign(impl="fused")
+    (group,) = settings_groups(pd.concat([rows, fused], ignore_index=True))
+    assert group.names == {"prelu": "PReLU", "frelu": "FReLU", "frelu fused": "FReLU fused"}
+    assert group.means.loc[("inference", "frelu fused"), "ok"] == 4
+    assert set(group.rows["impl"]) == {"reference", "fused"}
+
+
 def test_a_groups_suffix_is_a_file_name(make_rows):
     one = make_rows()
     other = make_rows(channels=(32,)).assign(device="cuda:0", baseline="a/b.c:D e")
