@@ -27,6 +27,9 @@ HEADINGS = {
     "sites": "Layers at the networks’ shapes",
     "networks": "Whole networks",
 }
+# Of the baseline's times in two runs, in median over cases. Two runs of the same code on a shared
+# machine, two hours apart, had 1.2, and their overheads differed by 5 % (median of 176 cases).
+SAME_STATE_WITHIN = 1.1
 NOTHING_DIFFERS = "Nothing that was recorded of the environments differs."
 _CALLED_SHOWN = 40
 _CALLED_FIGURES = (
@@ -167,6 +170,14 @@ def _caveats(comparison: Comparison) -> list[str]:
         said.append(
             f"RATIOS NOT TRUSTWORTHY in {' and '.join(comparison.untrusted)}: known ratios were "
             "not found there."
+        )
+    moved = cases["baseline_time_ratio"].median()
+    if not comparison.field and max(moved, 1 / moved) > SAME_STATE_WITHIN:
+        said.append(
+            "THE MACHINE WAS NOT IN THE SAME STATE: the baseline itself took "
+            f"{two_digits(moved)}× its time in {comparison.later} (median over cases), and ratios "
+            "move with it. What is called slower or faster here may be the time of day; measure "
+            "both again, one directly after the other."
         )
     of_one_visit = [
         cases[f"{side}visits"].isna() & cases[f"{side}overhead_lo"].notna()
