@@ -274,6 +274,15 @@ def test_ours_are_right_at_one_pixel_and_where_sums_cancel(
     assert (found.status, found.message) == ("ok", "")
 
 
+@pytest.mark.parametrize("shape", [(8, 64, 56, 56), (2, 512, 28, 28)])
+def test_ours_are_right_where_sums_are_long(shape: tuple[int, ...]) -> None:
+    batch, channels, height, width = shape
+    changes = {"batch": batch, "channels": channels, "height": height, "width": width}
+    found = visit(case_of("dyrelu_a", impl="fused", phase="training", **changes), Cpu())
+
+    assert (found.status, found.message) == ("ok", "")
+
+
 @pytest.mark.parametrize(
     ("layer", "phase"),
     [
