@@ -114,7 +114,7 @@ class Run:
     def names(self) -> dict[str, str]:
         """Display names of all activations among the rows and the profile."""
         profiled = () if self.profile is None else self.profile.steps["activation"]
-        return display_names([*self.rows["activation"], *profiled])
+        return display_names([*with_subjects(self.rows)["activation"], *profiled])
 
     @cached_property
     def labelled_networks(self) -> pd.DataFrame:

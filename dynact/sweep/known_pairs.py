@@ -25,7 +25,7 @@ MORE = 0.1
 # Where the time is in proportion to the elements, so that the difference is known.
 PROPORTIONAL = ("in cache", "beyond the caches")
 # How often a difference as large as the stated resolution were seen if the scatter were known. It
-# is an estimate, of few visits: simulated, 6 visits see such a difference in 78 %, 14 in 88 %.
+# is an estimate, of few visits: simulated, 6 visits see such a difference in 83 %, 14 in 88 %.
 POWER = 0.95
 # Of so many false alarms, by chance: fewer make a run untrustworthy.
 SELDOM = 0.005

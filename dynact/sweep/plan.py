@@ -98,10 +98,19 @@ def plan(
 def _beside_timing(case: AnyCase) -> float:
     if isinstance(case, NetworkCase):
         return SECONDS_BESIDE_A_NETWORK
-    verified = 0.0 if case.impl in activations.PLAIN else SECONDS_TO_VERIFY
-    return SECONDS_BESIDE_TIMING[case.mode] + verified
+    return _beside_a_layer(case.impl, case.mode)
 
 
 def _mean_beside_timing(grids: tuple[Grid, ...]) -> float:
-    beside = [SECONDS_BESIDE_TIMING[mode] for grid in grids for mode in grid.modes]
+    beside = [
+        _beside_a_layer(impl, mode)
+        for grid in grids
+        for _, impl in grid.layers()
+        for mode in grid.modes
+    ]
     return sum(beside) / len(beside)
+
+
+def _beside_a_layer(impl: str, mode: str) -> float:
+    verified = 0.0 if impl in activations.PLAIN else SECONDS_TO_VERIFY
+    return SECONDS_BESIDE_TIMING[mode] + verified

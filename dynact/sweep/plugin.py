@@ -221,7 +221,7 @@ class SweepPlugin:
     def _make_passes(self) -> None:
         passes = self._sweep.passes(self._asked_for)
         every_s = SECONDS_IN_PLACE if self._reporter.isatty else SECONDS_BETWEEN_LINES
-        progress = Progress(self._settings.passes, self._show, every_s)
+        progress = Progress(self._settings.passes, self._show, every_s, self._settings.visit_s)
         begun = False
         try:
             for number, due in passes:

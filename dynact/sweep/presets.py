@@ -43,9 +43,10 @@ class Grid:
 
     def __len__(self) -> int:
         others = (f.name for f in fields(self) if f.name not in _OF_LAYERS)
-        return len(self._layers()) * prod(len(getattr(self, name)) for name in others)
+        return len(self.layers()) * prod(len(getattr(self, name)) for name in others)
 
-    def _layers(self) -> list[tuple[str, str]]:
+    def layers(self) -> list[tuple[str, str]]:
+        """Return the activations, each with one of its implementations."""
         known = [(name, i) for name in self.activations for i in impls_of(name, self.impls)]
         # A user's own stands beside what it is to do.
         beside = [(name, REFERENCE) for name, _ in self.own_impls]
@@ -55,7 +56,7 @@ class Grid:
         """Yield the cases, a shape's activations together."""
         axes = (
             self.phases, self.modes, self.dtypes, self.memory_formats, self.batches,
-            self.channels, self.resolutions, self._layers(),
+            self.channels, self.resolutions, self.layers(),
         )  # fmt: skip
         for phase, mode, dtype, memory_format, batch, channels, size, layer in product(*axes):
             (height, width), (name, impl) = size, layer
@@ -100,7 +101,8 @@ def preset(name: str, all_activations: tuple[str, ...], on_accelerator: bool) ->
         shapes = Grid(
             batches=(2,), channels=(32, 128, 512), resolutions=((28, 28), (14, 14), (7, 7))
         )
-        return shapes, replace(shapes, batches=(1, 8), channels=(128,), resolutions=((14, 14),))
+        along = replace(shapes, batches=(1, 8), channels=(128,), resolutions=((14, 14),))
+        return shapes, replace(along, impls=(REFERENCE,))
     dtypes = ("float32", "bfloat16") if on_accelerator else ("float32",)
     standard = Grid(
         activations=all_activations,

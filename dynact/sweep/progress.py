@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from math import nan
+from statistics import median
 from typing import Any
 
 from dynact.schema.digits import ratio_with_interval
@@ -34,15 +35,21 @@ class Progress:
         Takes a line.
     every_s
         So long there is at least between two lines.
+    visit_s
+        How long a visit of a later pass is planned to take, as long as none tells.
     """
 
-    def __init__(self, passes: int, show: Callable[[str], None], every_s: float) -> None:
+    def __init__(
+        self, passes: int, show: Callable[[str], None], every_s: float, visit_s: float
+    ) -> None:
         self._passes = passes
+        self._visit_s = visit_s
+        self._took_s: list[float] = []
         self._show = show
         self._every_s = every_s
         self._number = self._due = self._done = self._made = self._left_after = 0
         self._half_width: float | None = None
-        self._since = self._shown_at = time.monotonic()
+        self._since = self._shown_at = self._last_at = time.monotonic()
 
     def begin_pass(self, number: int, due: int, left_after: int, half_width: float | None) -> None:
         """Note that a pass begins.
@@ -67,11 +74,17 @@ class Progress:
         self._done += 1
         self._made += 1
         now = time.monotonic()
+        self._took_s.append(now - self._last_at)
+        self._last_at = now
         if now - self._shown_at < self._every_s:
             return
         self._shown_at = now
-        left = self._due - self._done + self._left_after
-        left_s = (now - self._since) / self._made * left
+        left = self._due - self._done
+        if self._number == 1:
+            # The median: a few compile, for as long as hundreds of others take.
+            left_s = median(self._took_s) * left + self._visit_s * self._left_after
+        else:
+            left_s = (now - self._since) / self._made * (left + self._left_after)
         self._show(
             progress_line(
                 self._number, self._passes, self._done, self._due, left_s, self._half_width

@@ -92,6 +92,7 @@ class _Layers:
         self._feeds = [Feed(source.current, source.gradient) for source in inputs]
         self._inputs = inputs
         self._case = case
+        self._device = device
         self._layers = [prepared(each, device) for each in (case, of_baseline(case))]
         self._reference: nn.Module | None = None
         self._looks = 0
@@ -122,7 +123,8 @@ class _Layers:
         """Raise WrongError if an implementation that was timed does not do any more what it did."""
         if self._reference is not None:
             self._looks += 1
-            verify_again(self._layers[0], self._reference, _smaller(self._case), self._looks)
+            tried, where = _smaller(self._case), self._device.torch_device
+            verify_again(self._layers[0], self._reference, tried, where, self._looks)
 
     @contextmanager
     def fed_from(self, inputs: Sequence[RotatingInput]) -> Iterator[None]:
@@ -151,7 +153,7 @@ def _verify(case: Case, device: Device) -> None:
     for dtype in dict.fromkeys(("float32", case.dtype)):
         tried = replace(_smaller(case), dtype=dtype)
         reference = replace(tried, impl=activations.REFERENCE)
-        verify(prepared(tried, device), prepared(reference, device), tried)
+        verify(prepared(tried, device), prepared(reference, device), tried, device.torch_device)
 
 
 def _smaller(case: Case) -> Case:

@@ -66,15 +66,12 @@ class NetworkWorkload:
 
     def _counters(self, case: NetworkCase, network: Callable[[], nn.Module]) -> list[Counter]:
         device = self._device
-        # What papers state is of one image of the network's own size, whatever is timed.
-        own_size = architecture(case.network).image_size
-        stated = replace(case, phase="inference", batch=1, image_size=own_size)
         one_image = replace(case, batch=1)
         if case.impl not in activations.PLAIN:
             # What is generated shows no operators, and runs on no meta tensors.
             plain = replace(case, impl=activations.REFERENCE)
             return [
-                *self._counters(plain, lambda: pair_of(plain, device).swapped)[:2],
+                *self._shown(plain, lambda: pair_of(plain, device).swapped),
                 Counter("peak memory", (case, device), lambda: _peak(network(), case, device)),
                 Counter(
                     "saved for backward",
@@ -85,8 +82,7 @@ class NetworkWorkload:
                 ),
             ]
         return [
-            Counter("parameters", (stated, device), lambda: counters.parameters(network())),
-            Counter("arithmetic", (stated, device), lambda: _arithmetic(network(), stated, device)),
+            *self._shown(case, network),
             Counter("peak memory", (case, device), lambda: _peak(network(), case, device)),
             Counter(
                 "memory by the image", (one_image, device), lambda: _memory(network(), one_image)
@@ -96,6 +92,17 @@ class NetworkWorkload:
                 (case, device),
                 lambda: counters.saved(*_on_meta(network(), case, case.batch), case.phase),
             ),
+        ]
+
+    def _shown(self, case: NetworkCase, network: Callable[[], nn.Module]) -> list[Counter]:
+        """Return what is counted of the operators that a network shows."""
+        device = self._device
+        # What papers state is of one image of the network's own size, whatever is timed.
+        own_size = architecture(case.network).image_size
+        stated = replace(case, phase="inference", batch=1, image_size=own_size)
+        return [
+            Counter("parameters", (stated, device), lambda: counters.parameters(network())),
+            Counter("arithmetic", (stated, device), lambda: _arithmetic(network(), stated, device)),
         ]
 
 

@@ -1,7 +1,6 @@
 """Whether an implementation does what its reference does: outputs, gradients, and no harm."""
 
 import copy
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +11,11 @@ from dynact.worker.modes import MEMORY_FORMATS
 # Of the reference's own error against float64, and roundings of a usual value beside.
 TIMES_THE_ERROR = 2
 ROUNDINGS = 8
+# In which generated code adds, on a CPU with the widest vectors.
 LANES = 16
 # Squares and sums of these stay far from the largest number.
-LARGE = {torch.float16: 100.0}
+LARGE = {"float16": 100.0}
+TIES = "ties, zeros and large values"
 SEED = 7
 
 
@@ -22,7 +23,7 @@ class WrongError(Exception):
     """An implementation does not do what the reference does."""
 
 
-def verify(found: nn.Module, plain: nn.Module, case: Case) -> None:
+def verify(found: nn.Module, plain: nn.Module, case: Case, device: torch.device) -> None:
     """Compare an implementation with the reference, at a case's shape and memory format.
 
     On three draws, against the reference in float64: the error may be twice the reference's own,
@@ -38,6 +39,8 @@ def verify(found: nn.Module, plain: nn.Module, case: Case) -> None:
     case
         In training gradients of the input and of all parameters are compared too, and what
         BatchNorm remembers.
+    device
+        Where both are.
 
     Raises
     ------
@@ -55,8 +58,8 @@ def verify(found: nn.Module, plain: nn.Module, case: Case) -> None:
     found.load_state_dict(plain.state_dict())
     exact = copy.deepcopy(plain).to("cpu", torch.float64)
     given_out: list[tuple[Tensor, Tensor]] = []
-    for name, drawn in _draws(case):
-        x = drawn.to(next(plain.parameters(), drawn).device)
+    for name, drawn in _draws(case).items():
+        x = _placed(drawn, case, device)
         where = f"on {name} in {case.dtype}"
         before = x.clone()
         ours = _results(found, x, case)
@@ -66,7 +69,7 @@ def verify(found: nn.Module, plain: nn.Module, case: Case) -> None:
         truth = _results(exact, x.to("cpu", torch.float64), case)
         for what, exactly in truth.items():
             # Where lines meet, which of them has the gradient is a choice.
-            if what == "output" or not name.startswith("ties"):
+            if what == "output" or name != TIES:
                 _compare(what, ours.get(what), reference[what], exactly, where, x.numel())
         if any(not torch.equal(y, then) for y, then in given_out):
             raise WrongError(f"it writes into an output that it gave out before, {where}")
@@ -85,12 +88,14 @@ def _form(tensor: Tensor, form: str) -> object:
     return {"dtype": tensor.dtype, "shape": tuple(tensor.shape), "stride": tuple(strides)}[form]
 
 
-def verify_again(found: nn.Module, plain: nn.Module, case: Case, look: int) -> None:
+def verify_again(
+    found: nn.Module, plain: nn.Module, case: Case, device: torch.device, look: int
+) -> None:
     """Compare an implementation that was timed with the reference once more, on a new draw.
 
     Parameters
     ----------
-    found, plain
+    found, plain, case, device
         As of `verify`; the reference takes over the other's state.
     look
         Which look it is: each has a draw of its own.
@@ -101,11 +106,8 @@ def verify_again(found: nn.Module, plain: nn.Module, case: Case, look: int) -> N
         If it does not do any more what the reference does.
     """
     plain.load_state_dict(found.state_dict())
-    dtype = getattr(torch, case.dtype)
-    shape = case.batch, case.channels, case.height, case.width
-    drawn = torch.randn(shape, generator=torch.Generator().manual_seed(SEED + 2 + look))
-    x = drawn.to(next(plain.parameters(), drawn).device, dtype)
-    x = x.contiguous(memory_format=MEMORY_FORMATS[case.memory_format])
+    generator = torch.Generator().manual_seed(SEED + 2 + look)
+    x = _placed(torch.randn(_shape(case), generator=generator), case, device)
     ours = _results(found, x, case)
     for what, reference in _results(plain, x, case).items():
         exactly = None if reference is None else reference.to("cpu", torch.float64)
@@ -124,26 +126,33 @@ def _randomise(layer: nn.Module) -> None:
                 value.abs_().add_(0.5)
 
 
-def _draws(case: Case) -> Iterator[tuple[str, Tensor]]:
-    """Yield what to try, in words, and the input."""
-    dtype = getattr(torch, case.dtype)
-    shape = case.batch, case.channels, case.height, case.width
+def _shape(case: Case) -> tuple[int, int, int, int]:
+    return case.batch, case.channels, case.height, case.width
+
+
+def _placed(x: Tensor, case: Case, device: torch.device) -> Tensor:
+    """Return an input as a case has it: on the device, in its dtype and memory format."""
+    there = x.to(device, getattr(torch, case.dtype))
+    return there.contiguous(memory_format=MEMORY_FORMATS[case.memory_format])
+
+
+def _draws(case: Case) -> dict[str, Tensor]:
+    """Return inputs to try, by what they are."""
     generator = torch.Generator().manual_seed(SEED)
-    first, second, third = (torch.randn(shape, generator=generator) for _ in range(3))
+    first, second, third = (torch.randn(_shape(case), generator=generator) for _ in range(3))
     # Multiples of a half meet each other, and zero, exactly.
     special = (2 * third).round() / 2
-    large = LARGE.get(dtype, 1e4)
+    large = LARGE.get(case.dtype, 1e4)
     for place, value in enumerate((-0.0, 0.0, large, -large)):
         special.view(-1)[place :: max(special.numel() // 2, 4)] = value
     drawn = {
         "N(0, 1)": first,
         "N(1, 3)": 3 * second + 1,
-        "ties, zeros and large values": special,
+        TIES: special,
     }
     if case.phase == "inference":
         drawn["one pixel"] = first[:, :, :1, :1]
-    for name, x in drawn.items():
-        yield name, x.to(dtype).contiguous(memory_format=MEMORY_FORMATS[case.memory_format])
+    return drawn
 
 
 def _results(layer: nn.Module, x: Tensor, case: Case) -> dict[str, Tensor | None]:

@@ -60,12 +60,13 @@ def test_it_says_pass_case_time_left_and_how_wide_intervals_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     watch, lines = Watch(monkeypatch), list[str]()
-    progress = Progress(14, lines.append, every_s=10)
+    progress = Progress(14, lines.append, every_s=10, visit_s=2)
 
     # Making takes long, in the first pass alone.
     progress.begin_pass(1, 10, left_after=130, half_width=None)
-    for _ in range(10):
-        watch.now_s += 6
+    for number in range(10):
+        # The first compiles.
+        watch.now_s += 6 if number else 60
         progress.visited()
     progress.begin_pass(2, 10, left_after=120, half_width=0.0421)
     for _ in range(5):
@@ -73,14 +74,14 @@ def test_it_says_pass_case_time_left_and_how_wide_intervals_are(
         progress.visited()
 
     assert lines == [
-        # 8 left in the pass and 130 after it, at 6 s each; and so on, each 10 s or more.
-        "pass 1/14 · case 2/10 · 13 min 48 s left",
-        "pass 1/14 · case 4/10 · 13 min 36 s left",
-        "pass 1/14 · case 6/10 · 13 min 24 s left",
-        "pass 1/14 · case 8/10 · 13 min 12 s left",
-        "pass 1/14 · case 10/10 · 13 min 0 s left",
-        # 6 left and 120 after them, at 2.5 s.
-        "pass 2/14 · case 4/10 · 5 min 15 s left · intervals ±4.2% (median)",
+        # What is left of the pass as most take, and 130 after it at 2 s.
+        "pass 1/14 · case 1/10 · 13 min 20 s left",
+        "pass 1/14 · case 3/10 · 5 min 2 s left",
+        "pass 1/14 · case 5/10 · 4 min 50 s left",
+        "pass 1/14 · case 7/10 · 4 min 38 s left",
+        "pass 1/14 · case 9/10 · 4 min 26 s left",
+        # 8 left and 120 after them, at 2.5 s.
+        "pass 2/14 · case 2/10 · 5 min 20 s left · intervals ±4.2% (median)",
     ]
 
 

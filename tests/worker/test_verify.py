@@ -324,9 +324,9 @@ def test_a_large_case_is_verified_on_a_part(monkeypatch: pytest.MonkeyPatch) -> 
     sizes = []
     verify = layer_module.verify
 
-    def noted(found: nn.Module, plain: nn.Module, case: Any) -> None:
+    def noted(found: nn.Module, plain: nn.Module, case: Any, device: Any) -> None:
         sizes.append((case.batch, case.channels, case.height, case.width))
-        verify(found, plain, case)
+        verify(found, plain, case, device)
 
     monkeypatch.setattr(layer_module, "verify", noted)
     monkeypatch.setattr(layer_module, "MOST_TO_VERIFY", 500)

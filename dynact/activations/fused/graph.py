@@ -14,8 +14,9 @@ Constants = tuple[tuple[str, Any], ...]
 class Graph:
     """A formula of tensors, of which each call is one graph of torch.compile.
 
-    Sizes stay variable: there is a graph for each rank, dtype, kind of device and set of sizes
-    that are 1, not for each shape. For the backward pass the inputs alone are kept: what else it
+    Sizes stay variable: there is a graph for each rank, dtype and kind of device, and for what else
+    dynamo tells apart (memory formats, modes, sizes that are 1 or happen to be equal), not for each
+    shape. For the backward pass the inputs alone are kept: what else it
     needs is computed again within its graph, which costs less than memory would. Where a compiler
     is at work already, around a whole network, it gets the formula itself; and so does autograd
     where a gradient is to be differentiated again.
@@ -108,7 +109,10 @@ class Graph:
         try:
             return run(*plain)
         except Exception as error:
-            if type(error).__name__ == "FailOnRecompileLimitHit":
+            # Imported on demand: importing an activation is not to import dynamo.
+            from torch._dynamo.exc import FailOnRecompileLimitHit
+
+            if isinstance(error, FailOnRecompileLimitHit):
                 # Of one piece of code dynamo keeps a few graphs, for what else differs: memory
                 # formats, modes, sizes that happen to be equal. A new piece begins anew.
                 run = self._compiled[key] = compiled(of)

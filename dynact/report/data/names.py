@@ -43,7 +43,8 @@ def display_name(subject: str) -> str:
 def display_names(chosen: Iterable[str]) -> dict[str, str]:
     """Return subject → display name, the full path where two would read the same.
 
-    The order is the registry's, a user's own layers after it by name.
+    The order is the registry's, a user's own layers after it by name. A reference beside which
+    another implementation stands is called one.
     """
     known = (
         subject(n, impl) for n in activations.names() for impl in activations.implementations(n)
@@ -55,7 +56,15 @@ def display_names(chosen: Iterable[str]) -> dict[str, str]:
         set(chosen), key=lambda s: (place.get(s, last.get(s.partition(" ")[0], len(place))), s)
     )
     uses = Counter(map(display_name, ordered))
-    return {a: display_name(a) if uses[display_name(a)] == 1 else a for a in ordered}
+    several = {s.partition(" ")[0] for s in ordered if " " in s}
+
+    def shown(one: str) -> str:
+        name = display_name(one)
+        if one in several:
+            return f"{name} {activations.REFERENCE}"
+        return name if uses[name] == 1 else one
+
+    return {one: shown(one) for one in ordered}
 
 
 def shortened(text: str, limit: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dynact.report.data.names import display_names
+from dynact.report.data.names import display_names, with_subjects, without_subjects
 from dynact.schema.profile import (
     FAILED,
     STEP_TABLES,
@@ -29,6 +29,7 @@ class Profile:
     """The tables of a run's profiled steps: a line a case, kernel, call of one and allocation."""
 
     steps: pd.DataFrame
+    """Their ``activation`` tells implementations apart."""
     kernels: pd.DataFrame
     timeline: pd.DataFrame
     memory: pd.DataFrame
@@ -69,10 +70,11 @@ class Profile:
 
     def _training(self) -> pd.DataFrame:
         training = self.steps[self.steps["phase"] == "training"]
-        # All that an id says beside the activation and the phase.
+        # All that an id says beside the activation, its implementation and the phase.
+        named = without_subjects(training)[["case_id", "activation", "impl"]]
         settings = [
-            case_id.removeprefix(f"{activation}-training-")
-            for case_id, activation in zip(training["case_id"], training["activation"], strict=True)
+            case_id.removeprefix(f"{activation}-training-").replace(f"-impl_{impl}", "")
+            for case_id, activation, impl in named.itertuples(index=False)
         ]
         return training.assign(setting=settings)
 
@@ -97,6 +99,7 @@ def load_profile(run_folder: Path) -> Profile | None:
     # Of a case that is not in steps its process died before it was stored whole.
     for name in STEP_TABLES:
         tables[name] = tables[name][tables[name]["case_id"].isin(tables["steps"]["case_id"])]
+    tables["steps"] = with_subjects(tables["steps"])
     profile = Profile(**tables)
     _check_whole(profile)
     return profile

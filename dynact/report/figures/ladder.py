@@ -15,12 +15,13 @@ from dynact.report.data.names import cell_ratio, display_name, shortened, withou
 from dynact.report.data.settings_groups import SettingsGroup
 from dynact.report.figures.declaration import RunFigure
 from dynact.report.figures.style import (
+    BAND,
     INK,
     PHASE_COLOURS,
     QUIET,
     Page,
     names_width,
-    ratio_axis,
+    panel_of_lines,
     styled,
 )
 from dynact.report.run import Run
@@ -101,10 +102,11 @@ def _compiled_means(run: Run) -> dict[str, dict[str, float]]:
     if rows.empty or main["mode"] == "compile":
         return {}
     logs = (rows["time_ns"].astype(float) / eager_baseline_ns(rows, run.rows)).apply(np.log)
-    means = logs.dropna().groupby([rows["phase"], rows["activation"]]).mean()
+    groups = logs.dropna().groupby([rows["phase"], rows["activation"]])
+    # Over all shapes, as the others.
+    means: dict[Any, float] = groups.mean()[groups.size() == run.main.shapes].to_dict()
     found: dict[str, dict[str, float]] = {}
-    by_case: dict[Any, float] = means.to_dict()
-    for (phase, name), mean in by_case.items():
+    for (phase, name), mean in means.items():
         found.setdefault(phase, {})[name] = float(np.exp(mean))
     return found
 
@@ -136,21 +138,18 @@ def ladder(run: Run, caption: str = "") -> Figure:
     left = names_width(titles.values())
     height = _LINE * len(names)
     ratios = [r.ratio for of in found.values() for ways in of.values() for r in ways]
-    low, high = min(min(ratios), 0.9) / 1.3, max(max(ratios), 2.0) * 1.35
+    # With room for what is written about the marks at either end.
+    low, high = min(min(ratios), 0.9) / 2, max(max(ratios), 2.0) * 2
     page = Page(
         _title(main, found) or "Ways to write an activation, and the least that any could take",
-        [_explanation(main), means_note(main.means), caption],
+        [_explanation(main, found), means_note(main.means), caption],
         width=left + len(main.phases) * (_PLOT + _GUTTER),
         body=_PANEL_TITLE + height + _AXIS_LABELS,
     )
     for i, phase in enumerate(main.phases):
         axes = page.axes(left + i * (_PLOT + _GUTTER), _PANEL_TITLE, _PLOT, height)
-        axes.set_title(phase, size=10, weight="bold", pad=4, y=1.0)
-        axes.set(xscale="log", xlim=(low, high), ylim=(len(names) - 0.5, -0.5))
-        ratio_axis(axes.xaxis, low, high)
-        axes.set_xlabel(f"time / {shortened(main.baseline, 20)}'s time (log scale)")
-        axes.tick_params(axis="y", length=0)
-        axes.set_yticks(range(len(names)), [titles[n] for n in names] if i == 0 else [])
+        shown = [titles[name] if i == 0 else "" for name in names]
+        panel_of_lines(axes, phase, shown, (low, high), shortened(main.baseline, 20))
         _draw_panel(axes, [found[phase].get(name, []) for name in names], PHASE_COLOURS[phase])
     return page.figure
 
@@ -177,24 +176,27 @@ def _as_words(name: str) -> str:
     return words.get(name, name.rpartition(":")[2])
 
 
-def _explanation(main: SettingsGroup) -> str:
+_MEANINGS = {
+    activations.REFERENCE: "the form of the code that people copy (of DY-ReLU, K lines stacked and "
+    "a max)",
+    "lines": "K elementwise lines and torch.maximum",
+    _COMPILED: "torch.compile of the reference",
+    "fused": "one graph of ours",
+    _FLOOR: "what the least traffic and arithmetic would take at the rates measured here, without "
+    "a launch, so that it may lie below the baseline",
+}
+
+
+def _explanation(main: SettingsGroup, found: dict[str, dict[str, list[_Rung]]]) -> str:
+    drawn = {r.name for of_phase in found.values() for ways in of_phase.values() for r in ways}
+    meanings = "; ".join(f"{n}: {said}" for n, said in _MEANINGS.items() if n in drawn)
     return (
         "How to read: a mark is a way to write the same activation, geometric mean over the shapes "
-        f"of its time over {main.baseline}'s; between reference and fused lies what the way "
-        "of writing costs, between fused and floor what this device could still save. Reference: "
-        "the form of the code that people copy (of DY-ReLU, K lines stacked and a max). Lines: K "
-        "elementwise lines and torch.maximum. Compiled: torch.compile of the reference. Fused: one "
-        "graph of ours. Floor: what the least traffic and arithmetic would take at the rates "
-        "measured here."
+        f"of its time over {main.baseline}'s. {meanings[0].upper()}{meanings[1:]}."
     )
 
 
 def _draw_panel(axes: Axes, lines: list[list[_Rung]], colour: str) -> None:
-    axes.axvline(1.0, color=INK, linewidth=0.9, zorder=1)
-    axes.grid(axis="x", color="#e4e4e4", linewidth=0.6)
-    axes.set_axisbelow(True)
-    for line in range(0, len(lines), 2):
-        axes.axhspan(line - 0.5, line + 0.5, color="#f4f4f4", zorder=0)
     for line, ways in enumerate(lines):
         measured = [rung.ratio for rung in ways if rung.name != _FLOOR]
         if measured:
@@ -222,6 +224,12 @@ def _draw_panel(axes: Axes, lines: list[list[_Rung]], colour: str) -> None:
                 va="bottom" if side > 0 else "top",
                 size=7.8,
                 color=QUIET if is_floor else INK,
+                # A line behind it would strike it through.
+                bbox={
+                    "facecolor": BAND if line % 2 == 0 else "white",
+                    "edgecolor": "none",
+                    "pad": 0.6,
+                },
             )
 
 

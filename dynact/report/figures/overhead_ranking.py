@@ -16,7 +16,7 @@ from dynact.report.figures.style import (
     Page,
     names_width,
     nothing_to_draw,
-    ratio_axis,
+    panel_of_lines,
     styled,
     texts_width,
     write_beside,
@@ -80,12 +80,8 @@ def overhead_ranking(group: SettingsGroup, caption: str = "") -> Figure:
     low, high = min(means["smallest"].min(), 0.8) / 1.1, max(means["largest"].max(), 2.0) * 1.1
     for i, phase in enumerate(phases):
         axes = page.axes(left + i * (plot + gutter), _PANEL_TITLE, plot, height)
-        axes.set_title(phase, size=10, weight="bold", pad=4, y=1.0)
-        axes.set(xscale="log", xlim=(low, high), ylim=(len(order) - 0.5, -0.5))
-        ratio_axis(axes.xaxis, low, high)
-        axes.set_xlabel(f"time / {shortened(group.baseline, 20)}'s time (log scale)")
-        axes.tick_params(axis="y", length=0)
-        axes.set_yticks(range(len(order)), [names[a] for a in order] if i == 0 else [])
+        shown = [names[a] if i == 0 else "" for a in order]
+        panel_of_lines(axes, phase, shown, (low, high), shortened(group.baseline, 20))
         table = group.means_of(phase).reindex(order)
         _draw_phase(axes, group.of_phase(phase).ok, table, PHASE_COLOURS[phase])
         write_beside(axes, numbers[phase])
@@ -120,12 +116,6 @@ def _numbers(rows: pd.DataFrame, means: pd.DataFrame, order: list[str]) -> list[
 
 def _draw_phase(axes: Axes, ok: pd.DataFrame, means: pd.DataFrame, colour: str) -> None:
     lines = np.arange(len(means))
-    axes.axvline(1.0, color=INK, linewidth=0.9, zorder=1)
-    axes.grid(axis="x", color="#e4e4e4", linewidth=0.6)
-    axes.set_axisbelow(True)
-    for line in lines[::2]:
-        axes.axhspan(line - 0.5, line + 0.5, color="#f4f4f4", zorder=0)
-
     axes.hlines(lines, means["smallest"], means["largest"], color=colour, linewidth=0.9, alpha=0.6)
     axes.plot(
         ok["overhead"].astype(float),

@@ -17,6 +17,8 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 INK = "#1a1a1a"
 QUIET = "#5a5a5a"
 UNMEASURED = "#d4d4d4"
+# Behind every second line.
+BAND = "#f4f4f4"
 
 STYLE: dict[Any, Any] = {
     # The one family that matplotlib ships: a figure is the same on every machine.
@@ -133,6 +135,37 @@ class Page:
                 height / self._height,
             )
         )
+
+
+def panel_of_lines(
+    axes: Axes, title: str, names: Sequence[str], reach: tuple[float, float], baseline: str
+) -> None:
+    """Set up a plot of a line for each name, its x axis a log scale of multiples of the baseline.
+
+    Parameters
+    ----------
+    axes
+        New ones. Lines are at 0, 1, … from the top.
+    title
+        Above the plot.
+    names
+        Left of the lines, one for each; empty texts where a plot further left has them.
+    reach
+        From which ratio to which.
+    baseline
+        Whose time is 1×.
+    """
+    axes.set_title(title, size=10, weight="bold", pad=4, y=1.0)
+    axes.set(xscale="log", xlim=reach, ylim=(len(names) - 0.5, -0.5))
+    ratio_axis(axes.xaxis, *reach)
+    axes.set_xlabel(f"time / {baseline}'s time (log scale)")
+    axes.tick_params(axis="y", length=0)
+    axes.set_yticks(range(len(names)), names)
+    axes.axvline(1.0, color=INK, linewidth=0.9, zorder=1)
+    axes.grid(axis="x", color="#e4e4e4", linewidth=0.6)
+    axes.set_axisbelow(True)
+    for line in range(0, len(names), 2):
+        axes.axhspan(line - 0.5, line + 0.5, color=BAND, zorder=0)
 
 
 def names_width(names: Iterable[str]) -> float:

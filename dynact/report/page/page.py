@@ -8,6 +8,7 @@ from dynact.report.comparison.section import NOTHING_DIFFERS
 from dynact.report.data.aggregate import hold_between_runs
 from dynact.report.data.caveats import doubts, failures, gaps, visited
 from dynact.report.data.digits import means_note
+from dynact.report.data.names import with_subjects
 from dynact.report.data.profiled_steps import profiled_steps
 from dynact.report.data.settings_groups import device_and_threads
 from dynact.report.page.answer import answer
@@ -34,7 +35,7 @@ def write_page(run: Run) -> Path:
     Path
         The page. Names and messages in it are text, whatever they hold.
     """
-    rows, profile = run.rows, run.profile
+    rows, profile = with_subjects(run.rows), run.profile
     page = _template().render(
         answer=answer(run.main),
         baseline=run.main.baseline,

@@ -14,7 +14,7 @@ from dynact.schema.cases import Case
 from dynact.schema.columns import Column
 from dynact.schema.rows import columns_of
 
-_SETTINGS = ["impl", *(name for name in SETTINGS_FIELDS if name != "batch")]
+_SETTINGS = [name for name in SETTINGS_FIELDS if name != "batch"]
 _OVER_FLOOR = Column(
     "over_floor", "time ÷ floor", "×", "The time over the least time that this device needs."
 )
@@ -54,9 +54,15 @@ class AllRows:
 
 
 def all_rows(rows: pd.DataFrame) -> AllRows:
-    """Return the case fields, the main figures and what went wrong, for every row."""
+    """Return the case fields, the main figures and what went wrong, for every row.
+
+    Parameters
+    ----------
+    rows
+        Of a run, their activations told apart by implementation.
+    """
     rows = rows.sort_values(
-        ["activation", "impl", "phase", *SETTINGS_FIELDS, *SHAPE_FIELDS, "case_id"], kind="stable"
+        ["activation", "phase", *SETTINGS_FIELDS, *SHAPE_FIELDS, "case_id"], kind="stable"
     )
     over_eager = rows["time_ns"].astype(float) / eager_baseline_ns(rows, rows)
     floor = rows["floor_time_ns"].astype(float).replace(0.0, float("nan"))

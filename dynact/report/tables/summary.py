@@ -11,6 +11,7 @@ from dynact.report.data.baseline_mode import BaselineMode
 from dynact.report.data.caveats import doubts, failures, gaps, visited
 from dynact.report.data.digits import means_note, measured_ratios
 from dynact.report.data.efficiency import efficiency
+from dynact.report.data.names import with_subjects
 from dynact.report.data.settings_groups import SETTINGS_FIELDS, SHAPE_FIELDS, SettingsGroup
 from dynact.report.run import Run
 from dynact.report.tables.costs import ceilings, costs
@@ -59,7 +60,7 @@ def summary_markdown(run: Run, baseline_mode: BaselineMode = "eager") -> str:
         _beside("Other settings", main, beyond),
         modes(run, baseline_mode),
         networks_markdown(run),
-        _caveats(run.rows),
+        _caveats(with_subjects(run.rows)),
         ceilings(run.limits),
         _environment(run.environment),
         _efficiency(run),

@@ -40,9 +40,13 @@ def test_activations_are_in_the_registrys_order_and_ones_own_behind() -> None:
 def test_implementations_stand_behind_their_activation() -> None:
     asked = ["silu", "dyrelu_b fused", "frelu", "dyrelu_b my:Fast", "dyrelu_b", "dyrelu_b lines"]
 
-    assert list(display_names(asked)) == [
+    names = display_names(asked)
+
+    assert list(names) == [
         *("silu", "frelu", "dyrelu_b", "dyrelu_b lines", "dyrelu_b fused", "dyrelu_b my:Fast"),
     ]
+    # Where one alone is there, it needs no more than its title.
+    assert (names["frelu"], names["dyrelu_b"]) == ("FReLU", "DY-ReLU-B reference")
 
 
 def test_of_two_that_would_read_alike_the_whole_path_is_shown() -> None:

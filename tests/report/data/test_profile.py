@@ -75,6 +75,26 @@ def test_what_was_stored_is_read_back(stored: Path) -> None:
         assert {column: written[name][column] for column in table} == table
 
 
+def test_implementations_are_told_apart_and_stand_at_one_setting(tmp_path: Path) -> None:
+    fused = f"{RELU.replace('relu', 'frelu')}-impl_fused"
+    profile = build_profile(
+        [
+            (RELU, "relu", "training", "aten::relu", "pointwise", "forward", 0, 400_000),
+            (fused, "frelu", "training", "Graph", "other", "forward", 0, 700_000),
+        ]
+    )
+    profile.steps.loc[profile.steps["case_id"] == fused, "impl"] = "fused"
+    write_tables(tmp_path, profile)
+
+    loaded = load_profile(tmp_path)
+
+    assert loaded is not None
+    assert loaded.setting == "2x8"
+    assert loaded.activations == ["relu", "frelu fused"]
+    assert loaded.names == {"relu": "ReLU", "frelu fused": "FReLU fused"}
+    assert set(loaded.of(loaded.kernels)["activation"]) == {"relu", "frelu fused"}
+
+
 def test_without_a_whole_case_there_is_none(tmp_path: Path) -> None:
     assert load_profile(tmp_path) is None
     # As left by a process that died while it stored the first case.

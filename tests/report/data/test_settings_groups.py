@@ -18,7 +18,11 @@ def test_implementations_share_a_group_and_are_told_apart(make_rows):
     rows = make_rows(activations=("prelu", "frelu"))
     fused = rows[rows["activation"] == "frelu"].assign(impl="fused")
     (group,) = settings_groups(pd.concat([rows, fused], ignore_index=True))
-    assert group.names == {"prelu": "PReLU", "frelu": "FReLU", "frelu fused": "FReLU fused"}
+    assert group.names == {
+        "prelu": "PReLU",
+        "frelu": "FReLU reference",
+        "frelu fused": "FReLU fused",
+    }
     assert group.means.loc[("inference", "frelu fused"), "ok"] == 4
     assert set(group.rows["impl"]) == {"reference", "fused"}
 
