@@ -16,6 +16,7 @@ from dynact.report.data.prediction import Prediction, predict
 from dynact.report.data.profile import Profile, load_profile
 from dynact.report.data.settings_groups import SettingsGroup, device_and_threads, settings_groups
 from dynact.report.data.trust import not_trustworthy, told
+from dynact.report.data.ways import Ways, ways_of
 from dynact.schema.cases import CASE_FIELDS, NETWORK_FIELDS, Case, NetworkCase, SiteCase
 from dynact.schema.profile import TABLES as PROFILE_TABLES
 from dynact.schema.rows import figures_of, upgraded
@@ -109,6 +110,11 @@ class Run:
     def main(self) -> SettingsGroup:
         """The group with most shapes."""
         return self.groups[0]
+
+    @cached_property
+    def ways(self) -> dict[str, dict[str, Ways]]:
+        """The ways to write the main group's activations, as `ways_of` returns them."""
+        return ways_of(self.main, self.rows)
 
     @cached_property
     def names(self) -> dict[str, str]:

@@ -1,18 +1,15 @@
 """How much of a cost is the maths, and how much the way it is written."""
 
-from dataclasses import dataclass
-from typing import Any
+import math
 
-import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dynact import activations
-from dynact.report.data.baseline_mode import eager_baseline_ns
 from dynact.report.data.digits import means_note
-from dynact.report.data.names import cell_ratio, display_name, shortened, without_subjects
+from dynact.report.data.names import cell_ratio, display_name, shortened
 from dynact.report.data.settings_groups import SettingsGroup
+from dynact.report.data.ways import COMPILED, Way, Ways, as_words
 from dynact.report.figures.declaration import RunFigure
 from dynact.report.figures.style import (
     BAND,
@@ -25,7 +22,6 @@ from dynact.report.figures.style import (
     styled,
 )
 from dynact.report.run import Run
-from dynact.schema.digits import measured_ratio
 
 # Lengths in inches.
 _LINE = 0.62
@@ -36,84 +32,24 @@ _AXIS_LABELS = 0.55
 _LONGEST_NAME = 28
 
 _FLOOR = "floor"
-_COMPILED = "compiled"
 
 
-@dataclass(frozen=True)
-class _Rung:
-    """One way to write an activation, or the least that any could take."""
-
-    name: str
-    ratio: float
-    """Geometric mean over the shapes of its time over the baseline's."""
-    text: str
-    """That ratio in the digits that it has."""
+def rungs(run: Run) -> dict[str, dict[str, list[Way]]]:
+    """Return by phase and activation its ways, dearest first, and the floor last."""
+    return {
+        phase: {name: [*ways.dearest_first, *_floor(ways)] for name, ways in of_phase.items()}
+        for phase, of_phase in run.ways.items()
+    }
 
 
-def rungs(run: Run) -> dict[str, dict[str, list[_Rung]]]:
-    """Return by phase and activation the ways to write it, dearest first, and the floor last.
-
-    Of the main group's activations those with several ways: implementations, and torch.compile of
-    the reference where the run has it, over the eager baseline.
-    """
-    main = run.main
-    compiled = _compiled_means(run)
-    found: dict[str, dict[str, list[_Rung]]] = {}
-    for phase in main.phases:
-        group = main.of_phase(phase)
-        means = main.means_of(phase)
-        floors = _floors(group.ok)
-        by_activation: dict[str, list[_Rung]] = {}
-        # Means over fewer shapes than others' say something else.
-        for subject, mean in means[
-            (means["ok"] > 0) & (means["ok"] == means["ok"].max())
-        ].iterrows():
-            name, _, impl = str(subject).partition(" ")
-            text = measured_ratio(mean["overhead"], mean["overhead_lo"], mean["overhead_hi"])
-            rung = _Rung(impl or activations.REFERENCE, float(mean["overhead"]), text)
-            by_activation.setdefault(name, []).append(rung)
-        for name, ratio in compiled.get(phase, {}).items():
-            if name in by_activation:
-                by_activation[name].append(_Rung(_COMPILED, ratio, cell_ratio(ratio)))
-        for name, ways in by_activation.items():
-            ways.sort(key=lambda rung: -rung.ratio)
-            if len(ways) > 1 and name in floors:
-                ways.append(_Rung(_FLOOR, floors[name], cell_ratio(floors[name])))
-        found[phase] = {name: ways for name, ways in by_activation.items() if len(ways) > 1}
-    return found
-
-
-def _floors(ok: pd.DataFrame) -> dict[str, float]:
-    """Return by activation the least time as a multiple of the baseline's time."""
-    ratio = ok["floor_time_ns"].astype(float) / ok["baseline_time_ns"].astype(float)
-    names = without_subjects(ok)["activation"]
-    means = ratio.where(ratio > 0).apply(np.log).groupby(names).mean().dropna()
-    return {str(name): float(np.exp(mean)) for name, mean in means.items()}
-
-
-def _compiled_means(run: Run) -> dict[str, dict[str, float]]:
-    """Return by phase and activation what the compiled reference takes over the eager baseline."""
-    main = run.main.rows.iloc[0]
-    same = ("dtype", "memory_format", "batch", "baseline", "device")
-    rows = run.rows[(run.rows["mode"] == "compile") & (run.rows["status"] == "ok")]
-    rows = rows[rows["impl"] == activations.REFERENCE]
-    for field in same:
-        rows = rows[rows[field] == main[field]]
-    if rows.empty or main["mode"] == "compile":
-        return {}
-    logs = (rows["time_ns"].astype(float) / eager_baseline_ns(rows, run.rows)).apply(np.log)
-    groups = logs.dropna().groupby([rows["phase"], rows["activation"]])
-    # Over all shapes, as the others.
-    means: dict[Any, float] = groups.mean()[groups.size() == run.main.shapes].to_dict()
-    found: dict[str, dict[str, float]] = {}
-    for (phase, name), mean in means.items():
-        found.setdefault(phase, {})[name] = float(np.exp(mean))
-    return found
+def _floor(ways: Ways) -> list[Way]:
+    known = not math.isnan(ways.floor)
+    return [Way(_FLOOR, ways.floor, cell_ratio(ways.floor))] if known else []
 
 
 def has_rungs(run: Run) -> bool:
     """Return whether any activation of a run was measured in several ways."""
-    return any(rungs(run).values())
+    return any(run.ways.values())
 
 
 @styled
@@ -142,7 +78,7 @@ def ladder(run: Run, caption: str = "") -> Figure:
     low, high = min(min(ratios), 0.9) / 2, max(max(ratios), 2.0) * 2
     page = Page(
         _title(main, found) or "Ways to write an activation, and the least that any could take",
-        [_explanation(main, found), means_note(main.means), caption],
+        [_explanation(main, found), _fewer_shapes(run), means_note(main.means), caption],
         width=left + len(main.phases) * (_PLOT + _GUTTER),
         body=_PANEL_TITLE + height + _AXIS_LABELS,
     )
@@ -154,7 +90,7 @@ def ladder(run: Run, caption: str = "") -> Figure:
     return page.figure
 
 
-def _title(main: SettingsGroup, found: dict[str, dict[str, list[_Rung]]]) -> str:
+def _title(main: SettingsGroup, found: dict[str, dict[str, list[Way]]]) -> str:
     """Return the longest way down as a sentence."""
     phase = main.phases[0]
     measured = {name: [r for r in ways if r.name != _FLOOR] for name, ways in found[phase].items()}
@@ -162,32 +98,23 @@ def _title(main: SettingsGroup, found: dict[str, dict[str, list[_Rung]]]) -> str
         return ""
     name = max(measured, key=lambda n: measured[n][0].ratio / measured[n][-1].ratio)
     ways = found[phase][name]
-    said = ", ".join(f"{r.text} {_as_words(r.name)}" for r in ways if r.name != _FLOOR)
+    said = ", ".join(f"{r.text} {as_words(r.name)}" for r in ways if r.name != _FLOOR)
     floor = "".join(f"; the floor is {r.text}" for r in ways if r.name == _FLOOR)
     return f"{display_name(name)}, {phase}: {said}{floor} ({main.description})"
-
-
-def _as_words(name: str) -> str:
-    words = {
-        activations.REFERENCE: "as the reference",
-        "lines": "as lines",
-        _COMPILED: "compiled",
-    }
-    return words.get(name, name.rpartition(":")[2])
 
 
 _MEANINGS = {
     activations.REFERENCE: "the form of the code that people copy (of DY-ReLU, K lines stacked and "
     "a max)",
     "lines": "K elementwise lines and torch.maximum",
-    _COMPILED: "torch.compile of the reference",
+    COMPILED: "torch.compile of the reference",
     "fused": "one graph of ours",
     _FLOOR: "what the least traffic and arithmetic would take at the rates measured here, without "
     "a launch, so that it may lie below the baseline",
 }
 
 
-def _explanation(main: SettingsGroup, found: dict[str, dict[str, list[_Rung]]]) -> str:
+def _explanation(main: SettingsGroup, found: dict[str, dict[str, list[Way]]]) -> str:
     drawn = {r.name for of_phase in found.values() for ways in of_phase.values() for r in ways}
     meanings = "; ".join(f"{n}: {said}" for n, said in _MEANINGS.items() if n in drawn)
     return (
@@ -196,7 +123,21 @@ def _explanation(main: SettingsGroup, found: dict[str, dict[str, list[_Rung]]]) 
     )
 
 
-def _draw_panel(axes: Axes, lines: list[list[_Rung]], colour: str) -> None:
+def _fewer_shapes(run: Run) -> str:
+    """Return which activations have means over fewer shapes, empty where none has."""
+    fewer = [
+        f"{display_name(name)} in {phase} {ways.shapes}"
+        for phase, of_phase in run.ways.items()
+        for name, ways in of_phase.items()
+        if ways.shapes < run.main.shapes
+    ]
+    if not fewer:
+        return ""
+    every = f"of {run.main.shapes} shapes, those where all of its implementations were measured"
+    return f"Not over all shapes: {', '.join(fewer)} {every}."
+
+
+def _draw_panel(axes: Axes, lines: list[list[Way]], colour: str) -> None:
     for line, ways in enumerate(lines):
         measured = [rung.ratio for rung in ways if rung.name != _FLOOR]
         if measured:

@@ -70,7 +70,10 @@ def test_it_draws_every_rung_and_says_the_longest_way_in_the_title(run: Run) -> 
         assert all(way.text in texts for ways in found[phase].values() for way in ways)
     title = " ".join(figure.texts[0].get_text().split())
     assert title.startswith("DY-ReLU-B, inference: ")
-    assert all(words in title for words in ("as the reference", "as lines", "fused", "floor is"))
+    assert all(
+        words in title
+        for words in ("as the reference", "as elementwise lines", "fused", "floor is")
+    )
 
 
 def test_a_run_of_references_alone_has_none(tmp_path: Path, environment: dict[str, Any]) -> None:
@@ -85,3 +88,15 @@ def test_what_failed_is_no_rung(tmp_path: Path, environment: dict[str, Any]) -> 
     found = rungs(Run(write_run(tmp_path / "run", failed, environment)))
 
     assert all(set(of_phase) == {"dyrelu_b"} for of_phase in found.values())
+
+
+def test_shapes_that_not_all_have_are_left_out_and_said(
+    tmp_path: Path, environment: dict[str, Any]
+) -> None:
+    rows = all_ways()
+    fused = rows.index[(rows["impl"] == "fused") & (rows["activation"] == "frelu")]
+    run = Run(write_run(tmp_path / "run", fail_rows(rows, list(fused[:1]), "oom", ""), environment))
+
+    small_print = " ".join(ladder(run).texts[1].get_text().split())
+
+    assert "Not over all shapes: FReLU in inference 3 of 4 shapes" in small_print
