@@ -19,6 +19,7 @@ from dynact.report.tables.markdown import escaped, table
 from dynact.report.tables.modes import beside_eager, modes
 from dynact.report.tables.networks import networks_markdown
 from dynact.report.tables.verdict import verdict
+from dynact.report.tables.ways import ways_sentences
 from dynact.schema.digits import NO_FIGURE, ratio_with_interval, two_digits
 from dynact.timing import format_ns
 
@@ -52,6 +53,7 @@ def summary_markdown(run: Run, baseline_mode: BaselineMode = "eager") -> str:
     beyond = [s for s in others if s not in batches and s not in by_mode]
     sections = [
         "# What each activation costs",
+        *map(escaped, ways_sentences(run)),
         _verdict(run.gates),
         visited([run.rows, run.networks, run.sites]),
         *_ranking(main),
