@@ -18,6 +18,7 @@ from dynact.report.page.rows import all_rows
 from dynact.report.run import Run
 from dynact.report.tables.networks import network_notes, network_sections
 from dynact.report.tables.verdict import verdict
+from dynact.report.tables.ways import ways_sentences
 
 _KERNELS_SHOWN = 12
 
@@ -38,6 +39,7 @@ def write_page(run: Run) -> Path:
     rows, profile = with_subjects(run.rows), run.profile
     page = _template().render(
         answer=answer(run.main),
+        ways=ways_sentences(run),
         baseline=run.main.baseline,
         setting=run.main.description,
         interval=run.main.interval,

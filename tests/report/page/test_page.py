@@ -22,6 +22,7 @@ from tests.report.conftest import visit_once
 from tests.report.networks_sample import build_networks
 from tests.report.profile_sample import build_profile, write_tables
 from tests.report.test_render import write_run
+from tests.report.ways_sample import together, written
 
 EVIL = "evil:<img src=x onerror=alert(1)>"
 GATE = {
@@ -130,6 +131,44 @@ def test_the_ranked_table_agrees_with_the_rows(make_rows, page_of):
         assert float(cells["FLOPs, × ReLU"].strip("×")) == pytest.approx(flops, rel=0.06)
         assert cells["parameters"] == str(mine["parameters"].iloc[0])
     assert cheapest == sorted(cheapest)
+
+
+def test_implementations_stand_beside_their_reference(page_of):
+    reference, fused = written("reference", (60.0, 86.4)), written("fused", (2.0, 2.88))
+    slow, silu = written("lines", (10.0, 16.9)), written("reference", (1.0, 1.0), "silu")
+    for rows, kept in ((reference, 3), (fused, 1), (slow, 3)):
+        rows["saved_for_backward_bytes"] = kept * rows["baseline_saved_for_backward_bytes"]
+    page = page_of(together(silu, slow, reference, fused))
+    assert list(page.ranked) == ["SiLU", "DY-ReLU-B"]
+    cells = page.ranked["DY-ReLU-B"]
+    for phase in ("inference", "training"):
+        assert cells[f"overhead, {phase}"] == "72× 71–73"
+        assert cells[f"fastest other way, {phase}"] == "2.40× fused 2.37–2.43"
+        assert page.ranked["SiLU"][f"fastest other way, {phase}"] == ""
+        # Its time over 1.5 times the baseline's: 40 and 57.6; 1.33 and 1.92.
+        assert cells[f"time ÷ floor, {phase}"] == "49× 1.63× fused"
+    assert cells["kept for backward, × ReLU"] == "3.0× 1.00× fused"
+    assert cells["FLOPs, × ReLU"] == page.ranked["DY-ReLU-B"]["FLOPs, × ReLU"]
+    assert page.words.count("the way it is written is 30.0× (29.4–30.6), the maths at most") == 2
+    assert "Fastest other way is the overhead of the fastest of" in page.words
+    # In a narrower column than the others' a bar would be of another scale.
+    assert page.html.count('<span class="bar') == 2
+
+
+def test_a_failed_implementation_says_so_beside_its_reference(fail, page_of):
+    reference, fused = (written(i, (9.0, 9.0)) for i in ("reference", "fused"))
+    page = page_of(fail(together(reference, fused), [4, 5], "wrong", "off"))
+    cells = page.ranked["DY-ReLU-B"]
+    assert cells["fastest other way, inference"] == "failed: wrong fused"
+    assert cells["fastest other way, training"].startswith("9.0× fused")
+
+
+def test_without_its_reference_an_implementation_has_a_line_of_its_own(page_of):
+    page = page_of(together(written("lines", (9.0, 9.0)), written("fused", (2.0, 2.0))))
+    assert list(page.ranked) == ["DY-ReLU-B fused", "DY-ReLU-B lines"]
+    assert page.ranked["DY-ReLU-B lines"]["overhead, inference"] == "9.0× 8.9–9.1"
+    assert not any("other way" in heading for heading in page.ranked["DY-ReLU-B lines"])
+    assert "fastest other way" not in page.words
 
 
 def test_the_finding_names_both_ends(make_rows, page_of):
