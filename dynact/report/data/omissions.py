@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from dynact import activations
 from dynact.report.data.names import display_names
 
 
@@ -59,3 +60,20 @@ def formulation(rows: pd.DataFrame) -> str:
     """Return a line on what was counted of a group that was compiled, empty for an eager one."""
     eager = rows["mode"].iloc[0] == "eager"
     return "" if eager else "Counted on the plain formulation, not the compiled one."
+
+
+def shows_operators(rows: pd.DataFrame) -> "pd.Series[bool]":
+    """Return for each row whether its implementation is one whose operators can be watched."""
+    return rows["impl"].isin(activations.PLAIN)
+
+
+def unwatched(rows: pd.DataFrame) -> str:
+    """Return a line on the implementations whose operators do not show, empty without any."""
+    hidden = set(rows.loc[~shows_operators(rows), "activation"])
+    if not hidden:
+        return ""
+    which = ", ".join(name for a, name in display_names(rows["activation"]).items() if a in hidden)
+    return (
+        f"{which}: FLOPs are the reference's; operators do not show, so bytes moved and operator "
+        "calls are not counted."
+    )

@@ -7,7 +7,7 @@ from dynact.report.data.names import (
     ratio_or_none,
     with_prefix,
 )
-from dynact.report.data.omissions import formulation, uncounted_operators
+from dynact.report.data.omissions import formulation, uncounted_operators, unwatched
 from dynact.report.data.settings_groups import SettingsGroup
 from dynact.report.tables.markdown import escaped, table
 from dynact.schema.cases import Case
@@ -25,7 +25,8 @@ def costs(main: SettingsGroup) -> str:
         f"### {phase.capitalize()}\n\n{_table(part, baseline)}"
         for phase, part in main.by_phase.items()
     ]
-    meaning = f"{_meaning(baseline)} {formulation(main.rows)}".rstrip()
+    notes = [_meaning(baseline), formulation(main.rows), escaped(unwatched(main.rows))]
+    meaning = " ".join(filter(None, notes))
     return "\n\n".join(["## What it costs without a clock", meaning, *tables])
 
 

@@ -15,14 +15,16 @@ from dynact.report.data.omissions import (
     omission,
     uncounted_operators,
     understatement,
+    unwatched,
 )
-from dynact.report.data.settings_groups import SettingsGroup
+from dynact.report.data.settings_groups import SettingsGroup, settings_groups
 from dynact.report.figures.declaration import LayerFigure, NetworkFigure, ProfileFigure
 from dynact.report.figures.registry import figures_of
 from tests.report.conftest import build_rows, fail_rows, lacking_rows
 from tests.report.networks_sample import build_networks, fail_networks
 from tests.report.profile_sample import build_profile
 from tests.report.sample_run import run_of
+from tests.report.ways_sample import together, written
 
 CAPTION = "Measured somewhere, some day."
 FIGURES = figures_of(LayerFigure)
@@ -174,3 +176,12 @@ def test_a_figure_ends_with_its_caption_once(name: str) -> None:
 
     assert words_of(draw(CAPTION)).count(CAPTION) == 1
     assert CAPTION not in words_of(draw(""))
+
+
+def test_implementations_that_show_no_operators_are_named() -> None:
+    rows = together(*(written(i, (9.0, 9.0)) for i in ("reference", "lines", "fused", "my:Fast")))
+
+    (group,) = settings_groups(rows)
+
+    assert unwatched(group.rows).startswith("DY-ReLU-B fused, DY-ReLU-B Fast: FLOPs are the ref")
+    assert unwatched(rows[rows["impl"].isin(["reference", "lines"])]) == ""

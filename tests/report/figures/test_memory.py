@@ -1,8 +1,9 @@
 import pytest
 from matplotlib.container import BarContainer
 
-from dynact.report.data.settings_groups import SettingsGroup
+from dynact.report.data.settings_groups import SettingsGroup, settings_groups
 from dynact.report.figures.memory import memory
+from tests.report.ways_sample import together, written
 
 PARTS = ["parameters", "output", "kept for backward, beyond input and output", "temporary"]
 
@@ -150,3 +151,20 @@ def test_a_line_without_a_bar_says_why(make_rows, fail):
         assert texts[names.index("FReLU")] == "failed: oom"
         assert texts[names.index("DY-ReLU-B")] == "not counted"
         assert texts[names.index("SE")] == "not measured"
+
+
+def test_implementations_have_bars_of_their_own():
+    size = 8 * 32 * 7 * 7 * 4
+    reference, fused = (
+        written(impl, (9.0,), phases=("training",)).assign(
+            peak_bytes=peak * size, saved_for_backward_bytes=kept * size, parameters=0
+        )
+        for impl, peak, kept in (("reference", 8, 3), ("fused", 3, 1))
+    )
+    (group,) = settings_groups(together(reference, fused))
+    figure = memory(group)
+    assert names_of(figure) == ["DY-ReLU-B fused", "DY-ReLU-B reference"]
+    assert [t.get_text() for t in panels(figure)["training"].texts[1:]] == [
+        "3.0×; keeps 1.0× ReLU's: fits as many samples",
+        "8.0×; keeps 3.0× ReLU's: fits 3.0× fewer samples",
+    ]

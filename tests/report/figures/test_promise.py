@@ -5,8 +5,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 
-from dynact.report.data.settings_groups import SettingsGroup
+from dynact.report.data.settings_groups import SettingsGroup, settings_groups
 from dynact.report.figures.promise import promise
+from tests.report.ways_sample import together, written
 
 COUNTS = {
     "FLOPs, fvcore's default": ("flops_fvcore_default", "baseline_flops"),
@@ -252,3 +253,28 @@ def test_a_baseline_without_arithmetic_gives_no_ratio(make_rows):
     marks = marks_of(promise(SettingsGroup(rows)))
     assert np.isnan(marks["FLOPs, all"]).all()
     assert not np.isnan(marks["bytes moved"]).any()
+
+
+def test_what_a_fused_implementation_does_not_show_is_a_dash_and_nothing_left_out():
+    fused = written("fused", (2.0, 2.88)).assign(traffic_eager_bytes=None, operator_calls=None)
+    (group,) = settings_groups(together(written("reference", (60.0, 86.4)), fused))
+    figure = promise(group)
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["DY-ReLU-B fused", "DY-ReLU-B reference"]
+    columns = columns_of(figure)
+    assert [columns[0][i] for i in (2, 3)] == ["–"] * 2
+    assert columns[0][4] == columns[0][5] == "2.40×"
+    assert "–" not in columns[1]
+    assert "DY-ReLU-B fused: FLOPs are the reference's; operators do not show" in notes_of(figure)
+    assert "Left out" not in notes_of(figure)
+    lacking = group.rows.assign(flops=None)
+    assert "4 of 8 cases without" not in notes_of(promise(SettingsGroup(lacking)))
+    assert "8 of 8 cases without all counts" in notes_of(promise(SettingsGroup(lacking)))
+
+
+def test_a_plain_implementation_without_its_counts_is_left_out():
+    rows = together(written("reference", (9.0,)), written("lines", (3.0,), operator_calls=None))
+    (group,) = settings_groups(rows)
+    assert "2 of 4 cases without all counts, but for their times (DY-ReLU-B lines)" in notes_of(
+        promise(group)
+    )

@@ -5,8 +5,10 @@ from matplotlib.collections import PathCollection
 from matplotlib.path import Path
 from matplotlib.transforms import Affine2D
 
+from dynact.report.data.settings_groups import settings_groups
 from dynact.report.figures.roofline import roofline
 from tests.report.sample_run import phase_of
+from tests.report.ways_sample import together, written
 
 PEAK, SMALL, LARGE = 9e10, 6e10, 8e9
 
@@ -148,3 +150,13 @@ def test_only_training_explains_that_flops_cancel(make_rows):
     for phase, expected in (("inference", False), ("training", True)):
         figure = roofline(phase_of(make_rows(phases=(phase,))))
         assert ("cancel" in " ".join(t.get_text() for t in figure.texts)) == expected
+
+
+def test_implementations_have_points_and_distances_of_their_own():
+    reference, fused = written("reference", (60.0,)), written("fused", (3.0,))
+    (group,) = settings_groups(together(reference, fused))
+    figure = roofline(group.of_phase("inference"))
+    assert set(points_of(figure.axes[0])) == {"DY-ReLU-B reference", "DY-ReLU-B fused"}
+    legend = figure.axes[1].get_legend().get_texts()
+    # The floor is 1.5 times the baseline's time.
+    assert [t.get_text() for t in legend] == ["DY-ReLU-B reference: 40×", "DY-ReLU-B fused: 2.0×"]
