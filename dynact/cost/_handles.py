@@ -131,6 +131,13 @@ def _mean(inputs: Values, _outputs: Values) -> int:
     return _elements(inputs[0])
 
 
+def _euclidean_norm(inputs: Values, _outputs: Values) -> int:
+    """Count n squares, n − 1 additions and one root for each output."""
+    if _constant(inputs[1]) != 2:
+        raise UnknownError
+    return 2 * _elements(inputs[0])
+
+
 def _variance(inputs: Values, _outputs: Values) -> int:
     """Count a mean, a subtraction and a square for each element, and a mean of those."""
     return 4 * _elements(inputs[0])
@@ -309,6 +316,7 @@ OTHER_FLOPS: dict[str, Count] = {
         _reduction,
     ),
     "aten::mean": _mean,
+    "aten::linalg_vector_norm": _euclidean_norm,
     "aten::var": _variance,
     "aten::std": _deviation,
     "aten::batch_norm": _batch_norm,

@@ -71,12 +71,13 @@ class MemoryTracker(OperatorWatch):
         self.peak_bytes = max(self.peak_bytes, self._bytes)
 
 
-# While a dispatch mode is active, autograd sums gradients into new tensors, and fills and
-# scatters into new ones; without it, it does so in place. What then dies with the call would
-# not have been there.
+# While a dispatch mode is active, autograd sums gradients into new tensors, and fills, scatters
+# and puts at indices into new ones; without it, it does so in place. What then dies with the call
+# would not have been there.
 _IN_PLACE_WITHOUT_A_MODE = frozenset(
     (
         torch.ops.aten.add.Tensor,
+        torch.ops.aten.index_put.default,
         torch.ops.aten.masked_fill.Scalar,
         torch.ops.aten.scatter.src,
     )

@@ -189,6 +189,8 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Any], int]] = {
     "amax": (lambda x: x.amax(dim=(2, 3)), E - 12),
     "sum": (lambda x: x.sum(dim=(2, 3)), E - 12),
     "mean": (lambda x: x.mean(dim=(2, 3)), E),
+    "Euclidean norm": (lambda x: torch.linalg.vector_norm(x, dim=(2, 3)), 2 * E),
+    "norm, as many write it": (lambda x: torch.norm(x, p=2, dim=(2, 3)), 2 * E),
     "variance": (lambda x: x.var(dim=(2, 3)), 4 * E),
     "standard deviation": (lambda x: x.std(dim=(2, 3)), 4 * E + 12),
     "softmax": (lambda x: x.softmax(dim=1), 5 * E),
@@ -328,6 +330,7 @@ class Doubling(torch.autograd.Function):
     ("function", "op"),
     [
         (lambda x: x.cumsum(1), "aten::cumsum"),
+        (lambda x: torch.linalg.vector_norm(x, 3), "aten::linalg_vector_norm"),
         (Doubling.apply, "prim::PythonOp.Doubling"),
         (lambda x: F.dropout(x, training=True), "aten::dropout"),
         (lambda x: torch.einsum("nchw,ndhw,ndhw->nc", x, x, x), "aten::einsum"),

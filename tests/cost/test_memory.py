@@ -217,6 +217,21 @@ def test_peak_on_cpu_is_the_allocators_with_what_lives_inside_one_operator(
     assert peak_on_cpu(call.run) >= between_operators - 64
 
 
+def test_the_gradient_of_an_index_is_put_in_place() -> None:
+    x, index = torch.randn(4, 16, 20, requires_grad=True), torch.arange(16).roll(1)
+    gradient = torch.ones_like(x)
+
+    def call() -> None:
+        x[:, index].backward(gradient)
+        x.grad = None
+
+    with MemoryTracker([x, index, gradient]) as tracker:
+        call()
+    # The output, and the input's gradient.
+    assert tracker.peak_bytes == 2 * x.nbytes
+    assert peak_on_cpu(call) == pytest.approx(2 * x.nbytes, abs=64)
+
+
 def test_peak_on_cpu_of_a_known_call() -> None:
     x = torch.ones(1000)
 
