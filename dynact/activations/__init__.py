@@ -63,6 +63,17 @@ _ACTIVATIONS = {
     "dwconv_bn_relu": Activation("DWConv-BN-ReLU", "controls:DWConvBNReLU", 2, 8),
     "funnel_maxpool": Activation("Funnel max-pool", "controls:FunnelMaxPool", 2, 5, (_FUNNEL,)),
     "funnel_avgpool": Activation("Funnel avg-pool", "controls:FunnelAvgPool", 2, 5, (_FUNNEL,)),
+    "dyrelu_dyhead": Activation("DY-ReLU-B (DyHead)", "lines:DyHeadReLU", 3, 8, (_DYNAMIC,)),
+    "eca": Activation("ECA", "attention:ECA", 3, 7, ("arXiv 1910.03151",)),
+    "grn": Activation("GRN", "attention:GRN", 3, 8, ("arXiv 2301.00808",)),
+    "group_rational": Activation(
+        "Group rational", "rational:GroupRational", 2, 5, ("arXiv 2409.10594",)
+    ),
+    "dy_shift_max": Activation("DY-Shift-Max", "shift_max:DyShiftMax", 3, 8, ("arXiv 2108.05894",)),
+    "series_act": Activation(
+        "Series activation", "series:SeriesActivation", 2, 8, ("arXiv 2305.12972",)
+    ),
+    "meta_acon_c_bn": Activation("Meta-ACON-C BN", "acon:meta_acon_c_bn", 3, 8, (_ACON,)),
 }
 # Other implementations, and where each is, as `Activation.layer`.
 _FASTER: dict[str, dict[str, str]] = {
@@ -154,7 +165,7 @@ def least_passes(name: str, training: bool) -> int:
     hangs on a global statistic of it: 2 or 3. The backward pass reads the output's gradient and
     the input, or the output, and writes the input's gradient. Where a gradient flows through a
     statistic, its sum over the output's gradient has to be there before any of the input's
-    gradient is: both are read twice, in SE only the first: 3, 5 or 4. In training the
+    gradient is: both are read twice, in SE and ECA only the first: 3, 5 or 4. In training the
     statistics of BatchNorm are of the batch.
 
     It holds for a tensor too large to stay on the chip between two passes, at full precision

@@ -61,6 +61,8 @@ class MetaAconC(nn.Module):
     ------
     ValueError
         An option out of range, or an input that is not (N, C, H, W).
+    NotImplementedError
+        In training with `batch_norm`, a batch of one sample.
     """
 
     def __init__(self, channels: int, reduction: int = 16, batch_norm: bool = False) -> None:
@@ -82,8 +84,15 @@ class MetaAconC(nn.Module):
 
     def sharpness(self, x: torch.Tensor) -> torch.Tensor:
         """Return β for x, (N, C, 1, 1)."""
+        if self.batch_norm and self.training and x.shape[0] == 1:
+            raise NotImplementedError("BN after each fc needs two samples or more to train on")
         beta = torch.sigmoid(self.bn2(self.fc2(self.bn1(self.fc1(spatial_mean(x))))))
         return beta.reshape(*beta.shape, 1, 1)
+
+
+def meta_acon_c_bn(channels: int, reduction: int = 16) -> MetaAconC:
+    """`MetaAconC` with BN after each fc, as in the official code."""
+    return MetaAconC(channels, reduction, batch_norm=True)
 
 
 def smooth_maximum(

@@ -1,4 +1,6 @@
-"""Squeeze-and-excitation and Maxout: the two ideas that DY-ReLU has as special cases."""
+"""Attention to channels, which DY-ReLU has as a special case, and Maxout, the other one."""
+
+import math
 
 import torch
 from torch import nn
@@ -78,3 +80,74 @@ class Maxout(nn.Module):
         else:
             y = pieces.max(dim=2).values
         return in_dtype_of(x, y)
+
+
+class ECA(nn.Module):
+    """Efficient channel attention, y = x·σ(conv(GAP x)): one kernel slides over the channels.
+
+    The kernel has the odd number k of weights nearest to (log2 C + b)/γ, γ = 2 and b = 1, and no
+    bias.
+    (N, C), (N, C, L) or (N, C, H, W) → the same. Parameters: k.
+    Least traffic: 3 passes in inference, 7 in training.
+    Source: Wang et al., "ECA-Net", arXiv 1910.03151, section 3.2. The published code leaves k to
+    the caller, and its ResNets have 3 throughout.
+
+    Parameters
+    ----------
+    channels
+        C.
+
+    Raises
+    ------
+    ValueError
+        An option out of range, or an input with other dimensions or channels.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = positive_integer("channels", channels)
+        # Where the whole part is even, the nearest odd number is the one above it.
+        size = int((math.log2(channels) + 1) / 2) | 1
+        self.conv = nn.Conv1d(1, 1, size, padding=size // 2, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x with each channel scaled by its gate."""
+        check_input(x, self.channels, (2, 3, 4))
+        gate = torch.sigmoid(self.conv(spatial_mean(x).unsqueeze(1)).squeeze(1))
+        return x * in_dtype_of(x, gate).reshape(*gate.shape, *(1,) * (x.dim() - 2))
+
+
+class GRN(nn.Module):
+    """Global response normalisation, y_c = γ_c·(x_c·n_c) + β_c + x_c.
+
+    n_c = g_c / (mean of g over all channels + 10⁻⁶), with g_c the Euclidean norm of channel c
+    over all positions.
+    (N, C, H, W) → the same. Parameters: 2C, zero at first: the layer starts as the identity.
+    Least traffic: 3 passes in inference, 8 in training.
+    Source: Woo et al., "ConvNeXt V2", arXiv 2301.00808, section 4, in its algorithm and code for
+    (N, H, W, C). Its equation divides by the sum of g, C times the mean.
+
+    Parameters
+    ----------
+    channels
+        C.
+
+    Raises
+    ------
+    ValueError
+        An option out of range, or an input that is not (N, C, H, W).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = positive_integer("channels", channels)
+        self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x, each channel stronger the more it responds beside the others."""
+        check_input(x, self.channels)
+        norm = torch.linalg.vector_norm(x, dim=(2, 3), keepdim=True)
+        response = in_dtype_of(x, norm / (norm.mean(dim=1, keepdim=True) + 1e-6))
+        gamma, beta = in_dtype_of(x, self.gamma), in_dtype_of(x, self.beta)
+        return gamma * (x * response) + beta + x

@@ -26,6 +26,8 @@ _SITES: dict[tuple[str, str], dict[type[nn.Module], str]] = {
     ("acon_c", "official"): {Bottleneck: _AFTER_3X3, ShuffleNetV2: _ALL},
     ("meta_acon_c", "paper"): {Bottleneck: _AFTER_3X3, ShuffleNetV2: _ALL},
     ("meta_acon_c", "official"): {Bottleneck: _AFTER_3X3, ShuffleNetV2: _ALL},
+    ("meta_acon_c_bn", "paper"): {Bottleneck: _AFTER_3X3, ShuffleNetV2: _ALL},
+    ("meta_acon_c_bn", "official"): {Bottleneck: _AFTER_3X3, ShuffleNetV2: _ALL},
     # arXiv 2003.10027; no official code is known.
     ("dyrelu_a", "paper"): {nn.Module: _ALL},
     ("dyrelu_b", "paper"): {nn.Module: _ALL},
@@ -47,6 +49,7 @@ def placement(activation: str, where: str, model: nn.Module) -> Callable[[Site],
     frelu, "official"      all three, stages 1–3          none                      none
     frelu_light            none                           all                       none
     acon_c, meta_acon_c    after the 3×3                  all                       none
+    meta_acon_c_bn         after the 3×3                  all                       none
     dyrelu_a/b/c           all                            all                       all
     ====================== ============================== ========================= ==============
 

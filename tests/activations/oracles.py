@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 State = dict[str, Array]
 
-EPSILON = 1e-5  # torch's default for every BN here
+EPSILON = 1e-5  # torch's default for BN
 
 
 def sigmoid(v: float) -> float:
@@ -54,13 +54,15 @@ def depthwise(x: Array, weight: Array, bias: Array | None) -> Array:
     return y
 
 
-def batch_norm(x: Array, state: State, name: str, training: bool = False) -> Array:
+def batch_norm(
+    x: Array, state: State, name: str, training: bool = False, epsilon: float = EPSILON
+) -> Array:
     y = np.empty_like(x)
     for c in range(x.shape[1]):
         mean, variance = state[f"{name}.running_mean"][c], state[f"{name}.running_var"][c]
         if training:
             mean, variance = x[:, c].mean(), x[:, c].var()
-        unit = (x[:, c] - mean) / math.sqrt(variance + EPSILON)
+        unit = (x[:, c] - mean) / math.sqrt(variance + epsilon)
         y[:, c] = unit * state[f"{name}.weight"][c] + state[f"{name}.bias"][c]
     return y
 
@@ -194,6 +196,68 @@ def meta_acon_c(x: Array, state: State, batch_norm_after_fc: bool = False) -> Ar
     return acon(x, state["p1"], state["p2"], np.vectorize(sigmoid)(v))
 
 
+def eca(x: Array, state: State) -> Array:
+    y = np.empty_like(x)
+    kernel = state["conv.weight"][0, 0]
+    for n, sample in enumerate(x):
+        means = pooled(sample)
+        for c in range(len(means)):
+            total = 0.0
+            for j, weight in enumerate(kernel):
+                neighbour = c + j - len(kernel) // 2
+                if 0 <= neighbour < len(means):
+                    total += weight * means[neighbour]
+            y[n, c] = sample[c] * sigmoid(total)
+    return y
+
+
+def grn(x: Array, state: State) -> Array:
+    y = np.empty_like(x)
+    gamma, beta = state["gamma"][0, :, 0, 0], state["beta"][0, :, 0, 0]
+    for n, sample in enumerate(x):
+        norms = [math.sqrt(sum(v * v for v in channel.ravel())) for channel in sample]
+        for c, norm in enumerate(norms):
+            response = norm / (sum(norms) / len(norms) + 1e-6)
+            y[n, c] = gamma[c] * sample[c] * response + beta[c] + sample[c]
+    return y
+
+
+def group_rational(x: Array, state: State) -> Array:
+    y = np.empty_like(x)
+    groups = len(state["denominator"])
+    for index in np.ndindex(x.shape):
+        v = x[index]
+        b = state["denominator"][index[1] // (x.shape[1] // groups)]
+        above = sum(a * v**j for j, a in enumerate(state["numerator"]))
+        below = sum(b * v**j for j, b in enumerate(b, start=1))
+        y[index] = above / (1 + abs(below))
+    return y
+
+
+def dy_shift_max(x: Array, state: State, groups: int = 8) -> Array:
+    y = np.empty_like(x)
+    channels = x.shape[1]
+    shift = max(1, channels // groups)
+    for n, sample in enumerate(x):
+        hidden = np.maximum(fully_connected(pooled(sample), state, "fc1"), 0)
+        delta = [4 * (hard_sigmoid(float(v)) - 0.5) for v in fully_connected(hidden, state, "fc2")]
+        for c, channel in enumerate(sample):
+            a1, b1, a2, b2 = (delta[j * channels + c] for j in range(4))
+            other = sample[(c + shift) % channels]
+            for place in np.ndindex(channel.shape):
+                y[(n, c, *place)] = max(
+                    (1 + a1) * channel[place] + b1 * other[place],
+                    (1 + a2) * channel[place] + b2 * other[place],
+                )
+    return y
+
+
+def series_act(x: Array, state: State, training: bool = False) -> Array:
+    rectified = np.where(x > 0, x, 0)
+    convolved = depthwise(rectified, state["conv.weight"], None)
+    return batch_norm(convolved, state, "bn", training, epsilon=1e-6)
+
+
 ORACLES: dict[str, Callable[..., Array]] = {
     "relu": elementwise(lambda v: max(v, 0.0)),
     "leaky_relu": elementwise(lambda v: v if v > 0 else 0.01 * v),
@@ -217,4 +281,11 @@ ORACLES: dict[str, Callable[..., Array]] = {
     "dwconv_bn_relu": dwconv_bn_relu,
     "funnel_maxpool": funnel_maxpool,
     "funnel_avgpool": funnel_avgpool,
+    "dyrelu_dyhead": lambda x, state: dyrelu(x, state, shared=False, gate="hardsigmoid"),
+    "eca": eca,
+    "grn": grn,
+    "group_rational": group_rational,
+    "dy_shift_max": dy_shift_max,
+    "series_act": series_act,
+    "meta_acon_c_bn": lambda x, state: meta_acon_c(x, state, batch_norm_after_fc=True),
 }

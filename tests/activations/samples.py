@@ -7,7 +7,8 @@ from dynact.activations import create, names
 from tests.activations.oracles import State
 
 OWN = tuple(n for n in names() if type(create(n, 4)).__module__.startswith("dynact"))
-ANY_DIMS = tuple(n for n in names() if n not in OWN or n in {"dyrelu_a", "dyrelu_b", "se"})
+OWN_OF_ANY_DIMS = {"dyrelu_a", "dyrelu_b", "se", "dyrelu_dyhead", "eca", "group_rational"}
+ANY_DIMS = tuple(n for n in names() if n not in OWN or n in OWN_OF_ANY_DIMS)
 
 
 def dims_of(name: str) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dynact.activations import create
+from dynact.activations import create, implementations
 from tests.activations.oracles import ORACLES
 from tests.activations.samples import layer, normal, state_of
 
@@ -81,6 +81,22 @@ def test_meta_with_batch_norm(channels: int) -> None:
 
 def test_meta_with_batch_norm_needs_two_samples_to_train() -> None:
     x = torch.zeros(1, 3, 4, 4)
-    with pytest.raises(ValueError, match="more than 1 value per channel"):
-        create("meta_acon_c", 3, batch_norm=True).train()(x)
+    message = "^BN after each fc needs two samples or more to train on$"
+    for impl in implementations("meta_acon_c"):
+        module = create("meta_acon_c", 3, impl=impl, batch_norm=True)
+        with pytest.raises(NotImplementedError, match=message):
+            module.train()(x)
+    with pytest.raises(NotImplementedError, match=message):
+        create("meta_acon_c_bn", 3).train()(x)
+    assert create("meta_acon_c_bn", 3).eval()(x).shape == x.shape
     assert create("meta_acon_c", 3).train()(x).shape == x.shape
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_name_of_the_official_form_is_meta_with_batch_norm(training: bool) -> None:
+    options = {"reduction": 2}
+    module = layer("meta_acon_c_bn", 5, **options).train(training)
+    same = layer("meta_acon_c", 5, batch_norm=True, **options).train(training)
+    x = normal(3, 5, 4, 3)
+    torch.testing.assert_close(module(x), same(x), rtol=0, atol=0)
+    torch.testing.assert_close(module.state_dict(), same.state_dict(), rtol=0, atol=0)

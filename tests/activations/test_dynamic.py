@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from dynact.activations import create
+from dynact.cost import saved_for_backward
 from tests.activations.oracles import ORACLES
 from tests.activations.samples import layer, normal, state_of
 
@@ -184,3 +185,14 @@ def test_the_hard_gate_is_another_function() -> None:
     soft, hard = layer("dyrelu_b", 5), layer("dyrelu_b", 5, gate="hardsigmoid")
     x = normal(2, 5, 4, 3)
     assert (soft(x) - hard(x)).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("options", [{}, {"reduction": 2}])
+def test_the_form_of_dyhead_is_b_with_a_hard_gate(options: dict[str, object]) -> None:
+    module, x = layer("dyrelu_dyhead", 12, **options), normal(2, 12, 4, 3)
+    same = layer("dyrelu_b", 12, **{"reduction": 4, **options}, gate="hardsigmoid")
+    assert module.fc1.out_features == same.fc1.out_features
+    torch.testing.assert_close(module(x), same(x), **EXACT)
+    # Two lines and the larger, without a dimension of lines or its indices.
+    x = normal(4, 12, 20, 20, dtype=torch.float32).requires_grad_()
+    assert saved_for_backward(create("dyrelu_dyhead", 12), x).total < 3.1 * x.nbytes

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import math
 
 import pytest
 import torch
@@ -27,6 +28,12 @@ def meta_hidden(channels: int) -> int:
     return max(16, channels // 16)
 
 
+def eca_kernel(channels: int) -> int:
+    """Return the odd number nearest to (log2 C + 1)/2; of two as near, the larger."""
+    exact = (math.log2(channels) + 1) / 2
+    return min(range(13, 0, -2), key=lambda odd: abs(odd - exact))
+
+
 PARAMETERS = {
     **dict.fromkeys(("relu", "leaky_relu", "relu6", "sigmoid", "silu", "gelu"), lambda _c: 0),
     **dict.fromkeys(("mish", "hardswish", "identity"), lambda _c: 0),
@@ -42,6 +49,13 @@ PARAMETERS = {
     "acon_c": lambda c: 3 * c,
     "meta_acon_c": lambda c: 2 * c + 2 * c * (h := meta_hidden(c)) + h + c,
     "dwconv_bn_relu": lambda c: 9 * c + 2 * c,
+    "dyrelu_dyhead": lambda c: (h := hidden(c, 4)) * c + h + 4 * c * h + 4 * c,
+    "eca": eca_kernel,
+    "grn": lambda c: 2 * c,
+    "group_rational": lambda c: 6 + 4 * math.gcd(c, 8),
+    "dy_shift_max": lambda c: (h := max(4, c // 8)) * c + h + 4 * c * h + 4 * c,
+    "series_act": lambda c: 49 * c + 2 * c,
+    "meta_acon_c_bn": lambda c: 2 * c + 2 * c * (h := meta_hidden(c)) + h + c + 2 * h + 2 * c,
 }
 
 

@@ -16,6 +16,8 @@ NAMES = [
     *("frelu", "frelu_light", "dyrelu_a", "dyrelu_b", "dyrelu_c"),
     *("se", "maxout", "acon_c", "meta_acon_c"),
     *("identity", "dwconv_bn_relu", "funnel_maxpool", "funnel_avgpool"),
+    *("dyrelu_dyhead", "eca", "grn", "group_rational", "dy_shift_max", "series_act"),
+    "meta_acon_c_bn",
 ]
 
 
@@ -101,6 +103,12 @@ POSITIVE = "must be a positive integer, got"
         ("dyrelu_c", {"tau": 0}, "tau must be a positive number, got 0"),
         ("dyrelu_c", {"tau": True}, "tau must be a finite number, got True"),
         ("dyrelu_c", {"gamma": -0.1}, "gamma must be a positive number, got -0.1"),
+        ("dyrelu_dyhead", {"reduction": 0}, f"reduction {POSITIVE} 0"),
+        ("group_rational", {"groups": 2.0}, f"groups {POSITIVE} 2.0"),
+        ("dy_shift_max", {"reduction": 0}, f"reduction {POSITIVE} 0"),
+        ("dy_shift_max", {"groups": 0}, f"groups {POSITIVE} 0"),
+        ("series_act", {"n": 0}, f"n {POSITIVE} 0"),
+        ("meta_acon_c_bn", {"reduction": -1}, f"reduction {POSITIVE} -1"),
     ],
 )
 def test_option_out_of_range_is_refused(
@@ -121,6 +129,11 @@ LEAST_PASSES = {
     # The gradient of a plain scaling needs x for the pooled part alone.
     "se": (3, 3 + 4),
     "identity": (0, 0),
+    **dict.fromkeys(("dyrelu_dyhead", "dy_shift_max", "meta_acon_c_bn"), (3, 3 + 5)),
+    "eca": (3, 3 + 4),
+    # The gradient of a norm is along x.
+    "grn": (3, 3 + 5),
+    "series_act": (2, 3 + 5),
 }
 
 
@@ -150,9 +163,13 @@ TITLES = {
     "maxout": "Maxout", "acon_c": "ACON-C", "meta_acon_c": "Meta-ACON-C",
     "identity": "Identity", "dwconv_bn_relu": "DWConv-BN-ReLU",
     "funnel_maxpool": "Funnel max-pool", "funnel_avgpool": "Funnel avg-pool",
+    "dyrelu_dyhead": "DY-ReLU-B (DyHead)", "eca": "ECA", "grn": "GRN",
+    "group_rational": "Group rational", "dy_shift_max": "DY-Shift-Max",
+    "series_act": "Series activation", "meta_acon_c_bn": "Meta-ACON-C BN",
 }  # fmt: skip
 # arXiv's numbers: Delving Deep into Rectifiers; Funnel Activation; Dynamic ReLU;
-# Squeeze-and-Excitation Networks; Maxout Networks; Activate or Not.
+# Squeeze-and-Excitation Networks; Maxout Networks; Activate or Not; ECA-Net; ConvNeXt V2;
+# Kolmogorov-Arnold Transformer; MicroNet; VanillaNet.
 PAPERS = {
     "prelu": "1502.01852",
     **dict.fromkeys(("frelu", "frelu_light", "funnel_maxpool", "funnel_avgpool"), "2007.11824"),
@@ -160,6 +177,13 @@ PAPERS = {
     "se": "1709.01507",
     "maxout": "1302.4389",
     **dict.fromkeys(("acon_c", "meta_acon_c"), "2009.04759"),
+    "dyrelu_dyhead": "2003.10027",
+    "eca": "1910.03151",
+    "grn": "2301.00808",
+    "group_rational": "2409.10594",
+    "dy_shift_max": "2108.05894",
+    "series_act": "2305.12972",
+    "meta_acon_c_bn": "2009.04759",
 }
 
 

@@ -25,6 +25,11 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "se": [{"reduction": 2}],
     "maxout": [{"k": 1}, {"k": 3}],
     "meta_acon_c": [{"reduction": 2}, {"batch_norm": True}],
+    "dyrelu_dyhead": [{"reduction": 2}],
+    "group_rational": [{"groups": 1}],
+    "dy_shift_max": [{"reduction": 2, "groups": 2}],
+    "series_act": [{"n": 1}],
+    "meta_acon_c_bn": [{"reduction": 2}],
 }
 
 

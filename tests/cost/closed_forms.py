@@ -1,9 +1,11 @@
 """What each activation's formula asks of arithmetic and parameters, by hand.
 
-From the published formulas for an input (n, c, h, w) and default options: R = 8 for DY-ReLU, 16
-for SE and Meta-ACON, K = 2. FLOPs are those of one forward pass in eval mode.
+From the published formulas for an input (n, c, h, w) and default options: R = 8 for DY-ReLU and
+DY-Shift-Max, 4 for DyHead's, 16 for SE and Meta-ACON, K = 2. FLOPs are those of one forward pass in
+eval mode.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -132,6 +134,82 @@ def meta_acon_c(n: int, c: int, h: int, w: int) -> Costs:
     )
 
 
+def dyrelu_dyhead(n: int, c: int, h: int, w: int) -> Costs:
+    elements, hidden, outputs = n * c * h * w, max(1, c // 4), 2 * K * c
+    pooling = elements
+    fc1, relu, fc2 = 2 * n * c * hidden, n * hidden, 2 * n * hidden * outputs
+    # The hard sigmoid's +, max, min and ÷; then 2·, −1, λ· and α +.
+    coefficients = (4 + 4) * n * outputs
+    lines = 2 * K * elements
+    largest = (K - 1) * elements
+    return Costs(
+        pooling + fc1 + relu + fc2 + coefficients + lines + largest,
+        weights=c * hidden + hidden + hidden * outputs + outputs,
+        buffers=2 * K + 2 * K,
+    )
+
+
+def eca_kernel(c: int) -> int:
+    whole = int((math.log2(c) + 1) / 2)
+    return whole if whole % 2 else whole + 1
+
+
+def eca(n: int, c: int, h: int, w: int) -> Costs:
+    elements, kernel = n * c * h * w, eca_kernel(c)
+    pooling, conv, sigmoid, gating = elements, 2 * kernel * n * c, n * c, elements
+    return Costs(pooling + conv + sigmoid + gating, weights=kernel)
+
+
+def grn(n: int, c: int, h: int, w: int) -> Costs:
+    elements, norms = n * c * h * w, n * c
+    squares, sums, roots = elements, elements - norms, norms
+    mean, epsilon, divide = norms, n, norms
+    # x·n, ·γ, + β, + x.
+    return Costs(squares + sums + roots + mean + epsilon + divide + 4 * elements, weights=2 * c)
+
+
+def group_rational(n: int, c: int, h: int, w: int) -> Costs:
+    elements = n * c * h * w
+    above, below = 2 * 5 * elements, (2 * 3 + 1) * elements
+    absolute, plus_one, divide = elements, elements, elements
+    return Costs(above + below + absolute + plus_one + divide, weights=6 + 4 * math.gcd(c, 8))
+
+
+def dy_shift_max(n: int, c: int, h: int, w: int) -> Costs:
+    elements, hidden, outputs = n * c * h * w, max(4, c // 8), 4 * c
+    pooling = elements
+    fc1, relu, fc2 = 2 * n * c * hidden, n * hidden, 2 * n * hidden * outputs
+    # The hard sigmoid's four, − ½, 4·; a first value for each of two slopes.
+    coefficients = (4 + 2) * n * outputs + 2 * n * c
+    mixtures, larger = 2 * 3 * elements, elements
+    return Costs(
+        pooling + fc1 + relu + fc2 + coefficients + mixtures + larger,
+        weights=c * hidden + hidden + hidden * outputs + outputs,
+        # Where each channel finds the other.
+        buffers=c,
+    )
+
+
+def series_act(n: int, c: int, h: int, w: int) -> Costs:
+    elements = n * c * h * w
+    return Costs(
+        (1 + 2 * 7 * 7 + 2) * elements,
+        weights=7 * 7 * c,
+        normalisation=2 * c,
+        buffers=batch_norm_buffers(c),
+    )
+
+
+def meta_acon_c_bn(n: int, c: int, h: int, w: int) -> Costs:
+    plain, hidden = meta_acon_c(n, c, h, w), max(16, c // 16)
+    return Costs(
+        plain.flops + 2 * n * hidden + 2 * n * c,
+        weights=plain.weights,
+        normalisation=2 * hidden + 2 * c,
+        buffers=batch_norm_buffers(hidden) + batch_norm_buffers(c),
+    )
+
+
 CLOSED_FORMS: dict[str, Callable[[int, int, int, int], Costs]] = {
     "relu": per_element(1),
     "leaky_relu": per_element(2),
@@ -157,4 +235,11 @@ CLOSED_FORMS: dict[str, Callable[[int, int, int, int], Costs]] = {
     "funnel_maxpool": per_element(8 + 1),
     # 8 additions and a division, and the comparison.
     "funnel_avgpool": per_element(9 + 1),
+    "dyrelu_dyhead": dyrelu_dyhead,
+    "eca": eca,
+    "grn": grn,
+    "group_rational": group_rational,
+    "dy_shift_max": dy_shift_max,
+    "series_act": series_act,
+    "meta_acon_c_bn": meta_acon_c_bn,
 }

@@ -2,9 +2,10 @@
 
 Written from the formulas of the derivatives alone: a product keeps each factor whose partner
 needs a gradient, a maximum of two tensors keeps both, a maximum along a dimension keeps int64
-indices, relu, sigmoid and softmax keep their result, batch normalisation keeps its input and two
-statistics a channel, a linear layer keeps its input. Sums, means and products with a number
-keep nothing; parameters and buffers are there anyway.
+indices, relu, sigmoid and softmax keep their result, hardsigmoid and the absolute value their
+input, a norm both, a quotient both its terms, batch normalisation keeps its input and two
+statistics a channel, a linear layer and a convolution keep their input. Sums, means and products
+with a number keep nothing; parameters and buffers are there anyway.
 """
 
 from collections.abc import Callable
@@ -97,6 +98,54 @@ def maxout(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
     return FLOAT * n * c * h * w, 0, INDEX * n * c * h * w
 
 
+def dyrelu_dyhead(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    x = FLOAT * n * c * h * w
+    coefficients = FLOAT * n * c * 2 * 2
+    hard_sigmoid, lines, both = coefficients, coefficients, 2 * x
+    return x, 0, squeezed(n, c, max(1, c // 4)) + hard_sigmoid + lines + both
+
+
+def eca(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    pooled = gate = FLOAT * n * c
+    return FLOAT * n * c * h * w, 0, pooled + gate
+
+
+def grn(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    x, norm = FLOAT * n * c * h * w, FLOAT * n * c
+    divisor, response, scaled = FLOAT * n, norm, x
+    return x, 0, norm + divisor + response + scaled
+
+
+def group_rational(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    x = FLOAT * n * c * h * w
+    # Horner's rule multiplies four sums above and three below by x; the last is below's all.
+    above, below, absolute, quotient = 4 * x, 3 * x, x, 2 * x
+    return x, 0, above + below + absolute + quotient
+
+
+def dy_shift_max(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    x = FLOAT * n * c * h * w
+    coefficients = FLOAT * n * c * 4
+    # Two slopes, with 1 added, and the tensor that has the other two.
+    hard_sigmoid, slopes, others = coefficients, coefficients // 2, coefficients
+    shifted, mixtures = x, 2 * x
+    rest = squeezed(n, c, max(4, c // 8)) + hard_sigmoid + slopes + others + shifted + mixtures
+    return x, 0, rest
+
+
+def series_act(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    x = FLOAT * n * c * h * w
+    rectified, convolved, statistics = x, x, FLOAT * 2 * c
+    return 0, 0, rectified + convolved + statistics
+
+
+def meta_acon_c_bn(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    x, _, plain = meta_acon_c(n, c, h, w)
+    channels = max(16, c // 16) + c
+    normalised, statistics = FLOAT * n * channels, FLOAT * 2 * channels
+    return x, 0, plain + normalised + statistics
+
+
 SAVED_FORMS: dict[str, Form] = {
     **dict.fromkeys(("relu", "sigmoid"), keeps_output),
     **dict.fromkeys(
@@ -115,4 +164,11 @@ SAVED_FORMS: dict[str, Form] = {
     "dyrelu_b": lambda n, c, h, w: dyrelu(n, c, h, w, groups=c),
     "dyrelu_c": dyrelu_c,
     "maxout": maxout,
+    "dyrelu_dyhead": dyrelu_dyhead,
+    "eca": eca,
+    "grn": grn,
+    "group_rational": group_rational,
+    "dy_shift_max": dy_shift_max,
+    "series_act": series_act,
+    "meta_acon_c_bn": meta_acon_c_bn,
 }

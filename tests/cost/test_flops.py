@@ -77,6 +77,11 @@ def test_activations_at_any_shape(name: str, data: st.DataObject) -> None:
         ("maxout", {"k": 3}),
         ("se", {"reduction": 2}),
         ("meta_acon_c", {"reduction": 4, "batch_norm": True}),
+        ("dyrelu_dyhead", {"reduction": 2}),
+        ("group_rational", {"groups": 4}),
+        ("dy_shift_max", {"reduction": 2, "groups": 2}),
+        ("series_act", {"n": 1}),
+        ("meta_acon_c_bn", {"reduction": 4}),
     ],
 )
 def test_options(name: str, options: dict[str, object]) -> None:
@@ -93,7 +98,10 @@ def test_options(name: str, options: dict[str, object]) -> None:
     assert counted.total == expected
 
 
-@pytest.mark.parametrize("name", ["relu", "gelu", "dyrelu_a", "dyrelu_b", "se"])
+@pytest.mark.parametrize(
+    "name",
+    ["relu", "gelu", "dyrelu_a", "dyrelu_b", "se", "dyrelu_dyhead", "eca", "group_rational"],
+)
 @pytest.mark.parametrize("shape", [(3, 8), (3, 8, 7)])
 def test_fewer_dimensions(name: str, shape: tuple[int, ...]) -> None:
     counted = count_flops(create(name, 8), normal(*shape))

@@ -315,5 +315,9 @@ def is_view(name: str) -> bool:
 
 def in_place_or_not(operators: Iterable[str]) -> Counter[str]:
     """Count operators as if none was in place, which fewer are while a dispatch mode is active."""
-    same = {"aten::new_zeros": "aten::zeros", "aten::clone": "aten::copy"}
+    same = {
+        "aten::new_zeros": "aten::zeros",
+        "aten::clone": "aten::copy",
+        "aten::_index_put_impl_": "aten::index_put",
+    }
     return Counter(same.get(operator, operator).rstrip("_") for operator in operators)

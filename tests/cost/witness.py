@@ -32,6 +32,7 @@ FREE = {
     aten.empty,
     aten.empty_like,
     aten.expand,
+    aten.index,
     aten.new_empty,
     aten.permute,
     aten.repeat,
@@ -41,6 +42,7 @@ FREE = {
     aten.squeeze,
     aten.t,
     aten.transpose,
+    aten.unbind,
     aten.unsqueeze,
     aten.view,
 }
@@ -82,6 +84,11 @@ def reduction(x: Shape, *_args: object, out_shape: Any, **_kwargs: object) -> in
     # max over a dimension has two outputs, values and indices.
     first = out_shape[0] if isinstance(out_shape, tuple) and not is_shape(out_shape) else out_shape
     return prod(x) - prod(first)
+
+
+def euclidean_norm(x: Shape, *_args: object, out_shape: Shape, **_kwargs: object) -> int:
+    squares, adds, roots = prod(x), prod(x) - prod(out_shape), prod(out_shape)
+    return squares + adds + roots
 
 
 def is_shape(value: Any) -> bool:
@@ -178,6 +185,7 @@ FORMULAS: dict[Any, Formula] = {
     aten.mul: each(1),
     aten.div: each(1),
     aten.gt: each(1),
+    aten.abs: each(1),
     aten.hardtanh: each(2),
     aten.hardtanh_: each(2),
     aten.leaky_relu: each(2),
@@ -198,6 +206,7 @@ FORMULAS: dict[Any, Formula] = {
     aten.elu: elu,
     aten.mean: mean,
     aten.sum: reduction,
+    aten.linalg_vector_norm: euclidean_norm,
     aten.max: reduction,
     aten.amax: reduction,
     aten.native_batch_norm: batch_norm_of_the_batch,

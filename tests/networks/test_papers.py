@@ -170,6 +170,8 @@ PLACES: dict[tuple[str, str], dict[str, list[str]]] = {
     ("acon_c", "official"): ACON,
     ("meta_acon_c", "paper"): ACON,
     ("meta_acon_c", "official"): ACON,
+    ("meta_acon_c_bn", "paper"): ACON,
+    ("meta_acon_c_bn", "official"): ACON,
     ("dyrelu_a", "paper"): EVERYWHERE,
     ("dyrelu_b", "paper"): EVERYWHERE,
     ("dyrelu_c", "paper"): EVERYWHERE,

@@ -218,6 +218,18 @@ class TestFailure:
         assert found.status == "error"
         assert found.message.endswith("'lines' of prelu: it has reference, fused")
 
+    def test_a_batch_of_one_that_a_layer_cannot_normalise_is_said_plainly(self) -> None:
+        of_one = replace(TRAINING, activation="meta_acon_c_bn", batch=1)
+
+        found = visit(of_one, Cpu())
+
+        assert (found.status, found.message) == (
+            "unsupported",
+            "NotImplementedError: BN after each fc needs two samples or more to train on",
+        )
+        assert visit(replace(of_one, phase="inference"), Cpu()).status == "ok"
+        assert visit(replace(of_one, batch=2), Cpu()).status == "ok"
+
     def test_a_good_case_after_one_out_of_memory_is_good(self) -> None:
         device = FakeDevice()
         bench = Bench(device)

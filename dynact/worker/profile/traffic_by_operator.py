@@ -11,8 +11,11 @@ from dynact.worker.device import Device
 from dynact.worker.layer import Feed, call_of, draw_tensors, prepared
 from dynact.worker.modes import watched_mode
 
-# What autograd calls where its operators are watched, and what elsewhere: both write only zeros.
-_BY_ANOTHER_NAME = {"aten::new_zeros": "aten::zeros"}
+# What autograd calls where its operators are watched, and what elsewhere: it moves the same.
+_BY_ANOTHER_NAME = {
+    "aten::new_zeros": "aten::zeros",
+    "aten::index_put": "aten::_index_put_impl_",
+}
 
 
 @dataclass(frozen=True)
