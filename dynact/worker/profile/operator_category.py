@@ -43,10 +43,20 @@ def category_of(name: str) -> str:
 
 
 @functools.cache
-def is_composite(name: str, device_type: str) -> bool:
+def is_composite(name: str, device_type: str, calls_its_name: bool = False) -> bool:
     """Return whether a name has no code of its own there: it calls others, or is no operator.
 
     Generated code runs under its own name on a CPU; on an accelerator it launches kernels.
+
+    Parameters
+    ----------
+    name
+        As a trace has it.
+    device_type
+        Where it was called.
+    calls_its_name
+        Whether it called an operator of the same name: of overloads of which some have no code of
+        their own, as ``where`` of a tensor and a number, it then is such a one.
     """
     if name.startswith(_GENERATED):
         return not is_host(device_type)
@@ -55,7 +65,8 @@ def is_composite(name: str, device_type: str) -> bool:
     def registered(schema: torch._C.FunctionSchema, dispatch_key: str) -> bool:
         return torch._C._dispatch_has_kernel_for_dispatch_key(_qualified(schema), dispatch_key)
 
-    return all(
+    quantifier = any if calls_its_name else all
+    return quantifier(
         registered(schema, "CompositeImplicitAutograd") and not registered(schema, key)
         for schema in _overloads(name)
     )

@@ -35,7 +35,8 @@ class Tables:
     operators: int
     """Calls of operators that read or write, as `dynact.cost.TrafficCounter` counts them."""
     kernels: pd.DataFrame
-    """A line a kernel, operator, part and input shapes; the times add up to ``step_ns``.
+    """A line a kernel, operator, part and input shapes, and another one of what only calls one of
+    its own name; the times add up to ``step_ns``.
 
     ``operator`` is what launched the kernel, and on a CPU the kernel itself. ``calls`` are calls of
     an operator on a CPU and launches of a kernel on an accelerator, and ``time_ns`` and ``bytes``
@@ -167,7 +168,8 @@ def _number(operator: Operator) -> Any:
 
 
 def _told_apart(operator: Operator, part: str, device_type: str) -> Iterator[_Call]:
-    if not is_composite(operator.name, device_type):
+    calls_its_name = any(child.name == operator.name for child in operator.children)
+    if not is_composite(operator.name, device_type, calls_its_name):
         yield _Call(operator, part, False, not moves_nothing(operator.name))
         return
     yield _Call(operator, part, True, False)
@@ -241,7 +243,9 @@ def _bytes_of(calls: Sequence[_Call], traffic: Sequence[OperatorTraffic]) -> _By
 def _kernels(works: Sequence[_Work], step_ns: int, ceilings: Ceilings | None) -> pd.DataFrame:
     table = pd.DataFrame([vars(work) for work in works], columns=list(_Work.__annotations__))
     table["weighted_percent"] = table["occupancy_percent"].astype(float) * table["time_ns"]
-    groups = table.groupby(["kernel", "operator", "kind", "part", "input_shapes"], sort=False)
+    # An overload that only calls another has its name and shapes, and bytes of its own it has none.
+    key = ["kernel", "operator", "kind", "part", "input_shapes", "on_timeline"]
+    groups = table.groupby(key, sort=False)
     kernels = groups.agg(
         calls=("time_ns", "size"),
         time_ns=("time_ns", "sum"),
@@ -260,7 +264,7 @@ def _kernels(works: Sequence[_Work], step_ns: int, ceilings: Ceilings | None) ->
     kernels["occupancy_percent"] = kernels["weighted_percent"] / kernels["time_ns"]
     kernels["registers_per_thread"] = kernels["registers_per_thread"].astype("Int64")
     longest_first = kernels.sort_values("time_ns", ascending=False, kind="stable")
-    return longest_first.drop(columns="weighted_percent")
+    return longest_first.drop(columns=["weighted_percent", "on_timeline"])
 
 
 def _ceiling(moved_bytes: Any, calls: int, ceilings: Ceilings | None) -> float | None:

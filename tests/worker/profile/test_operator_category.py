@@ -42,12 +42,37 @@ def test_an_operator_that_only_calls_others_is_composite(device_type: str) -> No
     assert not is_composite("aten::mul", device_type)
 
 
+@pytest.mark.parametrize("device_type", ["cpu", "cuda"])
+def test_an_overload_that_calls_another_is_composite(device_type: str) -> None:
+    # where(condition, x, 0) makes a tensor of the number and calls where(condition, x, tensor).
+    assert not is_composite("aten::where", device_type)
+    assert is_composite("aten::where", device_type, calls_its_name=True)
+    assert not is_composite("aten::copy_", device_type, calls_its_name=True)
+
+
 @pytest.mark.parametrize(
     ("operator", "nothing"),
     [("aten::view", True), ("aten::empty", True), ("aten::mul", False), ("aten::mul_", False)],
 )
 def test_views_and_allocations_move_nothing(operator: str, nothing: bool) -> None:
     assert moves_nothing(operator) == nothing
+
+
+class ChoosesANumber(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(x > 0, x, 2.0)
+
+
+def test_what_an_overload_calls_is_told_apart() -> None:
+    case = case_of(f"{__name__}:ChoosesANumber")
+
+    found = tables(case, steps=1)
+
+    assert list(found.timeline["kernel"]) == ["aten::gt", "aten::scalar_tensor", "aten::where"]
+    assert found.operators == counted(case)["operator_calls"] == 3
+    elements = case.input_bytes // 4
+    # x and a condition; a number; a condition, x, the number and y.
+    assert found.kernels["bytes"].sum() == (4 + 1) * elements + 4 + (1 + 4 + 4) * elements + 4
 
 
 def test_an_operator_registered_after_a_trace_is_known() -> None:
