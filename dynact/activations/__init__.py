@@ -24,6 +24,7 @@ PLAIN = (REFERENCE, "lines")
 _FUNNEL = "arXiv 2007.11824"
 _DYNAMIC = "arXiv 2003.10027"
 _ACON = "arXiv 2009.04759"
+_APA = "arXiv 2407.08567"
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,19 @@ _ACTIVATIONS = {
     "sigmoid": Activation("Sigmoid", "static:sigmoid", 2, 5),
     "silu": Activation("SiLU", "static:silu", 2, 5),
     "gelu": Activation("GELU", "static:gelu", 2, 5),
+    "gelu_tanh": Activation("GELU tanh", "static:gelu_tanh", 2, 5),
+    "quick_gelu": Activation("QuickGELU", "static:quick_gelu", 2, 5, ("arXiv 1606.08415",)),
     "mish": Activation("Mish", "static:mish", 2, 5),
     "hardswish": Activation("Hardswish", "static:hardswish", 2, 5),
+    "elu": Activation("ELU", "static:elu", 2, 5),
+    "softplus": Activation("Softplus", "static:softplus", 2, 5),
+    "squared_relu": Activation("Squared ReLU", "static:squared_relu", 2, 5, ("arXiv 2109.08668",)),
+    "star_relu": Activation("StarReLU", "curves:star_relu", 2, 5, ("arXiv 2210.13452",)),
+    "apa": Activation("APA", "curves:apa", 2, 5, (_APA,)),
+    "aglu": Activation("AGLU", "curves:aglu", 2, 5, (_APA,)),
+    "xielu": Activation("xIELU", "curves:xielu", 2, 5, ("arXiv 2411.13010",)),
+    "dyt": Activation("DyT", "bounded:DyT", 2, 5, ("arXiv 2503.10622",)),
+    "derf": Activation("Derf", "bounded:Derf", 2, 5, ("arXiv 2512.10938",)),
     "frelu": Activation("FReLU", "funnel:FReLU", 2, 8, (_FUNNEL,)),
     "frelu_light": Activation("FReLU light", "funnel:FReLULight", 2, 8, (_FUNNEL,)),
     "dyrelu_a": Activation("DY-ReLU-A", "dynamic:DyReLUA", 3, 8, (_DYNAMIC,)),
@@ -74,6 +86,7 @@ _ACTIVATIONS = {
         "Series activation", "series:SeriesActivation", 2, 8, ("arXiv 2305.12972",)
     ),
     "meta_acon_c_bn": Activation("Meta-ACON-C BN", "acon:meta_acon_c_bn", 3, 8, (_ACON,)),
+    "layer_norm": Activation("LayerNorm", "controls:LayerNorm", 2, 5, ("arXiv 1607.06450",)),
 }
 # Other implementations, and where each is, as `Activation.layer`.
 _FASTER: dict[str, dict[str, str]] = {
@@ -162,7 +175,8 @@ def least_passes(name: str, training: bool) -> int:
     """Return how many tensors of the input's size any implementation must read or write.
 
     The input is read and the output written, and the input is read once more where the output
-    hangs on a global statistic of it: 2 or 3. The backward pass reads the output's gradient and
+    hangs on a global statistic of it: 2 or 3. A statistic of one position's channels is not global:
+    they stay on the chip from its sum to its use. The backward pass reads the output's gradient and
     the input, or the output, and writes the input's gradient. Where a gradient flows through a
     statistic, its sum over the output's gradient has to be there before any of the input's
     gradient is: both are read twice, in SE and ECA only the first: 3, 5 or 4. In training the

@@ -15,6 +15,11 @@ def in_dtype_of(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return y if y.dtype == x.dtype else y.to(x.dtype)
 
 
+def per_channel(parameter: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Return a parameter (C) in x's dtype, to broadcast over x, (N, C, …)."""
+    return in_dtype_of(x, parameter).reshape(-1, *(1,) * (x.dim() - 2))
+
+
 def is_channels_last(x: torch.Tensor) -> bool:
     """Whether x is 4-D and laid out channels_last only (C = 1 or H = W = 1 can be both)."""
     return (

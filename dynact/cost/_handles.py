@@ -175,6 +175,11 @@ def _elu(inputs: Values, outputs: Values) -> int:
     return (4 + sum(map(_is_not_one, inputs[2:4]))) * _elements(outputs[0])
 
 
+def _softplus(inputs: Values, outputs: Values) -> int:
+    """Count an elementary function, and of a β that is not 1 the product and the division."""
+    return (1 + 2 * _is_not_one(inputs[1])) * _elements(outputs[0])
+
+
 def _gelu(inputs: Values, outputs: Values) -> int:
     # tanh: ½·x·(1 + tanh(√(2/π)·(x + 0.044715·x·x·x))); erf: ½·x·(1 + erf(x/√2)).
     return (9 if _constant(inputs[1]) == "tanh" else 5) * _elements(outputs[0])
@@ -262,7 +267,7 @@ def _rms_norm(inputs: Values, _outputs: Values) -> int:
 
 _ELEMENTARY = """
     abs acos acosh asin asinh atan atan2 atanh ceil cos cosh erf erfc erfinv exp exp2 expm1 floor
-    log log10 log1p log2 neg pow reciprocal round rsqrt sigmoid sign sin sinh softplus sqrt square
+    log log10 log1p log2 neg pow reciprocal round rsqrt sigmoid sign sin sinh sqrt square
     tan tanh trunc
     mul eq ge gt le lt ne maximum minimum fmax fmin clamp_max clamp_min relu threshold outer ger
 """
@@ -291,6 +296,7 @@ _BY_FORMULA = {
     "rrelu": _per_output(2),
     "selu": _per_output(5),  # compare, exponential, subtract, multiply by α and by the scale
     "silu": _per_output(2),
+    "softplus": _softplus,
     "softshrink": _per_output(3),  # two compares, add
     "xlogy": _per_output(2),
     "add": _with_factor(1, 2),

@@ -25,6 +25,10 @@ def hard_sigmoid(v: float) -> float:
     return min(max(v + 3, 0), 6) / 6
 
 
+def gelu_tanh(v: float) -> float:
+    return v * (1 + math.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3))) / 2
+
+
 def elementwise(formula: Callable[[float], float]) -> Callable[..., Array]:
     def oracle(x: Array, _state: State) -> Array:
         return np.array([formula(float(v)) for v in x.ravel()]).reshape(x.shape)
@@ -258,6 +262,59 @@ def series_act(x: Array, state: State, training: bool = False) -> Array:
     return batch_norm(convolved, state, "bn", training, epsilon=1e-6)
 
 
+def star_relu(x: Array, state: State) -> Array:
+    s, b = state["scale"][0], state["bias"][0]
+    return elementwise(lambda v: s * max(v, 0.0) ** 2 + b)(x, state)
+
+
+def apa(x: Array, state: State) -> Array:
+    lambd, kappa = max(state["lambd"][0], 1e-4), state["kappa"][0]
+    # (1 + t)^(−1/λ), of which a small t would lose digits.
+    return elementwise(lambda v: math.exp(-math.log1p(lambd * math.exp(-kappa * v)) / lambd))(
+        x, state
+    )
+
+
+def aglu(x: Array, state: State) -> Array:
+    y = apa(x, state)
+    for index in np.ndindex(x.shape):
+        y[index] *= x[index]
+    return y
+
+
+def xielu(x: Array, state: State, beta: float = 0.5) -> Array:
+    a_p = math.log1p(math.exp(state["alpha_p"][0]))
+    a_n = beta + math.log1p(math.exp(state["alpha_n"][0]))
+
+    def curve(v: float) -> float:
+        if v > 0:
+            return a_p * v**2 + beta * v
+        return a_n * (math.expm1(v) - v) + beta * v
+
+    return elementwise(curve)(x, state)
+
+
+def bounded(x: Array, state: State, curve: Callable[[float], float], shift: float = 0) -> Array:
+    y = np.empty_like(x)
+    for index in np.ndindex(x.shape):
+        value = curve(float(state["alpha"][0] * x[index] + shift))
+        y[index] = state["weight"][index[1]] * value + state["bias"][index[1]]
+    return y
+
+
+def layer_norm(x: Array, state: State) -> Array:
+    """At each position over its channels; ConvNeXt's ε is 1e-6."""
+    y = np.empty_like(x)
+    for n, *place in np.ndindex(x.shape[0], *x.shape[2:]):
+        channels = [float(x[(n, c, *place)]) for c in range(x.shape[1])]
+        mean = sum(channels) / len(channels)
+        variance = sum((v - mean) ** 2 for v in channels) / len(channels)
+        for c, v in enumerate(channels):
+            unit = (v - mean) / math.sqrt(variance + 1e-6)
+            y[(n, c, *place)] = unit * state["weight"][c] + state["bias"][c]
+    return y
+
+
 ORACLES: dict[str, Callable[..., Array]] = {
     "relu": elementwise(lambda v: max(v, 0.0)),
     "leaky_relu": elementwise(lambda v: v if v > 0 else 0.01 * v),
@@ -266,8 +323,19 @@ ORACLES: dict[str, Callable[..., Array]] = {
     "sigmoid": elementwise(sigmoid),
     "silu": elementwise(lambda v: v * sigmoid(v)),
     "gelu": elementwise(lambda v: v * (1 + math.erf(v / math.sqrt(2))) / 2),
+    "gelu_tanh": elementwise(gelu_tanh),
+    "quick_gelu": elementwise(lambda v: v * sigmoid(1.702 * v)),
     "mish": elementwise(lambda v: v * math.tanh(math.log1p(math.exp(v)))),
     "hardswish": elementwise(lambda v: v * hard_sigmoid(v)),
+    "elu": elementwise(lambda v: v if v > 0 else math.expm1(v)),
+    "softplus": elementwise(lambda v: math.log1p(math.exp(v))),
+    "squared_relu": elementwise(lambda v: max(v, 0.0) ** 2),
+    "star_relu": star_relu,
+    "apa": apa,
+    "aglu": aglu,
+    "xielu": xielu,
+    "dyt": lambda x, state: bounded(x, state, math.tanh),
+    "derf": lambda x, state: bounded(x, state, math.erf, shift=state["shift"][0]),
     "frelu": frelu,
     "frelu_light": frelu_light,
     "dyrelu_a": lambda x, state, **options: dyrelu(x, state, shared=True, **options),
@@ -288,4 +356,5 @@ ORACLES: dict[str, Callable[..., Array]] = {
     "dy_shift_max": dy_shift_max,
     "series_act": series_act,
     "meta_acon_c_bn": lambda x, state: meta_acon_c(x, state, batch_norm_after_fc=True),
+    "layer_norm": layer_norm,
 }

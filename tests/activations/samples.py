@@ -7,8 +7,14 @@ from dynact.activations import create, names
 from tests.activations.oracles import State
 
 OWN = tuple(n for n in names() if type(create(n, 4)).__module__.startswith("dynact"))
-OWN_OF_ANY_DIMS = {"dyrelu_a", "dyrelu_b", "se", "dyrelu_dyhead", "eca", "group_rational"}
-ANY_DIMS = tuple(n for n in names() if n not in OWN or n in OWN_OF_ANY_DIMS)
+# Of our own, those that act on each element alone and so take any shape, as torch.nn's do.
+PER_ELEMENT = ("quick_gelu", "squared_relu", "star_relu", "apa", "aglu", "xielu")
+CHECKED = tuple(n for n in OWN if n not in PER_ELEMENT)
+CHECKED_OF_ANY_DIMS = {
+    *("dyrelu_a", "dyrelu_b", "se", "dyrelu_dyhead", "eca", "group_rational"),
+    *("dyt", "derf", "layer_norm"),
+}
+ANY_DIMS = tuple(n for n in names() if n not in CHECKED or n in CHECKED_OF_ANY_DIMS)
 
 
 def dims_of(name: str) -> tuple[int, ...]:

@@ -1,6 +1,9 @@
 """The controls: what each leaves out or keeps."""
 
+import pytest
 import torch
+from torch.nn import functional
+from torchvision.models.convnext import LayerNorm2d
 
 from dynact.activations import create
 from tests.activations.samples import layer, normal
@@ -38,3 +41,17 @@ def test_pooled_mean_at_the_border_counts_the_padding() -> None:
     y = create("funnel_avgpool", 1)(torch.full((1, 1, 3, 3), -9.0))
     expected = torch.tensor([[-4.0, -6, -4], [-6, -9, -6], [-4, -6, -4]])
     torch.testing.assert_close(y[0, 0], expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (3, 6, 5), (2, 6, 5, 3)])
+def test_layer_norm_is_torchs_over_the_channels(shape: tuple[int, ...]) -> None:
+    module, x = layer("layer_norm", 6), normal(*shape)
+    y = functional.layer_norm(x.movedim(1, -1), (6,), module.weight, module.bias, eps=1e-6)
+    torch.testing.assert_close(module(x), y.movedim(-1, 1), rtol=1e-12, atol=1e-12)
+
+
+def test_layer_norm_loads_what_torchvisions_convnext_learnt() -> None:
+    module, x = layer("layer_norm", 6), normal(2, 6, 5, 3)
+    theirs = LayerNorm2d(6, eps=1e-6).double()
+    theirs.load_state_dict(module.state_dict())
+    torch.testing.assert_close(module(x), theirs(x), rtol=1e-12, atol=1e-12)

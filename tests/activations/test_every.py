@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from dynact.activations import create, names
 from tests.activations.oracles import ORACLES
-from tests.activations.samples import OWN, dims_of, layer, normal, state_of
+from tests.activations.samples import CHECKED, OWN, PER_ELEMENT, dims_of, layer, normal, state_of
 
 every = pytest.mark.parametrize("name", names())
 own = pytest.mark.parametrize("name", OWN)
+checked = pytest.mark.parametrize("name", CHECKED)
 
 # float64 against a float64 oracle that adds in another order.
 EXACT = {"rtol": 1e-11, "atol": 1e-11}
@@ -37,6 +38,7 @@ def eca_kernel(channels: int) -> int:
 PARAMETERS = {
     **dict.fromkeys(("relu", "leaky_relu", "relu6", "sigmoid", "silu", "gelu"), lambda _c: 0),
     **dict.fromkeys(("mish", "hardswish", "identity"), lambda _c: 0),
+    **dict.fromkeys(("gelu_tanh", "quick_gelu", "elu", "softplus", "squared_relu"), lambda _c: 0),
     **dict.fromkeys(("funnel_maxpool", "funnel_avgpool"), lambda _c: 0),
     "prelu": lambda c: c,
     "frelu": lambda c: 9 * c + 2 * c + c,
@@ -48,6 +50,9 @@ PARAMETERS = {
     "maxout": lambda c: 2 * c * c + 2 * c,
     "acon_c": lambda c: 3 * c,
     "meta_acon_c": lambda c: 2 * c + 2 * c * (h := meta_hidden(c)) + h + c,
+    **dict.fromkeys(("star_relu", "apa", "aglu", "xielu"), lambda _c: 2),
+    "dyt": lambda c: 2 * c + 1,
+    "derf": lambda c: 2 * c + 2,
     "dwconv_bn_relu": lambda c: 9 * c + 2 * c,
     "dyrelu_dyhead": lambda c: (h := hidden(c, 4)) * c + h + 4 * c * h + 4 * c,
     "eca": eca_kernel,
@@ -56,6 +61,7 @@ PARAMETERS = {
     "dy_shift_max": lambda c: (h := max(4, c // 8)) * c + h + 4 * c * h + 4 * c,
     "series_act": lambda c: 49 * c + 2 * c,
     "meta_acon_c_bn": lambda c: 2 * c + 2 * c * (h := meta_hidden(c)) + h + c + 2 * h + 2 * c,
+    "layer_norm": lambda c: 2 * c,
 }
 
 
@@ -182,7 +188,7 @@ def test_a_copy_is_equal_and_apart(name: str) -> None:
     assert not torch.equal(twin(x), before)
 
 
-@own
+@checked
 def test_wrong_channels_are_refused(name: str) -> None:
     with pytest.raises(
         ValueError, match=r"^input must be of shape .*\(N, 4, H, W\), got \(2, 5, 3, 3\)$"
@@ -190,13 +196,19 @@ def test_wrong_channels_are_refused(name: str) -> None:
         create(name, 4)(normal(2, 5, 3, 3))
 
 
-@own
+@checked
 def test_wrong_dimensions_are_refused(name: str) -> None:
     module = create(name, 4).double()
     for dims in set(range(1, 6)) - set(dims_of(name)):
         shape = (2, 4, 3, 3, 3)[:dims]
         with pytest.raises(ValueError, match=r"^input must be of shape .*, got \(2,"):
             module(normal(*shape))
+
+
+@pytest.mark.parametrize("name", PER_ELEMENT)
+def test_a_layer_of_each_element_alone_takes_any_shape(name: str) -> None:
+    module, x = layer(name, 4), normal(2, 3, 2, 2, 3)
+    torch.testing.assert_close(module(x).flatten(), module(x.flatten()), **EXACT)
 
 
 # Full-size tensors kept for the backward pass, × the input's bytes in float32; an int64 argmax

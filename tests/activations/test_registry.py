@@ -12,10 +12,12 @@ from dynact.activations import activation, create, least_passes, names
 from tests.activations.samples import OWN
 
 NAMES = [
-    *("relu", "leaky_relu", "prelu", "relu6", "sigmoid", "silu", "gelu", "mish", "hardswish"),
+    *("relu", "leaky_relu", "prelu", "relu6", "sigmoid", "silu", "gelu", "gelu_tanh"),
+    *("quick_gelu", "mish", "hardswish", "elu", "softplus", "squared_relu"),
+    *("star_relu", "apa", "aglu", "xielu", "dyt", "derf"),
     *("frelu", "frelu_light", "dyrelu_a", "dyrelu_b", "dyrelu_c"),
     *("se", "maxout", "acon_c", "meta_acon_c"),
-    *("identity", "dwconv_bn_relu", "funnel_maxpool", "funnel_avgpool"),
+    *("identity", "dwconv_bn_relu", "funnel_maxpool", "funnel_avgpool", "layer_norm"),
     *("dyrelu_dyhead", "eca", "grn", "group_rational", "dy_shift_max", "series_act"),
     "meta_acon_c_bn",
 ]
@@ -163,13 +165,19 @@ TITLES = {
     "maxout": "Maxout", "acon_c": "ACON-C", "meta_acon_c": "Meta-ACON-C",
     "identity": "Identity", "dwconv_bn_relu": "DWConv-BN-ReLU",
     "funnel_maxpool": "Funnel max-pool", "funnel_avgpool": "Funnel avg-pool",
+    "gelu_tanh": "GELU tanh", "quick_gelu": "QuickGELU", "elu": "ELU", "softplus": "Softplus",
+    "squared_relu": "Squared ReLU", "star_relu": "StarReLU", "apa": "APA", "aglu": "AGLU",
+    "xielu": "xIELU", "dyt": "DyT", "derf": "Derf", "layer_norm": "LayerNorm",
     "dyrelu_dyhead": "DY-ReLU-B (DyHead)", "eca": "ECA", "grn": "GRN",
     "group_rational": "Group rational", "dy_shift_max": "DY-Shift-Max",
     "series_act": "Series activation", "meta_acon_c_bn": "Meta-ACON-C BN",
 }  # fmt: skip
 # arXiv's numbers: Delving Deep into Rectifiers; Funnel Activation; Dynamic ReLU;
-# Squeeze-and-Excitation Networks; Maxout Networks; Activate or Not; ECA-Net; ConvNeXt V2;
-# Kolmogorov-Arnold Transformer; MicroNet; VanillaNet.
+# Squeeze-and-Excitation Networks; Maxout Networks; Activate or Not; Gaussian Error Linear Units;
+# Primer; MetaFormer Baselines for Vision; Adaptive Parametric Activation; Deriving Activation
+# Functions Using Integration; Transformers without Normalization; Stronger Normalization-Free
+# Transformers; Layer Normalization; ECA-Net; ConvNeXt V2; Kolmogorov-Arnold Transformer;
+# MicroNet; VanillaNet.
 PAPERS = {
     "prelu": "1502.01852",
     **dict.fromkeys(("frelu", "frelu_light", "funnel_maxpool", "funnel_avgpool"), "2007.11824"),
@@ -184,6 +192,14 @@ PAPERS = {
     "dy_shift_max": "2108.05894",
     "series_act": "2305.12972",
     "meta_acon_c_bn": "2009.04759",
+    "quick_gelu": "1606.08415",
+    "squared_relu": "2109.08668",
+    "star_relu": "2210.13452",
+    **dict.fromkeys(("apa", "aglu"), "2407.08567"),
+    "xielu": "2411.13010",
+    "dyt": "2503.10622",
+    "derf": "2512.10938",
+    "layer_norm": "1607.06450",
 }
 
 

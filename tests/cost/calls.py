@@ -18,6 +18,8 @@ OPTIONS: dict[str, list[dict[str, object]]] = {
     "leaky_relu": [{"negative_slope": 0.3}],
     "prelu": [{"shared": True}],
     "gelu": [{"approximate": "tanh"}],
+    "elu": [{"alpha": 0.5}],
+    "softplus": [{"beta": 2.0}],
     "frelu": [{"kernel_size": 5}, {"bias": False}],
     "dyrelu_a": _OF_DYRELU,
     "dyrelu_b": _OF_DYRELU,

@@ -210,6 +210,63 @@ def meta_acon_c_bn(n: int, c: int, h: int, w: int) -> Costs:
     )
 
 
+def star_relu(n: int, c: int, h: int, w: int) -> Costs:
+    rectify = square = scale = shift = n * c * h * w
+    return Costs(rectify + square + scale + shift, weights=2)
+
+
+def apa(n: int, c: int, h: int, w: int) -> Costs:
+    """exp(softplus(κ·x − log λ)/λ), with a softplus of β = −1."""
+    # Of λ; 1/λ is a reciprocal and a product with 1.
+    least, logarithm, inverse = 1, 1, 2
+    slope = shift = sharpen = exponential = n * c * h * w
+    softplus = 3 * n * c * h * w
+    return Costs(
+        least + logarithm + inverse + slope + shift + softplus + sharpen + exponential, weights=2
+    )
+
+
+def aglu(n: int, c: int, h: int, w: int) -> Costs:
+    gate, product = apa(n, c, h, w), n * c * h * w
+    return Costs(gate.flops + product, weights=2)
+
+
+def xielu(n: int, c: int, h: int, w: int) -> Costs:
+    elements = n * c * h * w
+    # softplus(α_p), and β + softplus(α_n).
+    coefficients = 1 + 2
+    # a_p·x·x + β·x, and a_n·expm1(min(x, ε)) − a_n·x + β·x.
+    above, below, compare = 4, 7, 1
+    return Costs(
+        coefficients + (above + below + compare) * elements,
+        weights=2,
+        # ε.
+        buffers=1,
+    )
+
+
+def dyt(n: int, c: int, h: int, w: int) -> Costs:
+    slope = tanh = scale = shift = n * c * h * w
+    return Costs(slope + tanh + scale + shift, weights=1 + 2 * c)
+
+
+def derf(n: int, c: int, h: int, w: int) -> Costs:
+    slope = inner_shift = erf = scale = shift = n * c * h * w
+    return Costs(slope + inner_shift + erf + scale + shift, weights=2 + 2 * c)
+
+
+def layer_norm(n: int, c: int, h: int, w: int) -> Costs:
+    elements, positions = n * c * h * w, n * h * w
+    mean = square = mean_of_squares = divide = scale = shift = elements
+    # Once for the variance and once more for the output.
+    subtract = 2 * elements
+    deviation = 2 * positions
+    return Costs(
+        mean + subtract + square + mean_of_squares + deviation + divide + scale + shift,
+        normalisation=2 * c,
+    )
+
+
 CLOSED_FORMS: dict[str, Callable[[int, int, int, int], Costs]] = {
     "relu": per_element(1),
     "leaky_relu": per_element(2),
@@ -218,8 +275,21 @@ CLOSED_FORMS: dict[str, Callable[[int, int, int, int], Costs]] = {
     "sigmoid": per_element(1),
     "silu": per_element(2),
     "gelu": per_element(5),
+    "gelu_tanh": per_element(9),
+    # The factor, σ and the product.
+    "quick_gelu": per_element(3),
     "mish": per_element(3),
     "hardswish": per_element(5),
+    # Compare, exponential, subtract, ·α.
+    "elu": per_element(4),
+    "softplus": per_element(1),
+    "squared_relu": per_element(2),
+    "star_relu": star_relu,
+    "apa": apa,
+    "aglu": aglu,
+    "xielu": xielu,
+    "dyt": dyt,
+    "derf": derf,
     "frelu": frelu,
     "frelu_light": frelu_light,
     "dyrelu_a": dyrelu_a,
@@ -242,4 +312,5 @@ CLOSED_FORMS: dict[str, Callable[[int, int, int, int], Costs]] = {
     "dy_shift_max": dy_shift_max,
     "series_act": series_act,
     "meta_acon_c_bn": meta_acon_c_bn,
+    "layer_norm": layer_norm,
 }

@@ -2,15 +2,16 @@
 
 Written from the formulas of the derivatives alone: a product keeps each factor whose partner
 needs a gradient, a maximum of two tensors keeps both, a maximum along a dimension keeps int64
-indices, relu, sigmoid and softmax keep their result, hardsigmoid and the absolute value their
-input, a norm both, a quotient both its terms, batch normalisation keeps its input and two
+indices, relu, sigmoid, tanh, exp, expm1, square root, reciprocal and softmax keep their result,
+hardsigmoid, the absolute value, softplus, erf and a power their input, a norm both, a quotient both
+its terms, a choice its condition of one byte, batch normalisation keeps its input and two
 statistics a channel, a linear layer and a convolution keep their input. Sums, means and products
 with a number keep nothing; parameters and buffers are there anyway.
 """
 
 from collections.abc import Callable
 
-FLOAT, INDEX = 4, 8
+FLOAT, INDEX, BOOL = 4, 8, 1
 
 # Of n, c, h, w to the bytes of input, output and rest.
 Form = Callable[[int, int, int, int], tuple[int, int, int]]
@@ -146,11 +147,76 @@ def meta_acon_c_bn(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
     return x, 0, plain + normalised + statistics
 
 
+def quick_gelu(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    x = FLOAT * n * c * h * w
+    sigmoid = x
+    return x, 0, sigmoid
+
+
+def squared_relu(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    rectified = FLOAT * n * c * h * w
+    return 0, 0, rectified
+
+
+def star_relu(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    rectified = square = FLOAT * n * c * h * w
+    return 0, 0, rectified + square
+
+
+def apa(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    x = FLOAT * n * c * h * w
+    before_softplus = softplus = x
+    # λ that is at least 10⁻⁴, its reciprocal, and that times 1.
+    shape = 3 * FLOAT
+    return x, x, before_softplus + softplus + shape
+
+
+def aglu(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    x, gate, rest = apa(n, c, h, w)
+    return x, 0, gate + rest
+
+
+def xielu(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    elements = n * c * h * w
+    line = exponential = FLOAT * elements
+    condition, coefficients = BOOL * elements, 2 * FLOAT
+    return FLOAT * elements, 0, line + exponential + condition + coefficients
+
+
+def dyt(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    x = FLOAT * n * c * h * w
+    tanh = x
+    return x, 0, tanh
+
+
+def derf(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    x = FLOAT * n * c * h * w
+    before_erf = erf = x
+    return x, 0, before_erf + erf
+
+
+def layer_norm(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    # x − mean is computed twice, and each is kept.
+    for_variance = for_output = normalised = FLOAT * n * c * h * w
+    deviation = FLOAT * n * h * w
+    return 0, 0, for_variance + for_output + normalised + deviation
+
+
 SAVED_FORMS: dict[str, Form] = {
     **dict.fromkeys(("relu", "sigmoid"), keeps_output),
     **dict.fromkeys(
         ("leaky_relu", "prelu", "relu6", "silu", "gelu", "mish", "hardswish"), keeps_input
     ),
+    **dict.fromkeys(("gelu_tanh", "elu", "softplus"), keeps_input),
+    "quick_gelu": quick_gelu,
+    "squared_relu": squared_relu,
+    "star_relu": star_relu,
+    "apa": apa,
+    "aglu": aglu,
+    "xielu": xielu,
+    "dyt": dyt,
+    "derf": derf,
+    "layer_norm": layer_norm,
     "identity": identity,
     "frelu": frelu,
     "frelu_light": frelu_light,

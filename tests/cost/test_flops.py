@@ -72,6 +72,8 @@ def test_activations_at_any_shape(name: str, data: st.DataObject) -> None:
         ("frelu", {"kernel_size": 5, "bias": False}),
         ("prelu", {"shared": True}),
         ("gelu", {"approximate": "tanh"}),
+        ("elu", {"alpha": 0.5}),
+        ("softplus", {"beta": 2.0}),
         ("leaky_relu", {"negative_slope": 0.2, "inplace": True}),
         *((name, {"inplace": True}) for name in ("relu", "relu6", "hardswish", "silu", "mish")),
         ("maxout", {"k": 3}),
@@ -100,7 +102,10 @@ def test_options(name: str, options: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["relu", "gelu", "dyrelu_a", "dyrelu_b", "se", "dyrelu_dyhead", "eca", "group_rational"],
+    [
+        *("relu", "gelu", "xielu", "derf", "dyrelu_a", "dyrelu_b", "se", "layer_norm"),
+        *("dyrelu_dyhead", "eca", "group_rational"),
+    ],
 )
 @pytest.mark.parametrize("shape", [(3, 8), (3, 8, 7)])
 def test_fewer_dimensions(name: str, shape: tuple[int, ...]) -> None:
@@ -181,6 +186,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Any], int]] = {
     "one for an elementary function": (lambda x: x.exp(), E),
     "in place, the same": (lambda x: x.exp_(), E),
     "softplus": (F.softplus, E),
+    "softplus with a factor": (lambda x: F.softplus(x, beta=-1.0), 3 * E),
     "broadcast to the output": (lambda x: x[:, :1, :1, :1] * x, E),
     "alpha": (lambda x: torch.add(x, x, alpha=3), 2 * E),
     "alpha of a reversed subtraction": (lambda x: torch.rsub(x, x, alpha=3), 2 * E),

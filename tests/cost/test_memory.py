@@ -190,6 +190,12 @@ def allocator_peak(call: Call, trace: Path) -> int:
     return peak
 
 
+HAVE_A_FACTOR = (
+    *("quick_gelu", "apa", "aglu", "xielu", "dyrelu_a", "dyrelu_b", "dyrelu_c"),
+    *("dyrelu_dyhead", "dy_shift_max"),
+)
+
+
 @every
 @phases
 @pytest.mark.parametrize("shape", [(2, 8, 6, 5), SHAPE], ids=str)
@@ -199,8 +205,7 @@ def test_peak_is_the_allocators(
     call = call_of(name, shape, training)
     unseen = allocator_peak(call, tmp_path / "trace.json") - tracked(call)
     # A number that is a factor, as in DY-ReLU's 2σ − 1, is a tensor of 8 B to autograd.
-    has_factor = name.startswith(("dyrelu", "dy_shift_max"))
-    assert unseen in ({0, 8} if training and has_factor else {0})
+    assert unseen in ({0, 8} if training and name in HAVE_A_FACTOR else {0})
 
 
 @every

@@ -45,6 +45,7 @@ FREE = {
     aten.unbind,
     aten.unsqueeze,
     aten.view,
+    aten.where,
 }
 
 
@@ -73,6 +74,10 @@ def elu(
     _x: Shape, _alpha: float = 1, scale: float = 1, input_scale: float = 1, *, out_shape: Shape
 ) -> int:
     return prod(out_shape) * (4 + (scale != 1) + (input_scale != 1))
+
+
+def softplus(_x: Shape, beta: float = 1, _threshold: float = 20, *, out_shape: Shape) -> int:
+    return prod(out_shape) * (1 if beta == 1 else 3)
 
 
 def mean(x: Shape, *_args: object, out_shape: Shape, **_kwargs: object) -> int:
@@ -179,9 +184,16 @@ FORMULAS: dict[Any, Formula] = {
     aten.relu_: each(1),
     aten.sigmoid: each(1),
     aten.exp: each(1),
+    aten.expm1: each(1),
+    aten.log: each(1),
+    aten.erf: each(1),
+    aten.tanh: each(1),
+    aten.sqrt: each(1),
+    aten.pow: each(1),
     aten.neg: each(1),
     aten.reciprocal: each(1),
     aten.maximum: each(1),
+    aten.minimum: each(1),
     aten.mul: each(1),
     aten.div: each(1),
     aten.gt: each(1),
@@ -204,6 +216,7 @@ FORMULAS: dict[Any, Formula] = {
     aten.clamp: clamp,
     aten.gelu: gelu,
     aten.elu: elu,
+    aten.softplus: softplus,
     aten.mean: mean,
     aten.sum: reduction,
     aten.linalg_vector_norm: euclidean_norm,
