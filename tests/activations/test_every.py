@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from dynact.activations import create, names
 from tests.activations.oracles import ORACLES
@@ -126,6 +127,24 @@ def test_autocast_keeps_the_dtype(name: str, dtype: torch.dtype) -> None:
     module, x = create(name, 6), normal(2, 6, 5, 4, dtype=dtype)
     with torch.autocast("cpu", torch.bfloat16):
         assert module(x).dtype == dtype
+
+
+@own
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_an_accelerators_autocast_keeps_the_dtype(name: str, dtype: torch.dtype) -> None:
+    # It widens powers, exponentials and softplus, which the CPU's does not. Tensors without
+    # values pass through it on any machine, where torch.autocast asks for a GPU.
+    was_enabled, was_dtype = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
+    torch.set_autocast_enabled("cuda", True)
+    torch.set_autocast_dtype("cuda", torch.bfloat16)
+    try:
+        with FakeTensorMode(), torch.device("cuda"):
+            x = torch.empty(2, 6, 5, 4, dtype=dtype)
+            assert torch.exp(x).dtype == torch.float32
+            assert create(name, 6)(x).dtype == dtype
+    finally:
+        torch.set_autocast_enabled("cuda", was_enabled)
+        torch.set_autocast_dtype("cuda", was_dtype)
 
 
 @every
