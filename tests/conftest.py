@@ -1,19 +1,12 @@
 """What holds for tests of every folder."""
 
-from collections.abc import Iterator
+import os
 
 import pytest
 
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Let torch use one: two, on cores that others use too, wait more than they work."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+# Of torch, here and in what tests start, read when it is imported: more threads, on cores that
+# others use too, wait more than they work, for gradients of convolutions up to 70 times as long.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

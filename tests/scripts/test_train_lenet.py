@@ -7,11 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from dynact.report.learning.points import load_points
 
@@ -39,11 +38,8 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Run]:
+def run(checkout: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
     """Runs the script in this process: a new one spends its time on importing torch."""
-    threads = torch.get_num_threads()
     monkeypatch.chdir(checkout)
     monkeypatch.syspath_prepend(str(checkout))
 
@@ -54,8 +50,7 @@ def run(
         output, errors = capfd.readouterr()
         return end.value.code, output, errors
 
-    yield run
-    torch.set_num_threads(threads)
+    return run
 
 
 def test_it_trains_tells_and_does_nothing_twice(checkout: Path, run: Run) -> None:

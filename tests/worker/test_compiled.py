@@ -11,7 +11,7 @@ from dynact.activations import create
 from dynact.worker.compiled import compile_alone
 from tests.worker.graphs import Graphs
 
-pytestmark = pytest.mark.usefixtures("one_thread", "fresh_dynamo")
+pytestmark = pytest.mark.usefixtures("fresh_dynamo")
 
 SHAPE = (2, 3, 4, 5)
 # More than dynamo makes of one piece of code before it falls back to eager.

@@ -19,7 +19,7 @@ from tests.worker.noting import (
     recorder_takes_1_ms,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread", "fresh_notes")
+pytestmark = pytest.mark.usefixtures("fresh_notes")
 
 
 class HalfCompiled(nn.Module):

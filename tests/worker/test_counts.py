@@ -22,8 +22,6 @@ from tests.fake_device import LazyLibrary
 from tests.measuring import count
 from tests.sweeping import case_of
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 PHASES = ("inference", "training")
 COUNTED = {
     "parameters", "parameters_normalisation", "buffers", "flops", "flops_fvcore_default",

@@ -21,7 +21,7 @@ from tests.worker.noting import (
     own,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread", "fresh_notes")
+pytestmark = pytest.mark.usefixtures("fresh_notes")
 
 
 class Greedy(nn.Module):

@@ -1,7 +1,6 @@
 """Each verb that crosses the pipe, answered without one."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -32,10 +31,8 @@ OF_EACH_TABLE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.tab
 
 
 @pytest.fixture(scope="module")
-def bench() -> Iterator[InProcess]:
-    threads = torch.get_num_threads()
-    yield InProcess(Settings(device="cpu"))
-    torch.set_num_threads(threads)
+def bench() -> InProcess:
+    return InProcess(Settings(device="cpu"))
 
 
 @pytest.fixture(autouse=True)
@@ -225,16 +222,14 @@ class TestMemory:
     """What is kept of other cases is given up before a case is said to be too large."""
 
     @pytest.fixture
-    def bench(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[InProcess]:
+    def bench(self, monkeypatch: pytest.MonkeyPatch) -> InProcess:
         self.released: list[int] = []
         bench = InProcess(Settings(device="cpu"))
         # How much is kept while the device gives back what is free.
         monkeypatch.setattr(
             Cpu, "release_memory", lambda _device: self.released.append(len(bench.kept))
         )
-        threads = torch.get_num_threads()
-        yield bench
-        torch.set_num_threads(threads)
+        return bench
 
     def visit(self, bench: InProcess, case: Case) -> Answer:
         return bench.ask(Request("visit", case, {"seconds": 0.0}))
@@ -332,6 +327,7 @@ class TestInfo:
     @pytest.mark.parametrize(("asked", "found"), [(None, 1), (2, 2)])
     def test_threads_are_one_on_a_cpu_or_as_asked_for(self, asked: int | None, found: int) -> None:
         before = torch.get_num_threads()
+        torch.set_num_threads(3)
 
         info = InProcess(Settings(device="cpu", threads=asked)).info
 

@@ -14,8 +14,6 @@ from dynact.worker.device import Cpu
 from tests.measuring import Bench, visit
 from tests.sweeping import case_of
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def case_with(layer: type[nn.Module], activation: str = "acon_c", **changes: Any) -> Any:
     """A case of a class of this file as an implementation of an activation."""

@@ -38,7 +38,7 @@ from tests.worker.noting import (
     recorder_takes_1_ms,
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread", "fresh_notes")
+pytestmark = pytest.mark.usefixtures("fresh_notes")
 
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

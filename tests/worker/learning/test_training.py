@@ -1,7 +1,6 @@
 """One training: the tutorial's, from a seed, whatever the activation."""
 
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -44,15 +43,6 @@ class NeedsTwo(nn.Module):
             raise RuntimeError("needs two images")
         return torch.relu(x)
 """
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As the command trains: steps so small are slower with more, and not always the same."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
