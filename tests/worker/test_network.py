@@ -2,7 +2,7 @@
 
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,21 +12,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models import get_model_weights
+from torchvision.models import ResNet, get_model_weights
+from torchvision.models.resnet import Bottleneck
 
 from dynact.cost import MemoryTracker
+from dynact.networks import architectures
 from dynact.networks.lenet import LeNet
 from dynact.schema.cases import NetworkCase
 from dynact.schema.visits import Visit
 from dynact.worker import network as network_module
+from dynact.worker.counter_cache import Counter
 from dynact.worker.counts import CACHE, count_workload
 from dynact.worker.device import Cpu
 from dynact.worker.kept import Kept
-from dynact.worker.network import call_of_network, draw_images, pair_of
+from dynact.worker.network import NetworkWorkload, call_of_network, draw_images, pair_of
 from tests.fake_device import Kernels, LazyLibrary, VirtualDevice
 from tests.measuring import Bench, count, visit, workload_of
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 CASE = NetworkCase("lenet", "frelu", "all", "training", "float32", 4, 32, "cpu")
 
@@ -43,6 +44,17 @@ class Thrice(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.relu().relu().relu()
+
+
+def counted(
+    name: str,
+    case: NetworkCase,
+    of: Callable[[NetworkWorkload], list[Counter]] = NetworkWorkload.target_counters,
+) -> dict[str, Any]:
+    """Count one thing alone: all of a ResNet takes seconds."""
+    workload = NetworkWorkload(case, Cpu(), Kept(2**30))
+    [counter] = [each for each in of(workload) if each.name == name]
+    return counter.count()
 
 
 def relu_takes_10_us(name: str, _result: Tensor) -> float:
@@ -306,13 +318,13 @@ def test_counts_of_both_networks() -> None:
 @pytest.mark.parametrize("phase", ["inference", "training"])
 @pytest.mark.parametrize(
     ("network", "activation", "batch"),
-    [("lenet", "frelu", 40), ("resnet18", "relu", 500), ("resnet18", "frelu", 500)],
+    [("lenet", "relu", 40), ("lenet", "frelu", 40), ("resnet18", "frelu", 500)],
 )
 def test_memory_grows_by_the_image_as_it_says(
     phase: str, network: str, activation: str, batch: int
 ) -> None:
     case = replace(CASE, network=network, activation=activation, phase=phase, batch=1)
-    figures = count(case, Cpu())
+    figures = counted("memory by the image", case)
     # At a batch that it has not looked at, with real tensors.
     model, images = pair_of(case, Cpu()).swapped, draw_images(case, batch, Cpu())
     there = [*model.parameters(), *model.buffers(), images]
@@ -330,7 +342,7 @@ def test_memory_grows_by_the_image_as_it_says(
 @pytest.mark.parametrize("phase", ["inference", "training"])
 def test_the_peak_is_that_of_real_tensors(phase: str) -> None:
     case = replace(CASE, network="resnet18", activation="dyrelu_b", phase=phase, batch=3)
-    figures = count(case, Cpu())
+    figures = counted("peak memory", case)
     model, images = pair_of(case, Cpu()).swapped, draw_images(case, 3, Cpu())
     there = [*model.parameters(), *model.buffers(), images]
     with torch.set_grad_enabled(phase == "training"), MemoryTracker(there) as tracker:
@@ -370,15 +382,14 @@ def test_arithmetic_is_stated_as_published_whatever_is_timed(network: str, phase
 
 
 def test_memory_is_of_the_size_and_the_batch_that_are_timed() -> None:
-    device = Cpu()
     case = NetworkCase("resnet18", "frelu", "all", "training", "float32", 3, 64, "cpu")
+    sizes = (case, replace(case, batch=6, image_size=128))
 
-    small = count(case, device)
-    large = count(replace(case, batch=6, image_size=128), device)
-
-    # Twice the images of four times the pixels. Statistics of normalisations and the pooled
-    # features grow otherwise, and are small.
-    for name in ("saved_for_backward_bytes", "baseline_saved_for_backward_bytes"):
+    for of in (NetworkWorkload.target_counters, NetworkWorkload.baseline_counters):
+        small, large = (counted("saved for backward", each, of) for each in sizes)
+        # Twice the images of four times the pixels. Statistics of normalisations and the pooled
+        # features grow otherwise, and are small.
+        name = "saved_for_backward_bytes"
         assert large[name] == pytest.approx(8 * small[name], rel=0.02)
 
 
@@ -396,17 +407,26 @@ def test_what_a_library_sets_up_at_its_first_call_is_not_of_the_peak(phase: str)
     assert set(device.asked_in) == {(CASE.batch, training, training)}
 
 
-def test_what_was_counted_before_is_no_answer_for_another_case() -> None:
+def bottlenecks() -> nn.Module:
+    """A ResNet of a block a stage."""
+    return ResNet(Bottleneck, [1, 1, 1, 1], num_classes=9, width_per_group=8)
+
+
+def test_what_was_counted_before_is_no_answer_for_another_case(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Of those that a paper has its activation in at some places alone, ours take seconds to count.
+    small = architectures.Architecture("small", "", "classification", bottlenecks, image_size=64)
+    monkeypatch.setitem(architectures._ARCHITECTURES, small.name, small)
     cases = [
         CASE,
         replace(CASE, phase="inference"),
         replace(CASE, activation="prelu"),
         replace(CASE, batch=2 * CASE.batch),
         replace(CASE, dtype="bfloat16"),
-        replace(CASE, network="mobilenet_v2_x0_35"),
-        replace(CASE, network="mobilenet_v2_x0_35", image_size=64),
-        replace(CASE, network="resnet50", batch=1),
-        replace(CASE, network="resnet50", batch=1, placement="paper"),
+        replace(CASE, network="small"),
+        replace(CASE, network="small", image_size=64),
+        replace(CASE, network="small", placement="paper"),
     ]
     device = Cpu()
     alone = []
