@@ -24,8 +24,10 @@ from dynact.schema.cases import (
 from dynact.schema.rows import STATUSES, Row
 
 ROOT = Path(__file__).parents[1]
-# A small sweep with short cases.
-SHORT = ("--sweep", "smoke", "--resolutions", "7", "--max-seconds", "0.02")
+# A small sweep with short cases. Of a few passes: every second begins with seconds of imports, in
+# a process of its own.
+BRIEF = ("--sweep", "smoke", "--max-seconds", "0.02", "--passes", "6")
+SHORT = (*BRIEF, "--resolutions", "7")
 NO_GATE = ("-k", "bench_activation")
 
 WORDS = st.from_regex(r"[a-z]\w{0,8}", fullmatch=True)

@@ -23,7 +23,7 @@ from dynact.schema.limits import Ceilings
 from dynact.schema.run_folder import load_ceilings, load_gates
 from dynact.schema.settings import Settings
 from dynact.schema.visits import LEAST_VISITS
-from tests.sweeping import NO_GATE, SHORT, House, Outcome, finish
+from tests.sweeping import BRIEF, NO_GATE, SHORT, House, Outcome, finish
 
 LAYERS = """
 import time
@@ -284,8 +284,8 @@ def test_a_failing_layer_is_a_row_and_the_others_are_measured_at_the_shapes_of_n
     house: House,
 ) -> None:
     outcome = house.sweep(
-        "--sweep", "smoke", "--max-seconds", "0.02", "--shapes-from", "lenet,resnet18",
-        "--image-size", "32", "--phases", "inference", "--activations", "prelu",
+        *BRIEF, "--shapes-from", "lenet,resnet18", "--image-size", "32",
+        "--phases", "inference", "--activations", "prelu",
         "--batches", "1,2", "--activation-from", "own_layers:NotSixteen", "--run", "failing",
         "-k", "bench_activation and inference-1x",
     )  # fmt: skip
@@ -361,11 +361,12 @@ def test_ctrl_c_keeps_the_visit_in_progress_and_says_how_to_go_on(house: House) 
 
 
 def test_killed_at_random_moments_no_visit_is_lost_or_doubled(house: House) -> None:
+    count, passes = 3 * 3 * 2, Settings.passes
     options = (
         *SHORT, *NO_GATE, "--activations", "prelu,frelu,silu", "--channels", "4,8,16",
         "--batches", "1,2", "--phases", "inference", "--run", "killed", "--precision", "0.000001",
+        "--passes", str(passes),
     )  # fmt: skip
-    count, passes = 3 * 3 * 2, Settings.passes
     run = house.reports / "killed"
     moments = random.Random(0)
     seen: list[bytes] = []
