@@ -1,12 +1,14 @@
 """A formula run as one compiled graph, of which the inputs alone are kept for the backward pass."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx.experimental import _config as fx
 
-Formula = Callable[..., Tensor]
+Formula = Callable[..., Any]
 # By name, as (("gate", "sigmoid"),): to be part of a key.
 Constants = tuple[tuple[str, Any], ...]
 
@@ -15,9 +17,9 @@ class Graph:
     """A formula of tensors, of which each call is one graph of torch.compile.
 
     Sizes stay variable: there is a graph for each rank, dtype and kind of device, and for what else
-    dynamo tells apart (memory formats, modes, sizes that are 1 or happen to be equal), not for each
-    shape. For the backward pass the inputs alone are kept: what else it
-    needs is computed again within its graph, which costs less than memory would. Where a compiler
+    dynamo tells apart (memory formats, modes, sizes that are 1), not for each shape. For the
+    backward pass the inputs alone are kept: what else it needs is computed again within its graph,
+    which costs less than memory would. Where a compiler
     is at work already, around a whole network, it gets the formula itself; and so does autograd
     where a gradient is to be differentiated again.
 
@@ -27,12 +29,21 @@ class Graph:
         Of tensors, the first of which is the layer's input, and of constants by name.
     derivative
         Another formula with the same gradients, where one is better to differentiate.
+    variable
+        The dimensions whose sizes stay variable, in each tensor; None for all.
     """
 
-    def __init__(self, formula: Formula, derivative: Formula | None = None) -> None:
+    def __init__(
+        self,
+        formula: Formula,
+        derivative: Formula | None = None,
+        variable: Sequence[int] | None = None,
+    ) -> None:
         self._formula = formula
         self._derivative = derivative or formula
+        self._variable = variable
         self._compiled: dict[Any, Callable[..., Any]] = {}
+        self._ran_at: set[Any] = set()
 
     def __call__(self, *inputs: Tensor, **constants: Any) -> Tensor:
         """Return what the formula returns.
@@ -42,24 +53,24 @@ class Graph:
         NotImplementedError
             Without a C++ compiler.
         """
+        given = tuple(constants.items())
         # On the meta device there is nothing to run.
         if torch.compiler.is_compiling() or inputs[0].is_meta:
-            return self._formula(*inputs, **constants)
-        given = tuple(constants.items())
-        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
-            y: Tensor = _FromInputs.apply(self, given, *inputs)
-            return y
-        return self.forward(given, *inputs)
+            y: Tensor = self._formula(*inputs, **constants)
+        elif torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
+            y = _FromInputs.apply(self, given, *inputs)
+        else:
+            y = self.forward(given, *inputs)
+        return y
 
-    def forward(self, constants: Constants, *inputs: Tensor) -> Tensor:
+    def forward(self, constants: Constants, *inputs: Tensor) -> Any:
         """Return what the formula returns, without a gradient."""
         formula = self._formula
 
-        def of(*inputs: Tensor) -> Tensor:
+        def of(*inputs: Tensor) -> Any:
             return formula(*inputs, **dict(constants))
 
-        y: Tensor = self._run("forward", constants, of, inputs)
-        return y
+        return self._run("forward", constants, of, inputs)
 
     def backward(
         self, needed: tuple[bool, ...], constants: Constants, gradient: Tensor, *inputs: Tensor
@@ -68,7 +79,7 @@ class Graph:
         derivative = self._derivative
 
         def of(gradient: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-            def of_needed(*some: Tensor) -> Tensor:
+            def of_needed(*some: Tensor) -> Any:
                 each = iter(some)
                 given = [
                     next(each) if need else tensor
@@ -102,41 +113,65 @@ class Graph:
         key = which, constants, x.dtype, x.device.type, tuple(size == 1 for size in x.shape)
         run = self._compiled.get(key)
         if run is None:
-            run = self._compiled[key] = compiled(of)
+            run = self._compiled[key] = compiled(of, None if self._variable else True)
         # Or dynamo would take the sizes of parameters for constants, and compile for what has a
         # gradient and what has none.
         plain = [tensor.detach() for tensor in given]
+        shapes = key, *(tensor.shape for tensor in given)
+        new = shapes not in self._ran_at
+        if new:
+            self._mark_variable(plain)
         try:
-            return run(*plain)
+            # Entering it takes as long as a small call.
+            with _separate_sizes() if new else nullcontext():
+                y = run(*plain)
         except Exception as error:
             # Imported on demand: importing an activation is not to import dynamo.
             from torch._dynamo.exc import FailOnRecompileLimitHit
 
             if isinstance(error, FailOnRecompileLimitHit):
                 # Of one piece of code dynamo keeps a few graphs, for what else differs: memory
-                # formats, modes, sizes that happen to be equal. A new piece begins anew.
-                run = self._compiled[key] = compiled(of)
-                return run(*plain)
+                # formats and modes. A new piece begins anew.
+                del self._compiled[key]
+                self._ran_at.clear()
+                return self._run(which, constants, of, given)
             if "No working C++ compiler" in str(error):
                 raise NotImplementedError(
                     "a fused implementation is compiled where it runs, and no working C++ compiler "
                     'was found; install g++, or use impl="reference"'
                 ) from error
             raise
+        self._ran_at.add(shapes)
+        return y
+
+    def _mark_variable(self, tensors: Sequence[Tensor]) -> None:
+        for tensor in tensors:
+            for dim in self._variable or ():
+                if dim < tensor.dim():
+                    torch._dynamo.maybe_mark_dynamic(tensor, dim)
 
 
-def compiled(of: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of tensors as one graph of its own, for all sizes."""
+def compiled(of: Callable[..., Any], dynamic: bool | None) -> Callable[..., Any]:
+    """Return a function of tensors as one graph of its own."""
     of.__code__ = of.__code__.replace()
-    run: Callable[..., Any] = torch.compile(of, fullgraph=True, dynamic=True)
+    run: Callable[..., Any] = torch.compile(of, fullgraph=True, dynamic=dynamic)
     return run
+
+
+def _separate_sizes() -> AbstractContextManager[None]:
+    """Have each variable size its own symbol while something is compiled.
+
+    Otherwise those that happen to be equal share one, and all of them are fixed where one is.
+    """
+    patched: AbstractContextManager[None] = fx.patch(use_duck_shape=False)  # type: ignore[attr-defined]
+    return patched
 
 
 class _FromInputs(torch.autograd.Function):
     """Keeps a graph's inputs, and computes the rest again."""
 
     @staticmethod
-    def forward(ctx: Any, graph: Graph, constants: Constants, *inputs: Tensor) -> Tensor:
+    def forward(ctx: Any, graph: Graph, constants: Constants, *inputs: Tensor) -> Any:
         ctx.graph, ctx.constants = graph, constants
         ctx.save_for_backward(*inputs)
         device = inputs[0].device.type
