@@ -91,6 +91,8 @@ _ACTIVATIONS = {
 # Other implementations, and where each is, as `Activation.layer`.
 _FASTER: dict[str, dict[str, str]] = {
     "prelu": {"fused": "fused.static:prelu"},
+    "frelu": {"fused": "fused.funnel:FusedFReLU"},
+    "frelu_light": {"fused": "fused.funnel:FusedFReLULight"},
     "dyrelu_a": {"lines": "lines:LinesDyReLUA", "fused": "fused.dynamic:FusedDyReLUA"},
     "dyrelu_b": {"lines": "lines:LinesDyReLUB", "fused": "fused.dynamic:FusedDyReLUB"},
     "dyrelu_c": {"lines": "lines:LinesDyReLUC", "fused": "fused.dynamic:FusedDyReLUC"},

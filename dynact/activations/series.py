@@ -36,7 +36,8 @@ class SeriesActivation(nn.Module):
         self.channels = positive_integer("channels", channels)
         size = 2 * positive_integer("n", n) + 1
         self.conv = depthwise_conv(channels, (size, size), bias=False)
-        nn.init.trunc_normal_(self.conv.weight, std=0.02)
+        # The code truncates at 100 deviations.
+        nn.init.normal_(self.conv.weight, std=0.02)
         self.bn = nn.BatchNorm2d(channels, eps=1e-6)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

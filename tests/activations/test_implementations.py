@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from dynact.activations import create, implementations, names
-from dynact.activations.fused import acon, attention, dynamic, graph, static
+from dynact.activations.fused import acon, attention, dynamic, funnel, graph, static
 from dynact.cost import saved_for_backward
 from tests.activations.oracles import ORACLES
 from tests.activations.samples import dims_of, layer, normal, state_of
@@ -32,7 +32,7 @@ def graphs() -> list[graph.Graph]:
     """All graphs of the package."""
     return [
         value
-        for module in (acon, attention, dynamic, static)
+        for module in (acon, attention, dynamic, funnel, static)
         for value in vars(module).values()
         if isinstance(value, graph.Graph)
     ]
@@ -43,14 +43,14 @@ def without_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have formulas and their derivatives run as they are: generating code takes seconds each."""
     for each in graphs():
         monkeypatch.setattr(each, "_compiled", {})
-    monkeypatch.setattr(graph, "compiled", lambda of: of)
+    monkeypatch.setattr(graph, "compiled", lambda of, _dynamic: of)
 
 
 def test_what_there_is() -> None:
     dynamic = ("reference", "lines", "fused")
     assert [implementations(f"dyrelu_{v}") for v in "abc"] == [dynamic] * 3
     assert {n for n in names() if "fused" in implementations(n)} == {
-        *("prelu", "se", "acon_c", "meta_acon_c"),
+        *("prelu", "se", "acon_c", "meta_acon_c", "frelu", "frelu_light"),
         *("dyrelu_a", "dyrelu_b", "dyrelu_c"),
     }
     assert implementations("relu") == ("reference",)
@@ -92,6 +92,7 @@ OF_LINES: list[dict[str, Any]] = [
     {"lambda_a": -0.7, "lambda_b": 2},
 ]
 OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "frelu": [{"kernel_size": 5}, {"bias": False}],
     "prelu": [{"shared": True}],
     "se": [{"reduction": 2}],
     "meta_acon_c": [{"batch_norm": True}],
@@ -156,13 +157,14 @@ def test_values_at_any_shape(name: str, impl: str, data: st.DataObject) -> None:
         torch.testing.assert_close(ours, theirs, **EXACT)
 
 
-@pytest.mark.parametrize("name", ["prelu", "acon_c", "se", "dyrelu_b", "dyrelu_c"])
+@pytest.mark.parametrize("name", ["prelu", "acon_c", "se", "dyrelu_b", "dyrelu_c", "frelu"])
 def test_generated_code_does_what_the_reference_does(name: str) -> None:
     """In float32 and training, where most is fused; one shape and another, by the same code."""
     reference = layer(name, 16).float().train()
     other = layer(name, 16, impl="fused").float().train()
     exact = copy.deepcopy(reference).double()
-    for shape in [(2, 16, 14, 14), (3, 16, 9, 11)]:
+    # A funnel's code is of one map's size, and long in the making.
+    for shape in [(3, 16, 9, 11)] if name == "frelu" else [(2, 16, 14, 14), (3, 16, 9, 11)]:
         x = normal(*shape, dtype=torch.float32)
         ours, theirs = outcome(other, x), outcome(reference, x)
         truth = outcome(exact, x.double())
@@ -194,8 +196,9 @@ def test_the_input_alone_is_kept(name: str) -> None:
 
     assert saved.input == x.nbytes
     assert saved.output == 0
-    # Constants of the line generator.
-    assert saved.rest <= 64
+    # Constants of the line generator, or mean and variance of each channel and branch.
+    statistics = {"frelu": 2 * 16 * 4, "frelu_light": 4 * 16 * 4}
+    assert saved.rest <= statistics.get(name, 64)
 
 
 @pytest.mark.usefixtures("without_code")
@@ -306,6 +309,60 @@ def test_second_derivatives_are_those_of_the_reference(name: str, options: dict[
 
 
 @pytest.mark.usefixtures("without_code")
+@pytest.mark.parametrize("name", ["frelu", "frelu_light"])
+class TestFunnelsThatNormaliseABatch:
+    def test_second_derivatives_are_those_of_the_reference(self, name: str) -> None:
+        fused, plain = (layer(name, 3, impl=impl).train() for impl in ("fused", "reference"))
+        x = normal(2, 3, 3, 2).requires_grad_()
+        second = []
+        for module in (fused, plain):
+            given = [x, *module.parameters()]
+            first = torch.autograd.grad(module(x).square().sum(), given, create_graph=True)
+            norm = torch.stack([each.square().sum() for each in first]).sum()
+            second.append(torch.autograd.grad(norm, given, allow_unused=True))
+        for ours, theirs in zip(*second, strict=True):
+            # What hangs on nothing has no gradient, or zeros.
+            for each in (theirs if ours is None else ours) if None in (ours, theirs) else ():
+                torch.testing.assert_close(each, torch.zeros_like(each), **EXACT)
+            if ours is not None and theirs is not None:
+                torch.testing.assert_close(ours, theirs, **EXACT)
+
+    def test_one_value_a_channel_is_refused(self, name: str) -> None:
+        for impl in ("fused", "reference"):
+            with pytest.raises(ValueError, match=r"^Expected more than 1 value per channel"):
+                create(name, 4, impl=impl).train()(torch.randn(1, 4, 1, 1))
+
+    def test_what_is_remembered_without_momentum_is_the_mean_of_all(self, name: str) -> None:
+        fused, plain = (layer(name, 3, impl=impl).train() for impl in ("fused", "reference"))
+        for module in (fused, plain):
+            for part in module.modules():
+                if isinstance(part, nn.BatchNorm2d):
+                    part.momentum = None
+            for seed in range(3):
+                module(normal(2, 3, 4, 4, seed=seed))
+        torch.testing.assert_close(fused.state_dict(), plain.state_dict(), **EXACT)
+
+    def test_nothing_is_remembered_of_a_batch_in_eval(self, name: str) -> None:
+        module = layer(name, 3, impl="fused")
+        before = copy.deepcopy(module.state_dict())
+        module(normal(2, 3, 4, 4).requires_grad_()).sum().backward()
+        torch.testing.assert_close(module.state_dict(), before, rtol=0, atol=0)
+
+    def test_equal_ones_share_the_gradient(self, name: str) -> None:
+        """T(x) = x = 0 everywhere: half of each gradient is x's."""
+        x = torch.zeros(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+        gradients = []
+        for impl in ("fused", "reference"):
+            module = layer(name, 3, impl=impl).train()
+            with torch.no_grad():
+                for key, parameter in module.named_parameters():
+                    if key.endswith("bias"):
+                        parameter.zero_()
+            gradients.append(torch.autograd.grad(module(x).sum(), x)[0])
+        torch.testing.assert_close(*gradients, **EXACT)
+
+
+@pytest.mark.usefixtures("without_code")
 @pytest.mark.parametrize("shape", [(2, 1, 3, 3), (2, 1), (4,), (2, 5, 3, 3)])
 def test_prelu_refuses_other_channels(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"^input must have 4 channels, got"):
@@ -328,24 +385,35 @@ def test_the_smallest_numbers_are_positive_too(dtype: torch.dtype) -> None:
 def test_more_graphs_than_dynamo_keeps_of_one_piece_of_code(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    import torch._dynamo
+
     compiler = torch.compile
     monkeypatch.setattr(torch, "compile", lambda of, **how: compiler(of, backend="eager", **how))
     monkeypatch.setattr(dynamic._LARGEST, "_compiled", {})
-    for channels, side, batch in [(32, 32, 8), (8, 16, 6), (64, 8, 8), (96, 5, 6), (8, 8, 8)]:
+    fast, plain = create("dyrelu_b", 16, impl="fused"), create("dyrelu_b", 16)
+    plain.load_state_dict(fast.state_dict())
+    with torch.no_grad(), torch._dynamo.config.patch(recompile_limit=2):
         for layout in (torch.contiguous_format, torch.channels_last):
             for bf16 in (False, True):
-                x = normal(batch, channels, side, side, dtype=torch.float32)
-                x = x.to(memory_format=layout)
-                fast = create("dyrelu_b", channels, impl="fused")
-                plain = create("dyrelu_b", channels)
-                plain.load_state_dict(fast.state_dict())
+                x = normal(3, 16, 6, 6, dtype=torch.float32).to(memory_format=layout)
                 with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                    found = fast(x.requires_grad_())
-                    found.sum().backward()
-                    with torch.no_grad():
-                        fast(x)
-                    expected = plain(x)
-                torch.testing.assert_close(found, expected, rtol=1e-2, atol=2e-2)
+                    torch.testing.assert_close(fast(x), plain(x), rtol=1e-2, atol=2e-2)
+
+
+def test_sizes_that_happen_to_be_equal_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many hidden channels as there are coefficients; square maps, then others."""
+    from torch._dynamo.utils import counters
+
+    compiler = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda of, **how: compiler(of, backend="eager", **how))
+    monkeypatch.setattr(dynamic._LARGEST, "_compiled", {})
+    monkeypatch.setattr(dynamic._LARGEST, "_ran_at", set())
+    counters.clear()
+    for shape in [(4, 32, 4, 4), (4, 128, 4, 4), (2, 128, 28, 14)]:
+        with torch.no_grad():
+            create("dyrelu_b", shape[1], impl="fused")(normal(*shape, dtype=torch.float32))
+
+    assert counters["stats"]["unique_graphs"] == 1
 
 
 @pytest.mark.parametrize("frozen", ["the input", "the layer"])
