@@ -75,6 +75,7 @@ _ACTIVATIONS = {
     "dwconv_bn_relu": Activation("DWConv-BN-ReLU", "controls:DWConvBNReLU", 2, 8),
     "funnel_maxpool": Activation("Funnel max-pool", "controls:FunnelMaxPool", 2, 5, (_FUNNEL,)),
     "funnel_avgpool": Activation("Funnel avg-pool", "controls:FunnelAvgPool", 2, 5, (_FUNNEL,)),
+    "layer_norm": Activation("LayerNorm", "controls:LayerNorm", 2, 5, ("arXiv 1607.06450",)),
     "dyrelu_dyhead": Activation("DY-ReLU-B (DyHead)", "lines:DyHeadReLU", 3, 8, (_DYNAMIC,)),
     "eca": Activation("ECA", "attention:ECA", 3, 7, ("arXiv 1910.03151",)),
     "grn": Activation("GRN", "attention:GRN", 3, 8, ("arXiv 2301.00808",)),
@@ -86,7 +87,6 @@ _ACTIVATIONS = {
         "Series activation", "series:SeriesActivation", 2, 8, ("arXiv 2305.12972",)
     ),
     "meta_acon_c_bn": Activation("Meta-ACON-C BN", "acon:meta_acon_c_bn", 3, 8, (_ACON,)),
-    "layer_norm": Activation("LayerNorm", "controls:LayerNorm", 2, 5, ("arXiv 1607.06450",)),
 }
 # Other implementations, and where each is, as `Activation.layer`.
 _FASTER: dict[str, dict[str, str]] = {

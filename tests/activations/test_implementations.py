@@ -342,6 +342,26 @@ class TestFunnelsThatNormaliseABatch:
                 module(normal(2, 3, 4, 4, seed=seed))
         torch.testing.assert_close(fused.state_dict(), plain.state_dict(), **EXACT)
 
+    @pytest.mark.parametrize("change", ["another layer", "one in eval", "nothing remembered"])
+    def test_parts_that_were_changed_are_called(self, name: str, change: str) -> None:
+        class Twice(nn.BatchNorm2d):
+            def forward(self, x: Tensor) -> Tensor:
+                return 2 * super().forward(x)
+
+        outcomes = []
+        for impl in ("fused", "reference"):
+            module = layer(name, 3, impl=impl).train()
+            key, bn = next((k, b) for k, b in module.named_children() if k.startswith("bn"))
+            if change == "another layer":
+                setattr(module, key, Twice(3).double())
+            elif change == "one in eval":
+                bn.eval()
+            else:
+                setattr(module, key, nn.BatchNorm2d(3, track_running_stats=False).double())
+            outcomes.append(outcome(module, normal(2, 3, 4, 4)))
+        for ours, theirs in zip(*outcomes, strict=True):
+            torch.testing.assert_close(ours, theirs, **EXACT)
+
     def test_nothing_is_remembered_of_a_batch_in_eval(self, name: str) -> None:
         module = layer(name, 3, impl="fused")
         before = copy.deepcopy(module.state_dict())

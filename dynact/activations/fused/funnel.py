@@ -22,26 +22,41 @@ Branch = tuple[nn.Conv2d, nn.BatchNorm2d]
 
 
 class FusedFReLU(FReLU):
-    """`FReLU` as one graph: its parameters, options and errors."""
+    """`FReLU` as one graph: its parameters, options and errors.
+
+    Where its parts have been replaced, as BatchNorm is by SyncBatchNorm, these are called.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the larger of x and its funnel condition, elementwise."""
         check_input(x, self.channels)
-        # Around a whole network a compiler gets the plain form.
-        if torch.compiler.is_compiling() or x.is_meta:
-            return super().forward(x)
-        return _funnel(x, [(self.conv, self.bn)])
+        branches = [(self.conv, self.bn)]
+        return _funnel(x, branches) if _as_made(x, branches) else super().forward(x)
 
 
 class FusedFReLULight(FReLULight):
-    """`FReLULight` as one graph: its parameters, options and errors."""
+    """`FReLULight` as one graph: its parameters, options and errors.
+
+    Where its parts have been replaced, as BatchNorm is by SyncBatchNorm, these are called.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the larger of x and its funnel condition, elementwise."""
         check_input(x, self.channels)
-        if torch.compiler.is_compiling() or x.is_meta:
-            return super().forward(x)
-        return _funnel(x, [(self.conv_1x3, self.bn_1x3), (self.conv_3x1, self.bn_3x1)])
+        branches = [(self.conv_1x3, self.bn_1x3), (self.conv_3x1, self.bn_3x1)]
+        return _funnel(x, branches) if _as_made(x, branches) else super().forward(x)
+
+
+def _as_made(x: Tensor, branches: Sequence[Branch]) -> bool:
+    """Return whether the graphs do what the parts would."""
+    # A compiler around a whole network, and a tensor without values, get the parts themselves.
+    return not (torch.compiler.is_compiling() or x.is_meta) and all(
+        type(conv) is nn.Conv2d
+        and type(bn) is nn.BatchNorm2d
+        and bn.track_running_stats
+        and bn.training == branches[0][1].training
+        for conv, bn in branches
+    )
 
 
 def _funnel(x: Tensor, branches: Sequence[Branch]) -> Tensor:
