@@ -170,6 +170,12 @@ def _windows(x: Tensor, size: Sequence[int], kernel: Sequence[int]) -> list[Tens
     return [padded.as_strided(shape, strides, i * of_row + j) for i, j in places]
 
 
+def _written(of_channels: Tensor) -> Tensor:
+    """Return the same, written down: or it is computed again at every element that it is for."""
+    shape = of_channels.shape
+    return of_channels.as_strided(shape, (shape[1:].numel(), 1)[-len(shape) :])
+
+
 def _convolved(windows: Sequence[Tensor], weight: Tensor) -> Tensor:
     """Return the sum of (C, terms) weights times their windows."""
     dtype = weight.dtype
@@ -201,9 +207,9 @@ def _as_remembered(x: Tensor, *parameters: Tensor, size: Any, kernels: Any, eps:
     for kernel, epsilon, of in zip(kernels, eps, _by(5, parameters), strict=True):
         weight, gamma, beta, mean, variance = (tensor.to(_wide(x)) for tensor in of)
         scale = gamma * torch.rsqrt(variance + epsilon)
-        folded = weight.flatten(1) * scale.unsqueeze(1)
+        folded = _written(weight.flatten(1) * scale.unsqueeze(1))
         z = _convolved(_windows(x, size, kernel), folded)
-        condition.append(z + _per_channel(beta - mean * scale))
+        condition.append(z + _per_channel(_written(beta - mean * scale)))
     return torch.maximum(x, in_dtype_of(x, functools.reduce(torch.add, condition)))
 
 
@@ -246,10 +252,10 @@ def _with_statistics(
     for kernel, epsilon, of in zip(kernels, eps, _by(3, parameters), strict=True):
         weight, gamma, beta = (tensor.to(_wide(x)) for tensor in of)
         z = _convolved(_windows(x, size, kernel), weight.flatten(1))
-        mean = _summed(z) / _count(x)
+        mean = _written(_summed(z) / _count(x))
         centred = z - _per_channel(mean)
         variance = _summed(centred * centred) / _count(x)
-        scale = gamma * torch.rsqrt(variance + epsilon)
+        scale = _written(gamma * torch.rsqrt(variance + epsilon))
         condition.append(centred * _per_channel(scale) + _per_channel(beta))
         statistics += [mean, variance]
     y = torch.maximum(x, in_dtype_of(x, functools.reduce(torch.add, condition)))
@@ -268,7 +274,7 @@ def _gradients(
     ):
         weight, gamma, beta = (tensor.to(dtype) for tensor in of)
         windows = _windows(x, size, kernel)
-        scale = torch.rsqrt(variance + epsilon)
+        scale = _written(torch.rsqrt(variance + epsilon))
         unit = (_convolved(windows, weight.flatten(1)) - _per_channel(mean)) * _per_channel(scale)
         branches.append((weight, gamma, beta, windows, scale, unit))
     condition = functools.reduce(
@@ -287,8 +293,8 @@ def _gradients(
     found = []
     for kernel, (weight, gamma, _, windows, scale, unit) in zip(kernels, branches, strict=True):
         of_gamma = _summed(of_condition * unit)
-        means = _per_channel(of_beta / _count(x)) + unit * _per_channel(of_gamma / _count(x))
-        of_z = (of_condition - means) * _per_channel(gamma * scale)
+        mean, along = (_per_channel(_written(each / _count(x))) for each in (of_beta, of_gamma))
+        of_z = (of_condition - mean - unit * along) * _per_channel(_written(gamma * scale))
         of_x = of_x + _convolved(_windows(of_z, size, kernel), weight.flatten(1).flip(1))
         of_weight = torch.stack([_summed(of_z * window) for window in windows], dim=1)
         found += [of_weight.reshape(weight.shape), of_gamma]
