@@ -99,6 +99,7 @@ _FASTER: dict[str, dict[str, str]] = {
     "se": {"fused": "fused.attention:FusedSE"},
     "acon_c": {"fused": "fused.acon:FusedAconC"},
     "meta_acon_c": {"fused": "fused.acon:FusedMetaAconC"},
+    "meta_acon_c_bn": {"fused": "fused.acon:meta_acon_c_bn"},
 }
 
 

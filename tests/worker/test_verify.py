@@ -272,11 +272,18 @@ def test_ours_are_right_at_one_pixel_and_where_sums_cancel(
     assert (found.status, found.message) == ("ok", "")
 
 
-@pytest.mark.parametrize("shape", [(8, 64, 56, 56), (2, 512, 28, 28)])
-def test_ours_are_right_where_sums_are_long(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("dyrelu_a", (8, 64, 56, 56)),
+        ("dyrelu_a", (2, 512, 28, 28)),
+        ("frelu", (2, 512, 28, 28)),
+    ],
+)
+def test_ours_are_right_where_sums_are_long(name: str, shape: tuple[int, ...]) -> None:
     batch, channels, height, width = shape
     changes = {"batch": batch, "channels": channels, "height": height, "width": width}
-    found = visit(case_of("dyrelu_a", impl="fused", phase="training", **changes), Cpu())
+    found = visit(case_of(name, impl="fused", phase="training", **changes), Cpu())
 
     assert (found.status, found.message) == ("ok", "")
 
@@ -312,6 +319,15 @@ def test_ours_are_right_where_they_are_timed(impl: str, phase: str, dtype: str) 
     case = case_of("dyrelu_b", impl=impl, phase=phase, dtype=dtype, batch=2, channels=8)
 
     found = visit(replace(case, height=9, width=6), Cpu())
+
+    assert (found.status, found.message) == ("ok", "")
+
+
+def test_two_branches_are_right_in_channels_last() -> None:
+    changes = {"memory_format": "channels_last", "channels": 8}
+    case = case_of("frelu_light", impl="fused", phase="training", **changes)
+
+    found = visit(replace(case, batch=2, height=9, width=6), Cpu())
 
     assert (found.status, found.message) == ("ok", "")
 

@@ -35,6 +35,11 @@ class FusedMetaAconC(MetaAconC):
         return _OF_INPUT(x, self.p1, self.p2, *generator)
 
 
+def meta_acon_c_bn(channels: int, reduction: int = 16) -> FusedMetaAconC:
+    """`FusedMetaAconC` with BN after each fc, as in the official code."""
+    return FusedMetaAconC(channels, reduction, batch_norm=True)
+
+
 def _as_sharp_as_asked(
     x: Tensor,
     p1: Tensor,

@@ -24,7 +24,7 @@ Branch = tuple[nn.Conv2d, nn.BatchNorm2d]
 class FusedFReLU(FReLU):
     """`FReLU` as one graph: its parameters, options and errors.
 
-    Where its parts have been replaced, as BatchNorm is by SyncBatchNorm, these are called.
+    Where its parts were replaced, as BatchNorm is by SyncBatchNorm, or have hooks, they are called.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ class FusedFReLU(FReLU):
 class FusedFReLULight(FReLULight):
     """`FReLULight` as one graph: its parameters, options and errors.
 
-    Where its parts have been replaced, as BatchNorm is by SyncBatchNorm, these are called.
+    Where its parts were replaced, as BatchNorm is by SyncBatchNorm, or have hooks, they are called.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,11 +50,17 @@ class FusedFReLULight(FReLULight):
 def _as_made(x: Tensor, branches: Sequence[Branch]) -> bool:
     """Return whether the graphs do what the parts would."""
     # A compiler around a whole network, and a tensor without values, get the parts themselves.
-    return not (torch.compiler.is_compiling() or x.is_meta) and all(
+    if torch.compiler.is_compiling() or x.is_meta or x.numel() == 0:
+        return False
+    return all(
         type(conv) is nn.Conv2d
         and type(bn) is nn.BatchNorm2d
+        and bn.affine
         and bn.track_running_stats
         and bn.training == branches[0][1].training
+        # Such as those that compute a pruned weight.
+        and not (conv._forward_pre_hooks or conv._forward_hooks)
+        and not (bn._forward_pre_hooks or bn._forward_hooks)
         for conv, bn in branches
     )
 
@@ -74,6 +80,9 @@ def _funnel(x: Tensor, branches: Sequence[Branch]) -> Tensor:
         mean, variance = bn.running_mean, bn.running_var
         assert mean is not None
         assert variance is not None
+        if torch.is_grad_enabled():
+            # A batch may be remembered before the backward pass.
+            mean, variance = mean.clone(), variance.clone()
         mean = mean if conv.bias is None else mean - conv.bias
         parameters += [conv.weight, bn.weight, bn.bias, mean, variance]
     return _AS_REMEMBERED(x, *parameters, **constants)
@@ -126,7 +135,15 @@ class _OfBatch(torch.autograd.Function):
             )
         else:
             of_x, of_beta, *others = _GRADIENTS.forward(ctx.constants, gradient, x, *kept)
-            found = of_x, *(tensor for two in _by(2, others) for tensor in (*two, of_beta))
+            betas = kept[2:each:3]
+            found = (
+                of_x,
+                *(
+                    tensor
+                    for two, beta in zip(_by(2, others), betas, strict=True)
+                    for tensor in (*two, of_beta.to(beta.dtype, copy=True))
+                ),
+            )
         # BatchNorm takes a bias away again.
         of_biases = [torch.zeros_like(bias) for bias in ctx.biases]
         needed = ctx.needs_input_grad[2:]
@@ -153,21 +170,26 @@ def _by(length: int, each: Sequence[Tensor]) -> Iterator[Sequence[Tensor]]:
 
 def _windows(x: Tensor, size: Sequence[int], kernel: Sequence[int]) -> list[Tensor]:
     """Return what each weight of a kernel is multiplied by: x shifted, zeros outside."""
-    height, width = size
     rows, columns = kernel
-    padded = functional.pad(x, (columns // 2, columns // 2, rows // 2, rows // 2))
-    places = [(i, j) for i in range(rows) for j in range(columns)]
-    if is_channels_last(x):
-        # Neighbours in memory are channels, of which all are inside or none.
-        return [padded[:, :, i : i + height, j : j + width] for i, j in places]
+    channels_last = is_channels_last(x)
+    # As the elements lie in memory: the last dimension there has neighbours.
+    around = columns // 2, columns // 2, rows // 2, rows // 2
+    if channels_last:
+        padded = functional.pad(x.permute(0, 2, 3, 1), (0, 0, *around)).contiguous()
+    else:
+        padded = functional.pad(x, around).contiguous()
     # By its strides, so that the padded tensor is written down first: each window would otherwise
     # be x, read under a condition at every element.
-    padded = padded.contiguous()
-    shape = *x.shape[:2], height, width
-    of_row = width + 2 * (columns // 2)
-    of_map = of_row * (height + 2 * (rows // 2))
-    strides = x.shape[1] * of_map, of_map, of_row, 1
-    return [padded.as_strided(shape, strides, i * of_row + j) for i, j in places]
+    height, width = size
+    step = x.shape[1] if channels_last else 1
+    of_row = (width + columns // 2 * 2) * step
+    of_map = of_row * (height + rows // 2 * 2)
+    starts = [i * of_row + j * step for i in range(rows) for j in range(columns)]
+    if channels_last:
+        shape, strides = (x.shape[0], height, width, x.shape[1]), (of_map, of_row, step, 1)
+        return [padded.as_strided(shape, strides, at).permute(0, 3, 1, 2) for at in starts]
+    shape, strides = (*x.shape[:2], height, width), (x.shape[1] * of_map, of_map, of_row, 1)
+    return [padded.as_strided(shape, strides, at) for at in starts]
 
 
 def _written(of_channels: Tensor) -> Tensor:
@@ -234,14 +256,17 @@ def _plainly_of_batch(x: Tensor, *parameters: Tensor, kernels: Any, eps: Any, **
         kernels, eps, _by(3, parameters), strict=True
     ):
         z = _convolution(x, weight, kernel)
-        normal = functional.batch_norm(z, None, None, gamma, beta, training=True, eps=epsilon)
-        condition.append(normal)
+        affine = gamma.to(z.dtype), beta.to(z.dtype)
+        condition.append(functional.batch_norm(z, None, None, *affine, training=True, eps=epsilon))
     return torch.maximum(x, in_dtype_of(x, functools.reduce(torch.add, condition)))
 
 
 def _convolution(x: Tensor, weight: Tensor, kernel: Sequence[int]) -> Tensor:
-    padding = kernel[0] // 2, kernel[1] // 2
-    return functional.conv2d(x, weight, padding=padding, groups=x.shape[1])
+    """Return the depthwise convolution as exact as the windows' sum, whatever autocast says."""
+    dtype, padding = _wide(x), (kernel[0] // 2, kernel[1] // 2)
+    with torch.autocast(x.device.type, enabled=False):
+        x, weight = x.to(dtype), weight.to(dtype)
+        return functional.conv2d(x, weight, padding=padding, groups=x.shape[1])
 
 
 def _with_statistics(
@@ -298,7 +323,12 @@ def _gradients(
         of_x = of_x + _convolved(_windows(of_z, size, kernel), weight.flatten(1).flip(1))
         of_weight = torch.stack([_summed(of_z * window) for window in windows], dim=1)
         found += [of_weight.reshape(weight.shape), of_gamma]
-    return in_dtype_of(x, of_x), *(in_dtype_of(parameters[0], each) for each in (of_beta, *found))
+    asked = zip(found, (p for i, p in enumerate(parameters) if i % 3 < 2), strict=True)
+    return (
+        in_dtype_of(x, of_x),
+        of_beta,
+        *(in_dtype_of(parameter, each) for each, parameter in asked),
+    )
 
 
 _BATCH_AND_CHANNELS = 0, 1

@@ -117,7 +117,9 @@ class Graph:
         # Or dynamo would take the sizes of parameters for constants, and compile for what has a
         # gradient and what has none.
         plain = [tensor.detach() for tensor in given]
-        shapes = key, *(tensor.shape for tensor in given)
+        # With what else dynamo compiles anew for.
+        modes = torch.is_inference_mode_enabled(), torch.is_autocast_enabled(x.device.type)
+        shapes = key, modes, x.stride(), *(tensor.shape for tensor in given)
         new = shapes not in self._ran_at
         if new:
             self._mark_variable(plain)
@@ -132,7 +134,7 @@ class Graph:
             if isinstance(error, FailOnRecompileLimitHit):
                 # Of one piece of code dynamo keeps a few graphs, for what else differs: memory
                 # formats and modes. A new piece begins anew.
-                del self._compiled[key]
+                self._compiled.pop(key, None)
                 self._ran_at.clear()
                 return self._run(which, constants, of, given)
             if "No working C++ compiler" in str(error):

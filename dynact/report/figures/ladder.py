@@ -104,8 +104,8 @@ def _title(main: SettingsGroup, found: dict[str, dict[str, list[Way]]]) -> str:
 
 
 _MEANINGS = {
-    activations.REFERENCE: "the form of the code that people copy (of DY-ReLU, K lines stacked and "
-    "a max)",
+    activations.REFERENCE: "the form of the code that people copy (of DY-ReLU-A, -B, -C, K lines "
+    "stacked and a max)",
     "lines": "K elementwise lines and torch.maximum",
     COMPILED: "torch.compile of the reference",
     "fused": "one graph of ours",
@@ -182,7 +182,7 @@ FIGURE = RunFigure(
     name="ladder",
     heading="What is the maths, and what is the way it is written",
     reading=(
-        "Each mark is a way to write the same activation: from the reference on the right down to "
+        "Each mark is a way to write the same activation: from the dearest on the right down to "
         "the least that this device could take."
     ),
     shows="Time of each implementation as a multiple of the baseline’s, a panel for each phase",

@@ -9,6 +9,9 @@ from dynact.report.data.ways import COMPILED, Ways, as_words
 from dynact.report.run import Run
 from dynact.schema.digits import ratio_with_interval
 
+# Whose reference stacks K lines.
+_STACKED = ("dyrelu_a", "dyrelu_b", "dyrelu_c")
+
 
 def ways_sentences(run: Run) -> list[str]:
     """Return a line for each activation of the main group that has several implementations.
@@ -22,7 +25,7 @@ def ways_sentences(run: Run) -> list[str]:
         by_phase = {phase: of[name] for phase, of in run.ways.items() if name in of}
         ways = {way.name for of in by_phase.values() for way in of.dearest_first}
         if len(ways - {COMPILED}) > 1:
-            lines.append(" ".join(_sentences(display_name(name), by_phase, run.main)))
+            lines.append(" ".join(_sentences(name, by_phase, run.main)))
     return lines
 
 
@@ -36,7 +39,7 @@ def _sentences(name: str, by_phase: dict[str, Ways], main: SettingsGroup) -> lis
             dearest, *others = ways.dearest_first
             costs = [f"{way.text} {_written(name, way.name)}" for way in others]
             how = _written(name, dearest.name)
-            lead = f"{name} costs {dearest.text} {main.baseline} in {phase} {how}"
+            lead = f"{display_name(name)} costs {dearest.text} {main.baseline} in {phase} {how}"
             lead = ", ".join([lead, *costs])
         if ways.shapes < main.shapes:
             lead += f" (at {ways.shapes} of {main.shapes} shapes, those where all were measured)"
@@ -48,8 +51,8 @@ def _short(way: str) -> str:
     return way.rpartition(":")[2]
 
 
-def _written(title: str, way: str) -> str:
-    if way == activations.REFERENCE and title.startswith("DY-ReLU"):
+def _written(name: str, way: str) -> str:
+    if way == activations.REFERENCE and name in _STACKED:
         return "as lines stacked and a max (reference)"
     return as_words(way)
 
