@@ -265,7 +265,7 @@ def test_what_a_fused_implementation_does_not_show_is_a_dash_and_nothing_left_ou
     assert [columns[0][i] for i in (2, 3)] == ["–"] * 2
     assert columns[0][4] == columns[0][5] == "2.40×"
     assert "–" not in columns[1]
-    assert "DY-ReLU-B fused: FLOPs are the reference's; operators do not show" in notes_of(figure)
+    assert "DY-ReLU-B fused: FLOPs are the reference's; generated" in notes_of(figure)
     assert "Left out" not in notes_of(figure)
     lacking = group.rows.assign(flops=None)
     assert "4 of 8 cases without" not in notes_of(promise(SettingsGroup(lacking)))
