@@ -4,6 +4,7 @@ import copy
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -316,6 +317,21 @@ def test_second_derivatives_are_those_of_the_reference(name: str, options: dict[
     torch.testing.assert_close(*first, **EXACT)
 
 
+def same(size: tuple[int, ...], times: int = 1) -> tuple[int, int]:
+    """Return the padding that keeps a map's size."""
+    height, width = (side // 2 * times for side in size)
+    return height, width
+
+
+CHANGED_CONVOLUTIONS: dict[str, Callable[[Any], nn.Module]] = {
+    "dilated": lambda k: nn.Conv2d(3, 3, k, groups=3, padding=same(k, 2), dilation=2),
+    "reflected": lambda k: nn.Conv2d(
+        3, 3, k, groups=3, padding=same(k), padding_mode="reflect", bias=False
+    ),
+    "of groups": lambda k: nn.Conv2d(3, 3, k, padding=same(k)),
+}
+
+
 @pytest.mark.usefixtures("without_code")
 @pytest.mark.parametrize("name", ["frelu", "frelu_light"])
 class TestFunnelsThatNormaliseABatch:
@@ -335,6 +351,12 @@ class TestFunnelsThatNormaliseABatch:
             if ours is not None and theirs is not None:
                 torch.testing.assert_close(ours, theirs, **EXACT)
 
+    @pytest.mark.parametrize("dtype", [torch.int64, torch.float16, torch.float64])
+    def test_another_dtype_is_refused(self, name: str, dtype: torch.dtype) -> None:
+        for impl in ("fused", "reference"):
+            with pytest.raises(RuntimeError, match=r"same|not implemented|type|dtype"):
+                create(name, 4, impl=impl)(torch.ones(2, 4, 3, 3, dtype=dtype))
+
     def test_one_value_a_channel_is_refused(self, name: str) -> None:
         for impl in ("fused", "reference"):
             with pytest.raises(ValueError, match=r"^Expected more than 1 value per channel"):
@@ -351,7 +373,11 @@ class TestFunnelsThatNormaliseABatch:
         torch.testing.assert_close(fused.state_dict(), plain.state_dict(), **EXACT)
 
     @pytest.mark.parametrize(
-        "change", ["another layer", "one in eval", "nothing remembered", "no γ and β", "a hook"]
+        "change",
+        [
+            *("another layer", "one in eval", "nothing remembered", "no γ and β", "a hook"),
+            *("dilated", "reflected", "of groups"),
+        ],
     )
     def test_parts_that_were_changed_are_called(self, name: str, change: str) -> None:
         class Twice(nn.BatchNorm2d):
@@ -362,10 +388,16 @@ class TestFunnelsThatNormaliseABatch:
         for impl in ("fused", "reference"):
             module = layer(name, 3, impl=impl).train()
             key, bn = next((k, b) for k, b in module.named_children() if k.startswith("bn"))
+            at, conv = next((k, c) for k, c in module.named_children() if k.startswith("conv"))
+            assert isinstance(conv, nn.Conv2d)
             if change == "another layer":
                 setattr(module, key, Twice(3).double())
             elif change == "one in eval":
                 bn.eval()
+            elif change in CHANGED_CONVOLUTIONS:
+                torch.manual_seed(0)
+                changed = CHANGED_CONVOLUTIONS[change](conv.kernel_size)
+                setattr(module, at, changed.double())
             elif change == "a hook":
                 bn.register_forward_hook(lambda _bn, _given, y: 3 * y)
             elif change == "no γ and β":
@@ -396,7 +428,8 @@ class TestFunnelsThatNormaliseABatch:
         for part in module.modules():
             if isinstance(part, nn.Conv2d):
                 part.bfloat16()
-        y = module(normal(2, 3, 4, 4, dtype=torch.float32))
+        with torch.autocast("cpu", torch.bfloat16):
+            y = module(normal(2, 3, 4, 4, dtype=torch.float32))
         gradients = torch.autograd.grad(y.sum(), list(module.parameters()))
         dtypes = [p.dtype for p in module.parameters()]
         assert [g.dtype for g in gradients] == dtypes

@@ -21,7 +21,6 @@ import pytest
 from dynact.report.run import load, load_network_rows, load_site_rows
 from dynact.schema.limits import Ceilings
 from dynact.schema.run_folder import load_ceilings, load_gates
-from dynact.schema.settings import Settings
 from dynact.schema.visits import LEAST_VISITS
 from tests.sweeping import BRIEF, NO_GATE, SHORT, House, Outcome, finish
 
@@ -361,7 +360,7 @@ def test_ctrl_c_keeps_the_visit_in_progress_and_says_how_to_go_on(house: House) 
 
 
 def test_killed_at_random_moments_no_visit_is_lost_or_doubled(house: House) -> None:
-    count, passes = 3 * 3 * 2, Settings.passes
+    count, passes = 3 * 3 * 2, 6
     options = (
         *SHORT, *NO_GATE, "--activations", "prelu,frelu,silu", "--channels", "4,8,16",
         "--batches", "1,2", "--phases", "inference", "--run", "killed", "--precision", "0.000001",

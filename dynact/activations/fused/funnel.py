@@ -55,6 +55,11 @@ def _as_made(x: Tensor, branches: Sequence[Branch]) -> bool:
     return all(
         type(conv) is nn.Conv2d
         and type(bn) is nn.BatchNorm2d
+        and conv.groups == conv.out_channels == x.shape[1]
+        and (conv.stride, conv.dilation, conv.padding_mode) == ((1, 1), (1, 1), "zeros")
+        and conv.padding == tuple(size // 2 for size in conv.kernel_size)
+        # The parts refuse it, but for autocast.
+        and (conv.weight.dtype == x.dtype or torch.is_autocast_enabled(x.device.type))
         and bn.affine
         and bn.track_running_stats
         and bn.training == branches[0][1].training

@@ -74,6 +74,6 @@ def unwatched(rows: pd.DataFrame) -> str:
         return ""
     which = ", ".join(name for a, name in display_names(rows["activation"]).items() if a in hidden)
     return (
-        f"{which}: FLOPs are the reference's; generated and own kernels show no operators, so bytes "
-        "moved and operator calls are not counted."
+        f"{which}: FLOPs are the reference's; generated and own kernels show no operators, so "
+        "bytes moved and operator calls are not counted."
     )
