@@ -93,6 +93,22 @@ def test_a_floor_that_is_not_known_at_any_shape_is_none() -> None:
     assert math.isnan(ways(three().assign(floor_time_ns=None))["dyrelu_b"].floor)
 
 
+def test_the_floor_is_weighed_as_the_ratios_are() -> None:
+    rows = three()
+    often = rows["channels"] == 64
+    rows = rows.assign(occurrences=often.map({True: 3, False: 1}))
+    rows["floor_time_ns"] = rows["baseline_time_ns"] * often.map({True: 2.0, False: 1.0})
+    found = ways(rows)["dyrelu_b"]
+    assert found.floor == pytest.approx(2 ** (3 / 4))
+    # Of 2 and 2.88, the first thrice.
+    assert found.dearest_first[-1].ratio in (
+        pytest.approx((2**3 * 2.88) ** (1 / 4)),
+        pytest.approx((2 * 2.88**3) ** (1 / 4)),
+    )
+    rows.loc[often, "floor_time_ns"] = math.nan
+    assert math.isnan(ways(rows)["dyrelu_b"].floor)
+
+
 def test_without_a_shape_in_common_there_is_nothing_to_compare() -> None:
     reference, fused = written("reference", REFERENCE), written("fused", FUSED)
     rows = together(
