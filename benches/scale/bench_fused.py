@@ -66,7 +66,7 @@ def bench_large_inputs(benchmark: Any, worker: Worker, name: str, phase: str) ->
     found = benchmark.pedantic(measure, rounds=1)
     benchmark.extra_info |= found
     fused = [ratio for what, ratio in found.items() if what.startswith("fused")]
-    assert geometric_mean(fused) <= MOST[name][PHASES.index(phase)], found
+    assert max(fused) <= MOST[name][PHASES.index(phase)], found
 
 
 @pytest.mark.parametrize("phase", PHASES)

@@ -45,8 +45,8 @@ class Derf(nn.Module):
 
     (N, C), (N, C, L) or (N, C, H, W) → the same. Parameters: 2C + 2.
     Least traffic: 2 passes in inference, 5 in training.
-    Source: Chen et al., "Stronger Normalization-Free Transformers", arXiv 2512.10938, equation
-    (10); first values α = 0.5, s = 0, γ = 1, β = 0, and `shift` for s, as in the official code.
+    Source: Chen et al., "Stronger Normalization-Free Transformers", arXiv 2512.10938; first
+    values α = 0.5, s = 0, γ = 1, β = 0, and `shift` for s, as in the official code.
 
     Parameters
     ----------

@@ -36,7 +36,8 @@ class GroupRational(nn.Module):
     products over all elements, made on the way.
     Source: Yang, Wang, "Kolmogorov-Arnold Transformer", arXiv 2409.10594, section 4: orders 5 and
     4, G = 8. As plain PyTorch, by Horner's rule as its kernels. Its code shares a and b in the
-    same way, but takes 1 + |b_1|·|x| + … + |b_4|·|x|⁴ below, which from swish starts the same.
+    same way, but takes 1 + |b_1|·|x| + … + |b_4|·|x|⁴ below, which from swish starts nearly
+    the same.
     arXiv 2505.13813 measures what those sums cost the backward pass.
 
     Parameters

@@ -1,10 +1,13 @@
 """Layers and inputs to test with, and which names they go for."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dynact.activations import create, names
 from tests.activations.oracles import State
+
+# float64, in another order of summing.
+EXACT = {"rtol": 1e-10, "atol": 1e-10}
 
 OWN = tuple(n for n in names() if type(create(n, 4)).__module__.startswith("dynact"))
 # Of our own, those that act on each element alone and so take any shape, as torch.nn's do.
@@ -41,3 +44,11 @@ def normal(*shape: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> to
 
 def state_of(module: nn.Module) -> State:
     return {key: value.numpy() for key, value in module.state_dict().items()}
+
+
+def outcome(module: nn.Module, x: Tensor) -> list[Tensor]:
+    """Return output and gradients of one step, the input's first."""
+    x = x.clone().requires_grad_()
+    y = module(x)
+    gradient = normal(*y.shape, seed=9).to(y.dtype)
+    return [y.detach(), *torch.autograd.grad(y, [x, *module.parameters()], gradient)]

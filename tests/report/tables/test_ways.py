@@ -1,12 +1,15 @@
 """The lines that say what is the maths, and what the way it is written."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from dynact.report.run import Run
 from dynact.report.tables.summary import summary_markdown
 from dynact.report.tables.ways import ways_sentences
+from dynact.schema.digits import measured_ratio
 from tests.report.conftest import build_rows, fail_rows, visit_once
 from tests.report.sample_run import run_of
 from tests.report.ways_sample import together, written
@@ -84,3 +87,17 @@ def test_the_summary_begins_with_them(environment: dict[str, Any]) -> None:
 
     assert summary(rows).splitlines()[2] == said(rows)[0]
     assert "the maths" not in summary(build_rows())
+
+
+def test_the_readme_says_of_the_example_what_it_measured() -> None:
+    root = Path(__file__).parents[3]
+    readme = (root / "README.md").read_text()
+    section = readme.partition("## Use the fast ones")[2].partition("\n## ")[0]
+    run = Run(root / "reports" / "example-cpu")
+    for way in run.ways["inference"]["dyrelu_b"].dearest_first:
+        assert f" {way.text}" in section
+    rows = run.rows[(run.rows["impl"] == "fused") & (run.rows["phase"] == "inference")]
+    largest = rows.sort_values(["channels", "height"]).iloc[-1]
+    ratio = measured_ratio(*largest[["overhead", "overhead_lo", "overhead_hi"]])
+    shape = "×".join(str(largest[side]) for side in ("batch", "channels", "height"))
+    assert f"{shape}², fused takes {ratio}" in section
