@@ -70,14 +70,19 @@ def roofline(group: SettingsGroup, caption: str = "") -> Figure:
         for a, distance in distances.items()
     }
     height = max(_PLOT[1], _LEGEND_LINE * (len(labels) + 5))
+    bandwidths, peak = _bandwidths(drawn), drawn["peak_flops_per_s"].astype(float).median()
     page = Page(
         title,
-        [_explanation(group.phase), understatement(rows), omission(rows, drawn, _LACKING), caption],
+        [
+            _explanation(group.phase, len(bandwidths)),
+            understatement(rows),
+            omission(rows, drawn, _LACKING),
+            caption,
+        ],
         width=_LEFT + _PLOT[0] + 0.65 + max(1.7, 0.075 * max(map(len, labels.values()))),
         body=_TOP + height + _AXIS_LABELS,
     )
     axes = page.axes(_LEFT, _TOP, _PLOT[0], height)
-    bandwidths, peak = _bandwidths(drawn), drawn["peak_flops_per_s"].astype(float).median()
     _scale(axes, drawn, bandwidths, peak)
     _draw_roofs(axes, bandwidths, peak, (_PLOT[0], height))
     looks = series_looks(names)
@@ -102,17 +107,22 @@ def roofline(group: SettingsGroup, caption: str = "") -> Figure:
     return page.figure
 
 
-def _explanation(phase: str) -> str:
+def _explanation(phase: str, slanted: int) -> str:
     training = (
         " FLOPs are those of the forward pass, bytes and time those of the whole step; the "
         "distance under a slanted roof is right all the same, as the FLOPs cancel."
     )
+    of_which = (
+        "; drawn for the smallest and the largest input. A point above the lower one is of a "
+        "smaller input, whose own roof is higher."
+        if slanted > 1
+        else ", here the same for all."
+    )
     return (
         "How to read: a point is a case. Its distance under its roof is how many times longer it "
-        "takes than the least this device needs. Slanted roofs: the bytes that must be moved, at "
-        "the rate of the fastest copy measured of a tensor of the input's size or larger; drawn "
-        "for the smallest and the largest input. A point above the lower one is of a smaller "
-        "input, whose own roof is higher. Flat roof: the rate of this device's matrix product."
+        f"takes than the least this device needs. Slanted roof{'s' * (slanted > 1)}: the bytes "
+        "that must be moved, at the rate of the fastest copy measured of a tensor of the input's "
+        f"size or larger{of_which} Flat roof: the rate of this device's matrix product."
         + (training if phase == "training" else "")
     )
 
@@ -172,8 +182,9 @@ def _draw_roofs(
         )
         # The faster one's label stands above its line and the slower one's below: never on both.
         above = rate == bandwidths.max()
+        inputs = f"inputs of {with_prefix(size, 'B')}" if len(bandwidths) > 1 else "all inputs"
         axes.annotate(
-            f"inputs of {with_prefix(size, 'B')}: {with_prefix(rate, 'B/s')}",
+            f"{inputs}: {with_prefix(rate, 'B/s')}",
             (left, left * rate),
             xytext=(4, 6) if above else (12, -4),
             textcoords="offset points",

@@ -53,6 +53,16 @@ def test_roofs_are_the_measured_rates_of_the_smallest_and_the_largest_input(make
     }
 
 
+def test_one_rate_for_all_inputs_is_one_roof(make_rows):
+    rows = measured_rates(make_rows(("prelu", "frelu"), (32,), (7, 28), ("inference",)))
+    figure = roofline(phase_of(rows.assign(bandwidth_bytes_per_s=SMALL)))
+    assert "all inputs: 60 GB/s" in {text.get_text() for text in figure.axes[0].texts}
+    notes = " ".join(" ".join(t.get_text().split()) for t in figure.texts)
+    assert "Slanted roof: the bytes" in notes
+    assert "here the same for all." in notes
+    assert "the lower one" not in notes
+
+
 def corners_of(text, renderer):
     """The outline in pixels of a text's own box, turned as the text is."""
     angle = text.get_rotation()
