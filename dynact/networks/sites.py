@@ -1,51 +1,21 @@
-"""Where a network calls an activation: found by running it once and watching."""
+"""Where a network calls an activation: found by running it and watching."""
 
-import copy
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, UntypedStorage, nn
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode
-from torchvision.ops import SqueezeExcitation
 
-from dynact import activations
-from dynact.schema.redact import error_line
+from dynact.networks.known import MODULES
+from dynact.networks.passes import Example, at_least_two, run_pass
+from dynact.networks.watch import Met, Watch
 
-# torch's activations; the names are those of the registry where it has them.
-MODULES: dict[type[nn.Module], str] = {
-    nn.ReLU: "relu",
-    nn.ReLU6: "relu6",
-    nn.LeakyReLU: "leaky_relu",
-    nn.PReLU: "prelu",
-    nn.ELU: "elu",
-    nn.SELU: "selu",
-    nn.CELU: "celu",
-    nn.GELU: "gelu",
-    nn.SiLU: "silu",
-    nn.Mish: "mish",
-    nn.Hardswish: "hardswish",
-    nn.Hardtanh: "hardtanh",
-    nn.Softplus: "softplus",
-    nn.Tanh: "tanh",
-    nn.Sigmoid: "sigmoid",
-    nn.Hardsigmoid: "hardsigmoid",
-}
-
-# The same as functions and as methods of a tensor.
-FUNCTIONS: dict[object, str] = {
-    getattr(home, name + in_place): name
-    for name in MODULES.values()
-    for home in (functional, torch, Tensor)
-    for in_place in ("", "_")
-    if hasattr(home, name + in_place)
-}
-
+# What goes through all that they hold.
+LISTS = nn.Sequential, nn.ModuleList, nn.ModuleDict
 GATE = "in a gate or inside another activation"
-_GATES = ("sigmoid", "hardsigmoid")
+UNKNOWN_CHANNELS = "channels unknown"
 
 
 @dataclass(frozen=True)
@@ -60,7 +30,7 @@ class Site:
     channels: int
     """0 where unknown."""
     height: int | None
-    """``None``, as is `width`, where the input is (N, C) or of unknown layout."""
+    """``None``, as is `width`, where the input has none or is of unknown layout."""
     width: int | None
     obstacle: str = ""
     """Why no other activation can be placed here; empty where it can."""
@@ -75,148 +45,170 @@ class Call:
     """Path of the module whose forward makes the call."""
     child: str
     """Path below the caller of the activation; empty where it is a function."""
-    is_only_call: bool
-    """Whether the caller calls the child once, and nothing else goes by its name."""
-    memory: frozenset[UntypedStorage]
+    turn: int
+    """Which of the caller's calls of that child, or of that function, from 1."""
+    turns: int
+    """How many of them there are."""
+    shape: tuple[int, ...]
+    """Of the input."""
+    channel_dim: int
+    """Of the input's dimensions that of the channels; 1 where unknown."""
+    memory: tuple[UntypedStorage, ...]
     """Of its input and output; alive, or a later tensor's could be taken for it."""
+    written: UntypedStorage | None
+    """What it writes into but for its output: its input, in place."""
     device: torch.device
+    """Of the parameters around it, as is `dtype`."""
     dtype: torch.dtype
 
-    @property
-    def writes_in_place(self) -> bool:
-        """Whether its output lies where its input does."""
-        return len(self.memory) == 1
+
+@dataclass(frozen=True)
+class Observed:
+    """What a network does in a pass."""
+
+    calls: list[Call]
+    callees: dict[str, set[str]]
+    """Which modules each module calls, by their paths."""
 
 
-def find_sites(model: nn.Module, example_input: Tensor | list[Tensor]) -> list[Site]:
-    """Return every call of an activation that model(example_input) makes, in order.
+def find_sites(model: nn.Module, example_input: Example) -> list[Site]:
+    """Return every call of an activation that the network makes on an example, in order.
 
-    Found are the calls of torch's modules and functions, in eval mode. A module that is called
-    three times is three sites.
+    Found are the calls of torch's modules and functions, in eval mode; then those that come on
+    top in training; last the modules of both that neither calls. A module that is called three
+    times is three sites.
 
     Not every call is that of an activation of feature maps. Sigmoid and hard sigmoid make gates
-    and scores, and the ReLU inside a squeeze-and-excitation block is a part of its gate; it acts
-    on one value a channel, where a spatial activation has nothing to look at. They are listed
-    with `GATE` as their obstacle.
+    and scores; the ReLU of a squeeze-and-excitation block is a part of its gate, ReLU6(x + 3) / 6
+    that of a hard swish written by hand. They are listed with `GATE` as their obstacle.
 
     Parameters
     ----------
     model
-        Any network; it is not changed.
+        Any network; it is not changed, and no random number is drawn.
     example_input
-        Its one argument, on its device.
+        Its one argument, on its device; a tuple of several, or a dict of them by name.
 
     Raises
     ------
     ValueError
-        If the network does not run on the example.
+        If the network does not run on the example, cannot be copied, or is compiled or scripted.
     """
-    return [call.site for call in observe(model, example_input)]
+    return [call.site for call in observe(model, example_input).calls]
 
 
-def observe(model: nn.Module, example_input: Tensor | list[Tensor]) -> list[Call]:
-    """Return the calls that `find_sites` tells the sites of."""
-    watched = copy.deepcopy(model).eval()
-    watch = _Watch(watched)
-    try:
-        with torch.no_grad(), watch:
-            watched(example_input)
-    except Exception as error:
-        raise ValueError(f"the network fails on the example input: {error_line(error)}") from error
-    return watch.calls()
+def observe(model: nn.Module, example_input: Example) -> Observed:
+    """Return the calls that `find_sites` tells the sites of, and who calls whom."""
+    watch = run_pass(model, example_input, False, Watch)
+    in_training = None
+    # Detectors want targets in training; modules that they call there alone are still listed.
+    with suppress(ValueError):
+        in_training = run_pass(model, at_least_two(example_input), True, Watch)
+    return _merged(model, watch, in_training)
 
 
-class _Watch(TorchFunctionMode):
-    """Watches a network of its own, whose modules tell it when they begin and end."""
+def _merged(model: nn.Module, watch: Watch, in_training: Watch | None) -> Observed:
+    """Put the calls of both passes together, each with a name of its own."""
+    met = _in_turns(watch)
+    runs, callees = watch.runs, watch.callees
+    if in_training is not None:
+        for key, call in _in_turns(in_training).items():
+            met[key] = [*met.get(key, []), *call]
+        runs |= in_training.runs
+        paths = callees.keys() | in_training.callees.keys()
+        callees = {
+            path: callees.get(path, set()) | in_training.callees.get(path, set()) for path in paths
+        }
+    of_name = Counter(place.name for place, _ in met)
+    turns = Counter(place for place, _ in met)
+    callers = Counter(place.name for place in turns if place.child)
+    seen: Counter[str] = Counter()
+    calls = []
+    for (place, turn), each in met.items():
+        seen[place.name] += 1
+        of_same = f"#{seen[place.name]}" if of_name[place.name] > 1 else ""
+        obstacle = _obstacle(each)
+        if isinstance(model.get_submodule(place.caller), LISTS) and place.function:
+            obstacle = obstacle or "a function in a list of layers, which can hold no other"
+        if not obstacle and runs[place.caller] > 1:
+            obstacle = f"{place.caller} runs {runs[place.caller]} times in one pass"
+        if not obstacle and callers[place.name] > 1:
+            obstacle = "several blocks call it where one of them keeps it"
+        site = _site(place.name + of_same, each[0], obstacle)
+        around = [*_floating(model.get_submodule(place.caller)), *_floating(model)]
+        calls.append(_call(site, place, each[0], (turn, turns[place]), around))
+    called = {path for each in callees.values() for path in each}
+    calls += _never_called(model, called)
+    return Observed(calls, callees)
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self._paths = {module: path for path, module in model.named_modules()}
-        self._running: list[nn.Module] = []
-        self._runs: Counter[str] = Counter()
-        self._met: list[Call] = []
-        self._last_of_linear: Tensor | None = None
-        for module in self._paths:
-            module.register_forward_pre_hook(self._begin)
-            module.register_forward_hook(self._end)
 
-    def _begin(self, module: nn.Module, _args: object) -> None:
-        self._running.append(module)
-        self._runs[self._paths[module]] += 1
+class _Place(NamedTuple):
+    """What of a caller is called."""
 
-    def _end(self, _module: nn.Module, _args: object, _output: object) -> None:
-        self._running.pop()
+    caller: str
+    child: str
+    function: str
+    """Where there is no child."""
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: object,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        y = func(*args, **(kwargs or {}))
-        if func is functional.linear:
-            self._last_of_linear = y
-        elif func in FUNCTIONS:
-            self._meet(FUNCTIONS[func], args[0] if args else (kwargs or {})["input"], y)
-        return y
+    @property
+    def name(self) -> str:
+        return f"{self.caller}.{self.child or self.function}".lstrip(".")
 
-    def _meet(self, original: str, x: Tensor, y: Tensor) -> None:
-        *callers, top = self._running
-        caller, child = top, ""
-        if callers and type(top) in MODULES:
-            original = MODULES[type(top)]
-            caller, child = callers[-1], _path_below(callers[-1], top)
-        path = self._paths[caller]
-        unknown = self._obstacle_to_channels(x)
-        site = Site(
-            name=f"{path}.{child or original}".lstrip("."),
-            original=original,
-            channels=0 if unknown else x.shape[1],
-            height=x.shape[2] if x.dim() == 4 else None,
-            width=x.shape[3] if x.dim() == 4 else None,
-            obstacle=GATE if self._is_gate(original) else unknown,
+
+def _in_turns(watch: Watch) -> dict[tuple[_Place, int], list[Met]]:
+    seen: Counter[_Place] = Counter()
+    calls = {}
+    for met in watch.calls():
+        place = _Place(met.caller, met.child, "" if met.child else met.original)
+        seen[place] += 1
+        calls[place, seen[place]] = [met]
+    return calls
+
+
+def _obstacle(met: list[Met]) -> str:
+    """Return what a call's place in the passes has against another activation."""
+    if any(call.is_gate for call in met):
+        return GATE
+    if any(call.is_read_again for call in met):
+        return "its input, into which it writes, is read again"
+    if any(call.is_unseen for call in met):
+        return f"torch.compile hides that it is called in place, as {met[0].original}_()"
+    if met[0].original == "glu":
+        return "its output has half the channels of its input"
+    if len({call.channels for call in met}) > 1:
+        return f"it has {met[0].channels} channels in eval mode, {met[1].channels} in training"
+    return ""
+
+
+def _site(name: str, met: Met, obstacle: str) -> Site:
+    height, width = met.maps or (None, None)
+    return Site(name, met.original, met.channels, height, width, obstacle)
+
+
+def _call(
+    site: Site, place: _Place, met: Met, turn_of: tuple[int, int], around: list[Tensor]
+) -> Call:
+    turn, turns = turn_of
+    like = around[0] if around else torch.empty(0)
+    written = met.memory[0] if met.writes_in_place else None
+    channel_dim = 1 if met.channel_dim is None else met.channel_dim
+    return Call(
+        site, place.caller, place.child, turn, turns, met.shape, channel_dim, met.memory, written,
+        like.device, like.dtype,
+    )  # fmt: skip
+
+
+def _floating(module: nn.Module) -> list[Tensor]:
+    return [x for x in (*module.parameters(), *module.buffers()) if x.is_floating_point()][:1]
+
+
+def _never_called(model: nn.Module, called: set[str]) -> list[Call]:
+    return [
+        Call(
+            Site(path, MODULES[type(module)], 0, None, None, "the example's pass does not call it"),
+            path.rpartition(".")[0], path.rpartition(".")[2], 1, 1, (), 1, (), None,
+            torch.device("cpu"), torch.float32,
         )
-        memory = frozenset((x.untyped_storage(), y.untyped_storage()))
-        self._met.append(Call(site, path, child, False, memory, x.device, x.dtype))
-
-    def _is_gate(self, original: str) -> bool:
-        return original in _GATES or any(map(_has_activations_of_its_own, self._running))
-
-    def _obstacle_to_channels(self, x: Tensor) -> str:
-        if x.dim() not in (2, 4):
-            return f"channels unknown: its input has {x.dim()} dimensions, not 2 or 4"
-        # Such as in ConvNeXt, where images are (N, H, W, C) there.
-        if x.dim() == 4 and x is self._last_of_linear:
-            return "channels unknown: its input comes from a fully connected layer, channels last"
-        return ""
-
-    def calls(self) -> list[Call]:
-        """Return the calls in order, each with a name of its own."""
-        total = Counter(call.site.name for call in self._met)
-        seen: Counter[str] = Counter()
-        calls = []
-        for call in self._met:
-            name, runs = call.site.name, self._runs[call.caller]
-            seen[name] += 1
-            repeated = f"{call.caller} runs {runs} times in one pass" if runs > 1 else ""
-            site = replace(
-                call.site,
-                name=f"{name}#{seen[name]}" if total[name] > 1 else name,
-                obstacle=call.site.obstacle or repeated,
-            )
-            is_only_call = call.child != "" and total[name] == 1
-            calls.append(replace(call, site=site, is_only_call=is_only_call))
-        return calls
-
-
-def _path_below(caller: nn.Module, module: nn.Module) -> str:
-    """Return the path of a module below its caller; empty where it is kept elsewhere."""
-    paths = caller.named_modules(remove_duplicate=False)
-    return next((path for path, found in paths if found is module), "")
-
-
-def _has_activations_of_its_own(module: nn.Module) -> bool:
-    return isinstance(module, SqueezeExcitation) or type(module).__module__.startswith(
-        f"{activations.__name__}."
-    )
+        for path, module in model.named_modules()
+        if type(module) in MODULES and path not in called and path
+    ]  # fmt: skip

@@ -50,21 +50,19 @@ def test_squeeze_and_excitation_is_a_gate() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("build", "obstacle"),
-    [
-        (convnext_tiny, "channels unknown: its input comes from a fully connected layer"),
-        (vit_b_16, "channels unknown: its input has 3 dimensions, not 2 or 4"),
-    ],
-)
-def test_channels_that_are_not_the_second_dimension_are_unknown(
-    build: type[nn.Module], obstacle: str
-) -> None:
+def test_channels_are_found_where_they_are_the_last_dimension() -> None:
     with torch.device("meta"):
-        sites = find_sites(build(), torch.empty(1, 3, 224, 224))
-    assert {site.original for site in sites} == {"gelu"}
-    assert all(site.obstacle.startswith(obstacle) for site in sites)
-    assert {site.channels for site in sites} == {0}
+        of_convnext, of_vit = (
+            find_sites(build(), meta_image()) for build in (convnext_tiny, vit_b_16)
+        )
+    # arXiv 2201.03545, table 9: blocks of 96, 192, 384 and 768 channels, four times as wide within.
+    blocks = ((4 * 96, 56), (4 * 192, 28), *[(4 * 384, 14)] * 3, (4 * 768, 7))
+    expected = [(*block, block[1]) for block in blocks for _ in range(3)]
+    assert [(site.channels, site.height, site.width) for site in of_convnext] == expected
+    # arXiv 2010.11929, table 1.
+    assert [(site.channels, site.height, site.width) for site in of_vit] == [
+        (3072, None, None)
+    ] * 12
 
 
 def test_the_network_stays_as_it_is() -> None:

@@ -3,6 +3,7 @@
 import copy
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -181,7 +182,7 @@ def test_the_values_names_and_classes_of_the_network_stay() -> None:
     before, after = model.state_dict(), swapped.state_dict()
     assert [key for key in after if key in before] == list(before)
     assert all(torch.equal(after[key], before[key]) for key in before)
-    assert after["layer1.0.relu_3.conv.weight"].shape == (256, 1, 3, 3)
+    assert after["layer1.0.relu.3.conv.weight"].shape == (256, 1, 3, 3)
     for path, module in model.named_modules():
         if not isinstance(module, nn.ReLU):
             assert isinstance(swapped.get_submodule(path), type(module))
@@ -245,7 +246,7 @@ def test_the_same_seed_makes_the_same_network() -> None:
         swapped, _ = swap_activations(
             network("resnet18"), "dyrelu_b", example_input=smallest_input("resnet18")
         )
-        made.append(swapped.state_dict()["layer1.0.relu_1.fc1.weight"])
+        made.append(swapped.state_dict()["layer1.0.relu.1.fc1.weight"])
     assert torch.equal(made[0], made[1])
     assert not torch.equal(made[0], made[2])
 
@@ -414,21 +415,6 @@ def test_a_block_of_two_names_is_swapped_under_both() -> None:
     assert swapped.train()(IMAGES).grad_fn is not None
 
 
-class DependsOnValues(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(x) if x.sum() > 0 else functional.relu(-x)
-
-
-class DependsOnMode(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.dropout(functional.relu(x), training=self.training)
-
-
-class MakesATensor(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(x) + torch.rand(1)
-
-
 class RunsTwice(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -438,20 +424,41 @@ class RunsTwice(nn.Module):
         return self.block(self.block(x))
 
 
+class InAList(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(3, 3, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for module in self:
+            x = functional.relu(module(x))
+        return x
+
+
+class TwoOwners(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = LikeResNet()
+        self.conv = nn.Conv2d(4, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.inner.relu(self.conv(self.inner(x)))
+        return y
+
+
 @pytest.mark.parametrize(
     ("block", "reason"),
     [
-        (DependsOnValues, "torch.fx cannot trace DependsOnValues: TraceError: "),
-        (DependsOnMode, "its forward depends on train or eval mode"),
-        (MakesATensor, "its forward makes a tensor of its own"),
         (RunsTwice, "0.block runs 2 times in one pass"),
+        (InAList, "a function in a list of layers, which can hold no other"),
+        (TwoOwners, "several blocks call it where one of them keeps it"),
+        (lambda: nn.Sequential(nn.Conv2d(3, 6, 1), nn.GLU(1)), "its output has half the channels"),
     ],
 )
-def test_what_cannot_be_placed_is_named(block: type[nn.Module], reason: str) -> None:
+def test_what_cannot_be_placed_is_named(block: Callable[[], nn.Module], reason: str) -> None:
     model = nn.Sequential(block(), nn.ReLU6())
     swapped, swaps = swap_activations(model, "silu", example_input=IMAGES)
 
-    assert [swap.activation for swap in swaps[:-1]] == ["relu"] * (len(swaps) - 1)
+    assert all(swap.activation == swap.site.original for swap in swaps[:-1])
     assert all(reason in swap.kept_because for swap in swaps[:-1])
     assert (swaps[-1].site.name, swaps[-1].activation) == ("1", "silu")
     assert isinstance(swapped.get_submodule("1"), nn.SiLU)
@@ -482,7 +489,7 @@ def test_swapped_layers_are_left_alone_by_another_swap() -> None:
 
 def test_a_layer_of_ones_own() -> None:
     swapped, swaps = swap_activations(LikeResNet(), "torch.nn:Softsign", example_input=IMAGES)
-    assert isinstance(swapped.get_submodule("relu_1"), nn.Softsign)
+    assert isinstance(swapped.get_submodule("relu.1"), nn.Softsign)
     assert {swap.activation for swap in swaps} == {"torch.nn:Softsign"}
 
 
@@ -525,7 +532,9 @@ def test_bad_input_is_one_clear_line(
 
 
 def test_a_network_without_activations_is_named() -> None:
-    with pytest.raises(ValueError, match="the network calls no activation that torch knows"):
+    with pytest.raises(
+        ValueError, match="the network calls none of the activations that torch knows: celu, "
+    ):
         swap_activations(create_activation("maxout", 3), "relu", example_input=IMAGES)
 
 
@@ -537,9 +546,7 @@ class TooManyChannels(nn.Softsign):
 
 
 def test_a_layer_of_ones_own_that_cannot_be_made_is_one_clear_line() -> None:
-    line = (
-        f"activation '{__name__}:TooManyChannels' at relu2 (16 channels): RuntimeError: 16 are more"
-    )
+    line = f"'{__name__}:TooManyChannels' cannot be placed anywhere; relu2: RuntimeError: 16 are"
     with pytest.raises(ValueError, match=re.escape(line)) as caught:
         swap_activations(
             LeNet(),
@@ -548,6 +555,130 @@ def test_a_layer_of_ones_own_that_cannot_be_made_is_one_clear_line() -> None:
             example_input=smallest_input("lenet"),
         )
     assert "\n" not in str(caught.value)
+
+
+def test_a_width_that_a_layer_cannot_have_costs_that_site_alone() -> None:
+    _, swaps = swap_activations(
+        LeNet(), f"{__name__}:SixChannels", example_input=smallest_input("lenet")
+    )
+    assert [bool(swap.kept_because) for swap in swaps] == [False, True, True, True]
+    assert swaps[1].kept_because == "RuntimeError: 16 are not six"
+
+
+class SixChannels(nn.Softsign):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        if channels != 6:
+            raise RuntimeError(f"{channels} are not six")
+
+
+class Doubles(nn.Module):
+    """Returns another type than it is given."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = torch.ones(channels, 1, 1, dtype=torch.float64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(x * self.scale)
+
+
+def test_a_layer_that_changes_the_type_is_refused() -> None:
+    line = "the new layer makes torch.float64 of torch.float32"
+    with pytest.raises(ValueError, match=line):
+        swap_activations(LikeResNet(), f"{__name__}:Doubles", example_input=IMAGES)
+
+
+class InAutocast(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            y: Tensor = self.body(x)
+        return y
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_new_layers_have_the_type_of_the_parameters(dtype: torch.dtype) -> None:
+    model, images = InAutocast().to(dtype), IMAGES.to(dtype)
+    swapped, _ = swap_activations(model, "dyrelu_b", example_input=images)
+    assert {parameter.dtype for parameter in swapped.parameters()} == {dtype}
+
+
+class ChannelsLast(nn.Module):
+    """A gated block of vision state-space models, whose images are (N, H, W, C) within."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Linear(3, 12)
+        self.norm = nn.LayerNorm(6)
+        self.act = nn.SiLU()
+        self.narrow = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, z = self.wide(x.permute(0, 2, 3, 1)).chunk(2, -1)
+        z = self.act(self.norm(z)) * self.act(x)
+        return functional.relu(self.narrow(z).permute(0, 3, 1, 2))
+
+
+def test_channels_last_within_a_block() -> None:
+    model = ChannelsLast()
+    swapped, swaps = swap_activations(model, "dyrelu_b", example_input=IMAGES[..., :6])
+    shapes = [(s.site.channels, s.site.height, s.site.width) for s in swaps]
+    assert shapes == [(6, 8, 6), (6, 8, 6), (5, 8, 6)]
+    first, second = (m for m in swapped.get_submodule("act").children())
+    layers: Any = first, second
+    images = torch.randn(2, 3, 5, 7)
+    x, z = model.wide(images.permute(0, 2, 3, 1)).chunk(2, -1)
+    z = model.norm(z)
+    for_z, for_x = (
+        layer.layer(y.permute(0, 3, 1, 2)) for layer, y in zip(layers, (z, x), strict=True)
+    )
+    last: Any = swapped.get_submodule("relu.1")
+    expected = last(model.narrow((for_z * for_x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
+    torch.testing.assert_close(swapped(images), expected)
+
+
+class UnknownLayout(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.gelu(x.reshape(len(x), 4, -1)).relu()
+
+
+def test_where_channels_are_unknown_what_needs_none_is_placed() -> None:
+    swapped, swaps = swap_activations(UnknownLayout(), "silu", example_input=IMAGES)
+    assert [(swap.activation, swap.site.channels) for swap in swaps] == [("silu", 0)] * 2
+    expected = functional.silu(functional.silu(IMAGES.reshape(2, 4, -1)))
+    assert torch.equal(swapped(IMAGES), expected)
+    for needs_channels in ("prelu", "eca", "frelu", "layer_norm"):
+        with pytest.raises(ValueError, match=r"channels unknown: its input is of shape \(2, 4, 48"):
+            swap_activations(UnknownLayout(), needs_channels, example_input=IMAGES)
+
+
+def test_networks_of_more_dimensions() -> None:
+    model = nn.Sequential(nn.Conv3d(3, 4, 1), nn.ReLU(), nn.BatchNorm3d(4), nn.GELU())
+    video = torch.randn(2, 3, 4, 5, 6)
+    swapped, swaps = swap_activations(model, "silu", example_input=video)
+    assert [swap.site.channels for swap in swaps] == [4, 4]
+    assert [type(module) for module in swapped[1::2]] == [nn.SiLU, nn.SiLU]
+
+
+def test_lazy_layers_are_made_by_one_call() -> None:
+    model = nn.Sequential(nn.LazyConv2d(4, 1), nn.ReLU(), nn.LazyBatchNorm2d(), nn.ReLU())
+    swapped, _ = swap_activations(model, "prelu", example_input=IMAGES)
+    assert count_parameters(swapped).learnable == 4 * 3 + 4 + 4 + 8 + 4
+    assert swapped.training
+
+
+def test_several_arguments_and_arguments_by_name() -> None:
+    class Two(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return functional.relu(x - y)
+
+    for example in ((IMAGES, IMAGES / 2), {"x": IMAGES, "y": IMAGES / 2}):
+        swapped, _ = swap_activations(Two(), "silu", example_input=example)
+        assert torch.equal(swapped(IMAGES, IMAGES / 2), functional.silu(IMAGES / 2))
 
 
 @pytest.mark.gpu

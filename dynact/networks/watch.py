@@ -1,0 +1,185 @@
+"""Watching a network's forward pass for its calls of activations."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor, UntypedStorage, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from dynact import activations
+from dynact.networks.gates import Gates
+from dynact.networks.known import FUNCTIONS, MODULES, UNSEEN
+from dynact.networks.layout import Layout
+from dynact.networks.turns import Turns
+
+_GATES = ("sigmoid", "hardsigmoid", "logsigmoid")
+# What tells values of a tensor though it returns none.
+_TELLING = frozenset((
+    "item", "tolist", "numpy", "equal", "allclose", "__bool__", "__int__", "__float__", "__index__",
+    "__complex__", "__array__", "__contains__",
+))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Met:
+    """A call of an activation, as it was met."""
+
+    caller: str
+    """Path of the module whose forward makes the call."""
+    child: str
+    """Path below the caller of the activation; empty where it is a function."""
+    original: str
+    shape: tuple[int, ...]
+    channel_dim: int | None
+    memory: tuple[UntypedStorage, UntypedStorage]
+    """Of its input and output; alive, or a later tensor's could be taken for it."""
+    writes_in_place: bool
+    is_unseen: bool
+    """Whether it is a function that torch.compile shows to no mode."""
+    is_gate: bool
+    is_read_again: bool
+    """Whether its input is, though the call writes into it."""
+
+    @property
+    def channels(self) -> int:
+        """0 where unknown."""
+        return 0 if self.channel_dim is None else self.shape[self.channel_dim]
+
+    @property
+    def maps(self) -> tuple[int, int] | None:
+        """Height and width, where it has them."""
+        if self.channel_dim is None or len(self.shape) != 4:
+            return None
+        height, width = (self.shape[dim] for dim in (1, 2, 3) if dim != self.channel_dim)
+        return height, width
+
+
+class Watch(TorchFunctionMode):
+    """Watches a network of its own, whose modules tell it when they begin and end."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.runs: Counter[str] = Counter()
+        """How often each module ran, by its path."""
+        self.callees: dict[str, set[str]] = {}
+        """Whom each module called, by their paths."""
+        self._paths = {module: path for path, module in model.named_modules()}
+        self._running: list[nn.Module] = []
+        self._met: list[Met] = []
+        self._layout = Layout()
+        self._gates = Gates()
+        self._written: dict[UntypedStorage, int] = {}
+        self._read_again: set[int] = set()
+        # Whose turn it is is none of a block's: the block calls what stands there.
+        for module in (each for each in self._paths if not isinstance(each, Turns)):
+            module.register_forward_pre_hook(self._begin)
+            module.register_forward_hook(self._end, prepend=True)
+
+    def _begin(self, module: nn.Module, _args: object) -> None:
+        path = self._paths[module]
+        if self._running:
+            self.callees.setdefault(self._paths[self._running[-1]], set()).add(path)
+        self._running.append(module)
+        self.runs[path] += 1
+
+    def _end(self, _module: nn.Module, _args: object, output: object) -> None:
+        self._running.pop()
+        if not self._running:
+            self._look_for_what_was_written([output])
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in FUNCTIONS:
+            return self._meet(func, args, kwargs)
+        y = func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        if name != "__get__":
+            self._layout.follow(func, args, kwargs, y)
+            self._gates.follow(func, args, kwargs, y)
+            if name in _TELLING or any(isinstance(leaf, Tensor) for leaf in tree_leaves(y)):
+                self._look_for_what_was_written([args, kwargs])
+        return y
+
+    def _look_for_what_was_written(self, values: object) -> None:
+        for leaf in tree_leaves(values):
+            if self._written and isinstance(leaf, Tensor):
+                call = self._written.get(leaf.untyped_storage())
+                if call is not None:
+                    self._read_again.add(call)
+
+    def _meet(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Tensor:
+        x: Tensor = args[0] if args else kwargs["input"]
+        self._look_for_what_was_written([x])
+        # Whoever reads the input after this finds it unwritten, and is seen.
+        copied = x.clone()
+        args = (copied, *args[1:]) if args else ()
+        y: Tensor = func(*args, **({} if args else {"input": copied}), **_others(kwargs))
+        number = len(self._met)
+        writes_in_place = y is copied
+        if writes_in_place:
+            self._written[x.untyped_storage()] = number
+        original, caller, child = self._place(FUNCTIONS[func])
+        self._layout.follow(func, (x,), {}, y)
+        self._gates.activation(number, original, x, y)
+        if original in _GATES or any(map(_has_activations_of_its_own, self._running)):
+            self._gates.gates.add(number)
+        self._met.append(
+            Met(
+                caller,
+                child,
+                original,
+                tuple(x.shape),
+                self._layout.of(x),
+                (x.untyped_storage(), y.untyped_storage()),
+                writes_in_place,
+                func in UNSEEN,
+                is_gate=False,
+                is_read_again=False,
+            )
+        )
+        return y
+
+    def _place(self, original: str) -> tuple[str, str, str]:
+        *callers, top = self._running
+        if callers and type(top) in MODULES:
+            child = _path_below(callers[-1], top)
+            return MODULES[type(top)], self._paths[callers[-1]], child
+        return original, self._paths[top], ""
+
+    def calls(self) -> list[Met]:
+        """Return the calls that were met, in order."""
+        return [
+            replace(
+                met,
+                is_gate=number in self._gates.gates,
+                is_read_again=number in self._read_again,
+            )
+            for number, met in enumerate(self._met)
+        ]
+
+
+def _others(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in kwargs.items() if key != "input"}
+
+
+def _path_below(caller: nn.Module, module: nn.Module) -> str:
+    """Return the shortest path of a module below its caller; empty where it is kept elsewhere."""
+    paths = [
+        path for path, found in caller.named_modules(remove_duplicate=False) if found is module
+    ]
+    return min(paths, key=lambda path: path.count("."), default="")
+
+
+def _has_activations_of_its_own(module: nn.Module) -> bool:
+    return type(module).__module__.startswith(f"{activations.__name__}.")
