@@ -15,7 +15,17 @@ from dynact.activations._checks import positive_integer
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Activation", "activation", "create", "implementations", "least_passes", "names"]
+__all__ = [
+    "Activation",
+    "activation",
+    "create",
+    "implementations",
+    "input_channels",
+    "least_passes",
+    "names",
+    "obstacle_in_networks",
+    "writes_in_place",
+]
 
 REFERENCE = "reference"
 # Written in plain PyTorch: what each operator does can be watched.
@@ -25,6 +35,7 @@ _FUNNEL = "arXiv 2007.11824"
 _DYNAMIC = "arXiv 2003.10027"
 _ACON = "arXiv 2009.04759"
 _APA = "arXiv 2407.08567"
+_GLU = "arXiv 2002.05202"
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,10 @@ class Activation:
     """See `least_passes`."""
     training_passes: int
     papers: tuple[str, ...] = ()
+    halves_channels: bool = False
+    """Whether its input has twice the channels of its output."""
+    writes_in_place: bool = False
+    """Whether its output takes the place of its input."""
 
 
 _ACTIVATIONS = {
@@ -87,6 +102,9 @@ _ACTIVATIONS = {
         "Series activation", "series:SeriesActivation", 2, 8, ("arXiv 2305.12972",)
     ),
     "meta_acon_c_bn": Activation("Meta-ACON-C BN", "acon:meta_acon_c_bn", 3, 8, (_ACON,)),
+    "swiglu": Activation("SwiGLU", "gates:SwiGLU", 3, 8, (_GLU,), halves_channels=True),
+    "geglu": Activation("GEGLU", "gates:GEGLU", 3, 8, (_GLU,), halves_channels=True),
+    "relu_inplace": Activation("ReLU in place", "static:relu_inplace", 2, 5, writes_in_place=True),
 }
 # Other implementations, and where each is, as `Activation.layer`.
 _FASTER: dict[str, dict[str, str]] = {
@@ -104,7 +122,7 @@ _FASTER: dict[str, dict[str, str]] = {
 
 
 def create(name: str, channels: int, impl: str = REFERENCE, **options: object) -> "nn.Module":
-    """Make the activation called `name` for inputs with `channels` channels.
+    """Make the activation called `name` for outputs with `channels` channels.
 
     Every implementation of it has the same parameters and buffers, by the same names and, under
     the same seed, with the same first values.
@@ -114,7 +132,7 @@ def create(name: str, channels: int, impl: str = REFERENCE, **options: object) -
     name
         One of `names()`.
     channels
-        C, the size of the input's dimension 1.
+        C, the size of the output's dimension 1, and of the input's: see `input_channels`.
     impl
         One of `implementations(name)`: "reference" is the plain form of the code that people copy;
         "lines" takes the larger of elementwise lines; "fused" is one graph of torch.compile, which
@@ -174,11 +192,36 @@ def activation(name: str) -> Activation:
     return _ACTIVATIONS[name]
 
 
+def input_channels(name: str, channels: int) -> int:
+    """Return the channels of the input of an activation whose output has `channels`.
+
+    As many, but twice as many for one that `halves_channels`; a layer of one's own, any name that
+    is not of `names()`, keeps the shape.
+    """
+    halves = name in _ACTIVATIONS and _ACTIVATIONS[name].halves_channels
+    return 2 * channels if halves else channels
+
+
+def writes_in_place(name: str) -> bool:
+    """Return whether an activation's output takes the place of its input; False for one's own."""
+    return name in _ACTIVATIONS and _ACTIVATIONS[name].writes_in_place
+
+
+def obstacle_in_networks(name: str) -> str:
+    """Return why an activation can take no other's place in a network; empty where it can."""
+    if input_channels(name, 1) != 1:
+        return "its input has twice the channels of its output"
+    if writes_in_place(name):
+        return "it writes into its input, which a network may use elsewhere"
+    return ""
+
+
 def least_passes(name: str, training: bool) -> int:
-    """Return how many tensors of the input's size any implementation must read or write.
+    """Return how many tensors of the output's size any implementation must read or write.
 
     The input is read and the output written, and the input is read once more where the output
-    hangs on a global statistic of it: 2 or 3. A statistic of one position's channels is not global:
+    hangs on a global statistic of it: 2 or 3. An input of twice the channels counts as two tensors:
+    3, and 8 in training. A statistic of one position's channels is not global:
     they stay on the chip from its sum to its use. The backward pass reads the output's gradient and
     the input, or the output, and writes the input's gradient. Where a gradient flows through a
     statistic, its sum over the output's gradient has to be there before any of the input's

@@ -69,6 +69,7 @@ class SquaredReLU(nn.Module):
 
 
 relu = per_element(nn.ReLU)
+relu_inplace = per_element(lambda: nn.ReLU(inplace=True))
 leaky_relu = per_element(nn.LeakyReLU)
 relu6 = per_element(nn.ReLU6)
 sigmoid = per_element(nn.Sigmoid)

@@ -1,6 +1,6 @@
 """What a layer costs without a clock: parameters, arithmetic, memory traffic, memory."""
 
-from dynact.cost._tensors import tensors_in
+from dynact.cost._tensors import not_a_leaf, tensors_in
 from dynact.cost.flops import Arithmetic, count_flops, fvcore_default_flops
 from dynact.cost.memory import MemoryTracker, Saved, peak_on_cpu, saved_for_backward
 from dynact.cost.parameters import Parameters, count_parameters
@@ -16,6 +16,7 @@ __all__ = [
     "count_parameters",
     "floor_bytes",
     "fvcore_default_flops",
+    "not_a_leaf",
     "peak_on_cpu",
     "saved_for_backward",
     "tensors_in",

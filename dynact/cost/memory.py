@@ -11,7 +11,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, UntypedStorage, nn
 
-from dynact.cost._tensors import tensors_in
+from dynact.cost._tensors import not_a_leaf, tensors_in
 from dynact.cost._watch import OperatorWatch
 
 
@@ -146,7 +146,7 @@ def saved_for_backward(module: nn.Module, x: Tensor) -> Saved:
         return saved
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved.tensor):
-        y = torch.func.functional_call(module, buffers, (x,))
+        y = torch.func.functional_call(module, buffers, (not_a_leaf(x),))
     kept = {t.untyped_storage() for t in tensors_in([saved.tensor for saved in held])}
     kept -= there_anyway
     of_input = kept & {x.untyped_storage()}

@@ -70,22 +70,22 @@ class TrafficCounter(OperatorWatch):
 
 
 def floor_bytes(
-    passes: int, input_bytes: int, parameter_bytes: int, gradient_bytes: int = 0
+    passes: int, output_bytes: int, parameter_bytes: int, gradient_bytes: int = 0
 ) -> int:
     """Return the least traffic of a call, parameters read once and their gradients written once.
 
     Parameters
     ----------
     passes
-        Tensors of the input's size that any implementation reads or writes.
-    input_bytes
-        Of the input, which has the output's size.
+        Tensors of the output's size that any implementation reads or writes.
+    output_bytes
+        Of the output.
     parameter_bytes
         Of all parameters.
     gradient_bytes
         Of the parameters' gradients, in training.
     """
-    return passes * input_bytes + parameter_bytes + gradient_bytes
+    return passes * output_bytes + parameter_bytes + gradient_bytes
 
 
 # In-place operators that do not look at what they write over.

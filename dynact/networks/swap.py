@@ -102,6 +102,7 @@ def swap_activations(
     """
     if ":" not in name + impl:
         activations.activation(name)
+    no_place = activations.obstacle_in_networks(name)
     observed = observe(model, example_input)
     calls = observed.calls
     selected = _selected(where, [call.site for call in calls], name, model)
@@ -110,7 +111,7 @@ def swap_activations(
     kept: dict[Site, str] = {}
     for call in calls:
         site = call.site
-        reason = site.obstacle or ("" if site in selected else "not selected")
+        reason = site.obstacle or ("" if site in selected else "not selected") or no_place
         if not reason:
             layer = _fitted(name, impl, call, options)
             if isinstance(layer, nn.Module):

@@ -54,7 +54,14 @@ class Case:
         metadata=described("memory format", "", "Of the input: `contiguous` or `channels_last`.")
     )
     batch: int = field(metadata=_BATCH)
-    channels: int = field(metadata=described("channels", "count", "Channels of the input."))
+    channels: int = field(
+        metadata=described(
+            "channels",
+            "count",
+            "Channels of the output and the input; the input of `swiglu` and `geglu` has twice as "
+            "many.",
+        )
+    )
     height: int = field(metadata=described("height", "count", "Positions from top to bottom."))
     width: int = field(metadata=described("width", "count", "Positions from left to right."))
     device: str = field(metadata=_DEVICE)
@@ -89,7 +96,7 @@ class Case:
 
     @property
     def input_bytes(self) -> int:
-        """Bytes of the input tensor."""
+        """Bytes of the output, and of an input of as many channels."""
         elements = self.batch * self.channels * self.height * self.width
         return elements * BYTES_PER_ELEMENT[self.dtype]
 

@@ -221,7 +221,7 @@ class Row(Measured):
     bandwidth_bytes_per_s: float | None = column(
         "bandwidth",
         "bytes/s",
-        "The fastest this device was seen to copy a tensor of the input's size or larger.",
+        "The fastest this device was seen to copy a tensor of the output's size or larger.",
     )
     peak_flops_per_s: float | None = column(
         "peak arithmetic", "FLOP/s", "The rate of this device's matrix product in the case's dtype."

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dynact.activations import obstacle_in_networks
 from dynact.networks.architectures import architecture
 from dynact.schema.cases import NetworkCase, SiteCase
 from dynact.sweep.presets import Grid, NetworkGrid
@@ -26,7 +27,7 @@ class NetworkPlan:
     sites: tuple[SiteCase, ...] = ()
     """Each new activation against the one it replaces, at each shape at which it does."""
     left_out: tuple[str, ...] = ()
-    """A line for each activation that has no such placement in a network."""
+    """A line for each activation that has no place, or no such placement, in a network."""
 
 
 def plan_networks(grid: NetworkGrid, device: str, sites: Sites) -> NetworkPlan:
@@ -40,8 +41,12 @@ def plan_networks(grid: NetworkGrid, device: str, sites: Sites) -> NetworkPlan:
     known = functools.cache(sites)
     placed: list[NetworkCase] = []
     layers: dict[SiteCase, None] = {}
+    without_place: dict[str, None] = {}
     left_out: dict[str, None] = {}
     for case in grid.cases(device):
+        if obstacle := obstacle_in_networks(case.activation):
+            without_place[f"{case.network}, {case.activation}: {obstacle}"] = None
+            continue
         try:
             # The same whatever the phase, dtype and batch.
             there = known(replace(case, phase="inference", dtype="float32", batch=1))
@@ -54,7 +59,7 @@ def plan_networks(grid: NetworkGrid, device: str, sites: Sites) -> NetworkPlan:
             layers |= dict.fromkeys(_layer(case, site) for site in there)
     if left_out and not placed:
         raise ValueError(next(iter(left_out)))
-    return NetworkPlan(tuple(placed), tuple(layers), tuple(left_out))
+    return NetworkPlan(tuple(placed), tuple(layers), (*without_place, *left_out))
 
 
 def shapes_of(networks: Iterable[str], image_size: int, shapes_in: ShapesIn) -> Counter[Shape]:

@@ -15,6 +15,7 @@ from dynact.cost import (
     TrafficCounter,
     floor_bytes,
     fvcore_default_flops,
+    not_a_leaf,
     peak_on_cpu,
 )
 from dynact.schema.cases import Case, target_case
@@ -27,6 +28,7 @@ from dynact.worker.device import Device
 from dynact.worker.kept import Kept
 from dynact.worker.modes import MEMORY_FORMATS, grad_mode, watched_mode
 from dynact.worker.rotating_input import RotatingInput
+from dynact.worker.shapes import Shape, input_shape, output_shape
 from dynact.worker.verify import verify, verify_again
 
 SEED = 0
@@ -41,15 +43,26 @@ class Feed:
 
     x: Tensor
     gradient: Tensor | None = None
+    may_be_written: bool = False
+    """Whether what is called may write into x."""
+
+    @property
+    def given(self) -> Tensor:
+        """What the layer is called on."""
+        if self.may_be_written and self.x.requires_grad:
+            return not_a_leaf(self.x)
+        return self.x
 
 
 class LayerWorkload:
     """A layer against another of the same shape, dtype, memory format and mode.
 
     Both are called the same way on one shared input drawn from N(0, 1), what BatchNorm hands an
-    activation. Inference is eval mode under inference mode; training is train mode, forward and
-    backward from a fixed random gradient, with the input and all parameters requiring one and
-    gradients set to None between.
+    activation. A layer whose input has other channels, or that writes into it, has one of its own;
+    where either side writes into its input, a training step of both begins with an operator that
+    copies nothing, as a leaf may not be written into. Inference is eval mode under inference mode;
+    training is train mode, forward and backward from a fixed random gradient, with the input and
+    all parameters requiring one and gradients set to None between.
     """
 
     def __init__(self, case: Case, device: Device, kept: Kept) -> None:
@@ -61,17 +74,20 @@ class LayerWorkload:
     def ready(self) -> Iterator[Pair]:
         """Yield both layers made, compiled if the case is, checked, warm, and with their inputs."""
         case, device = self.case, self._device
-        inputs = [self._input(case) for case in (target_case(case), case)]
+        inputs = [self._input(case) for case in (target_case(case), of_baseline(case))]
         layers = self._kept.get(case, lambda: _Layers(case, device, inputs))
         with layers.fed_from(inputs):
             yield layers.pair
             layers.verify_again()
 
     def _input(self, case: Case) -> RotatingInput:
-        # Of a shape, whatever is called on it.
-        shape = case.batch, case.channels, case.height, case.width
-        key = "input", case.phase, case.dtype, case.memory_format, shape
-        return self._kept.get(key, lambda: RotatingInput(*draw_tensors(case, self._device)))
+        # Of a shape, whatever is called on it; what writes into it has its own.
+        shapes = input_shape(case), output_shape(case)
+        owner = case.activation if activations.writes_in_place(case.activation) else ""
+        key = "input", case.phase, case.dtype, case.memory_format, shapes, owner
+        return self._kept.get(
+            key, lambda: RotatingInput(*draw_tensors(case, self._device), output_shape(case))
+        )
 
     def target_counters(self) -> list[Counter]:
         """Return what is counted of the eager formulation, on the case's device.
@@ -89,7 +105,8 @@ class _Layers:
     """Two layers to be compared, warm, whose inputs are there for a visit alone."""
 
     def __init__(self, case: Case, device: Device, inputs: Sequence[RotatingInput]) -> None:
-        self._feeds = [Feed(source.current, source.gradient) for source in inputs]
+        written = writes_in_place(case)
+        self._feeds = [Feed(source.current, source.gradient, written) for source in inputs]
         self._inputs = inputs
         self._case = case
         self._device = device
@@ -200,7 +217,7 @@ def _fvcore_default(layer: nn.Module, x: Tensor) -> Figures:
 
 
 def _traffic_and_peak(layer: nn.Module, x: Tensor, case: Case, device: Device) -> Figures:
-    feed = _feed(x, case)
+    feed = _feed(x, case, device)
     call = call_of(layer, feed)
     there_anyway = [x, *layer.parameters(), *layer.buffers()]
     if feed.gradient is not None:
@@ -224,7 +241,7 @@ def _traffic_and_peak(layer: nn.Module, x: Tensor, case: Case, device: Device) -
 
 def _peak(layer: nn.Module, x: Tensor, case: Case, device: Device) -> Figures:
     """Count what can be counted of an implementation whose operators cannot be watched."""
-    call = call_of(layer, _feed(x, case))
+    call = call_of(layer, _feed(x, case, device))
     with grad_mode(case):
         warm_up(call)
         allocated_bytes = device.peak_bytes(call)
@@ -237,8 +254,8 @@ def _peak(layer: nn.Module, x: Tensor, case: Case, device: Device) -> Figures:
     }
 
 
-def _feed(x: Tensor, case: Case) -> Feed:
-    return Feed(x, torch.ones_like(x) if case.phase == "training" else None)
+def _feed(x: Tensor, case: Case, device: Device) -> Feed:
+    return Feed(x, _draw_gradient(case, device), writes_in_place(case))
 
 
 def _least_bytes(layer: nn.Module, case: Case) -> int:
@@ -264,11 +281,20 @@ def prepared(case: Case, device: Device) -> nn.Module:
 def draw_tensors(case: Case, device: Device) -> tuple[Tensor, Tensor | None]:
     """Return the case's input and, in training, the gradient that a step starts back from.
 
-    Both N(0, 1), the same for every activation of the same shape.
+    Both N(0, 1), the same for every activation of the same shapes.
     """
-    training = case.phase == "training"
-    x = _draw(case, device, SEED).requires_grad_(training)
-    return x, _draw(case, device, SEED + 1) if training else None
+    x = _draw(input_shape(case), case, device, SEED)
+    return x.requires_grad_(case.phase == "training"), _draw_gradient(case, device)
+
+
+def feed_of(case: Case, device: Device) -> Feed:
+    """Return what a case's layer is called with, as it is timed."""
+    return Feed(*draw_tensors(case, device), writes_in_place(case))
+
+
+def writes_in_place(case: Case) -> bool:
+    """Return whether either side of a case writes into its input."""
+    return any(map(activations.writes_in_place, (case.activation, case.baseline)))
 
 
 def call_of(layer: nn.Module, feed: Feed) -> Callable[[], None]:
@@ -283,9 +309,8 @@ def call_of(layer: nn.Module, feed: Feed) -> Callable[[], None]:
     parameters = list(layer.parameters())
 
     def train() -> None:
-        x = feed.x
-        layer(x).backward(feed.gradient)
-        x.grad = None
+        layer(feed.given).backward(feed.gradient)
+        feed.x.grad = None
         for parameter in parameters:
             parameter.grad = None
 
@@ -303,8 +328,8 @@ def ready_call(layer: nn.Module, case: Case, feed: Feed) -> Callable[[], None]:
         If torch.compile captured no graph of it.
     """
     if case.mode == "compile":
-        compile_alone(layer, feed.x)
-    check_output(case, feed.x, layer(feed.x))
+        compile_alone(layer, feed.given)
+    check_output(case, feed.x, layer(feed.given))
     call = call_of(layer, feed)
     warm_up(call)
     return call
@@ -320,10 +345,12 @@ def check_output(case: Case, x: Tensor, y: object) -> None:
     """Raise ValueError if a layer's output is not one that an activation may have."""
     if not isinstance(y, Tensor):
         raise ValueError(f"{_named(case)} returns a {type(y).__name__}, not a tensor")
-    if y.shape != x.shape:
+    # Height and width are the input's: a known pair's target is higher than its case.
+    shape = x.shape[0], case.channels, *x.shape[2:]
+    if y.shape != shape:
+        ought = "an activation keeps it" if x.shape == shape else f"this one's has to be {shape}"
         raise ValueError(
-            f"{_named(case)} changes the shape from {tuple(x.shape)} to "
-            f"{tuple(y.shape)}; an activation keeps it"
+            f"{_named(case)} changes the shape from {tuple(x.shape)} to {tuple(y.shape)}; {ought}"
         )
 
 
@@ -360,10 +387,12 @@ def check_layer(case: Case, device: Device) -> None:
         raise ValueError(f"{_named(case)} writes into its input; make it in-place=False")
 
 
-def _draw(case: Case, device: Device, seed: int) -> Tensor:
+def _draw_gradient(case: Case, device: Device) -> Tensor | None:
+    return _draw(output_shape(case), case, device, SEED + 1) if case.phase == "training" else None
+
+
+def _draw(shape: Shape, case: Case, device: Device, seed: int) -> Tensor:
     generator = torch.Generator(device.torch_device).manual_seed(seed)
-    return torch.randn(
-        (case.batch, case.channels, case.height, case.width),
-        generator=generator,
-        device=device.torch_device,
-    ).to(dtype=getattr(torch, case.dtype), memory_format=MEMORY_FORMATS[case.memory_format])
+    return torch.randn(shape, generator=generator, device=device.torch_device).to(
+        dtype=getattr(torch, case.dtype), memory_format=MEMORY_FORMATS[case.memory_format]
+    )

@@ -22,16 +22,24 @@ class RotatingInput:
     ----------
     gradient
         What a training step starts back from, wherever the input lies.
+    output_shape
+        Of the outputs, where it is not the input's.
     """
 
-    def __init__(self, x: Tensor, gradient: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        x: Tensor,
+        gradient: Tensor | None = None,
+        output_shape: tuple[int, ...] | None = None,
+    ) -> None:
         places = min(max(MOST_BYTES // max(x.nbytes, 1), 1), MOST_PLACES)
         places -= 1 - places % 2
         self.current = x
         """The input to use now."""
         self.gradient = gradient
         self._inputs = [x, *(_another(x) for _ in range(places - 1))]
-        self._spares = deque(torch.empty_like(x) for _ in range(places - 1))
+        self._output_shape = output_shape or x.shape
+        self._spares = deque(self._spare() for _ in range(places - 1))
 
     @property
     def kept_bytes(self) -> int:
@@ -42,12 +50,15 @@ class RotatingInput:
         return sum(tensor.nbytes for tensor in tensors)
 
     def rotate(self, turn: int) -> None:
-        """Make the input of a turn current, and let outputs of its size lie elsewhere too."""
+        """Make the input of a turn current, and let its outputs lie elsewhere too."""
         self.current = self._inputs[turn % len(self._inputs)]
         if self._spares:
             # Takes the place where outputs lay; what is given up is where they will lie.
-            self._spares.append(torch.empty_like(self.current))
+            self._spares.append(self._spare())
             self._spares.popleft()
+
+    def _spare(self) -> Tensor:
+        return self.current.new_empty(self._output_shape)
 
 
 def _another(x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from dynact.schema.cases import Case
 from dynact.worker.modes import MEMORY_FORMATS
+from dynact.worker.shapes import input_shape
 
 # Of the reference's own error against float64, and roundings of a usual value beside.
 TIMES_THE_ERROR = 2
@@ -107,7 +108,7 @@ def verify_again(
     """
     plain.load_state_dict(found.state_dict())
     generator = torch.Generator().manual_seed(SEED + 2 + look)
-    x = _placed(torch.randn(_shape(case), generator=generator), case, device)
+    x = _placed(torch.randn(input_shape(case), generator=generator), case, device)
     exact = copy.deepcopy(plain)
     ours, reference = _results(found, x, case), _results(plain, x, case)
 
@@ -141,10 +142,6 @@ def _randomise(layer: nn.Module) -> None:
                 value.abs_().add_(0.5)
 
 
-def _shape(case: Case) -> tuple[int, int, int, int]:
-    return case.batch, case.channels, case.height, case.width
-
-
 def _placed(x: Tensor, case: Case, device: torch.device) -> Tensor:
     """Return an input as a case has it: on the device, in its dtype and memory format."""
     there = x.to(device, getattr(torch, case.dtype))
@@ -154,7 +151,7 @@ def _placed(x: Tensor, case: Case, device: torch.device) -> Tensor:
 def _draws(case: Case) -> dict[str, Tensor]:
     """Return inputs to try, by what they are."""
     generator = torch.Generator().manual_seed(SEED)
-    first, second, third = (torch.randn(_shape(case), generator=generator) for _ in range(3))
+    first, second, third = (torch.randn(input_shape(case), generator=generator) for _ in range(3))
     # Multiples of a half meet each other, and zero, exactly.
     special = (2 * third).round() / 2
     large = LARGE.get(case.dtype, 1e4)

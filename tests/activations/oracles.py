@@ -315,6 +315,19 @@ def layer_norm(x: Array, state: State) -> Array:
     return y
 
 
+def gated(x: Array, gate: Callable[[float], float]) -> Array:
+    """The first half of the channels through `gate`, times the second."""
+    channels = x.shape[1] // 2
+    y = np.empty((x.shape[0], channels, *x.shape[2:]))
+    for n, c, *place in np.ndindex(y.shape):
+        y[(n, c, *place)] = gate(float(x[(n, c, *place)])) * x[(n, channels + c, *place)]
+    return y
+
+
+def gelu(v: float) -> float:
+    return v * (1 + math.erf(v / math.sqrt(2))) / 2
+
+
 ORACLES: dict[str, Callable[..., Array]] = {
     "relu": elementwise(lambda v: max(v, 0.0)),
     "leaky_relu": elementwise(lambda v: v if v > 0 else 0.01 * v),
@@ -322,7 +335,7 @@ ORACLES: dict[str, Callable[..., Array]] = {
     "relu6": elementwise(lambda v: min(max(v, 0.0), 6.0)),
     "sigmoid": elementwise(sigmoid),
     "silu": elementwise(lambda v: v * sigmoid(v)),
-    "gelu": elementwise(lambda v: v * (1 + math.erf(v / math.sqrt(2))) / 2),
+    "gelu": elementwise(gelu),
     "gelu_tanh": elementwise(gelu_tanh),
     "quick_gelu": elementwise(lambda v: v * sigmoid(1.702 * v)),
     "mish": elementwise(lambda v: v * math.tanh(math.log1p(math.exp(v)))),
@@ -357,4 +370,7 @@ ORACLES: dict[str, Callable[..., Array]] = {
     "series_act": series_act,
     "meta_acon_c_bn": lambda x, state: meta_acon_c(x, state, batch_norm_after_fc=True),
     "layer_norm": layer_norm,
+    "swiglu": lambda x, _state: gated(x, lambda v: v * sigmoid(v)),
+    "geglu": lambda x, _state: gated(x, gelu),
+    "relu_inplace": elementwise(lambda v: max(v, 0.0)),
 }

@@ -15,7 +15,7 @@ PER_ELEMENT = ("quick_gelu", "squared_relu", "star_relu", "apa", "aglu", "xielu"
 CHECKED = tuple(n for n in OWN if n not in PER_ELEMENT)
 CHECKED_OF_ANY_DIMS = {
     *("dyrelu_a", "dyrelu_b", "se", "dyrelu_dyhead", "eca", "group_rational"),
-    *("dyt", "derf", "layer_norm"),
+    *("dyt", "derf", "layer_norm", "swiglu", "geglu"),
 }
 ANY_DIMS = tuple(n for n in names() if n not in CHECKED or n in CHECKED_OF_ANY_DIMS)
 
@@ -23,6 +23,11 @@ ANY_DIMS = tuple(n for n in names() if n not in CHECKED or n in CHECKED_OF_ANY_D
 def dims_of(name: str) -> tuple[int, ...]:
     """Return the numbers of dimensions that an activation takes; a new one takes 4."""
     return (2, 3, 4) if name in ANY_DIMS else (4,)
+
+
+def channels_in(name: str, channels: int) -> int:
+    """Return the channels of the input of an activation whose output has `channels`."""
+    return 2 * channels if name in ("swiglu", "geglu") else channels
 
 
 def layer(name: str, channels: int, seed: int = 0, **options: object) -> nn.Module:

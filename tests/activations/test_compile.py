@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from tests.activations.samples import OWN, layer, normal
+from tests.activations.samples import OWN, channels_in, layer, normal
 
 own = pytest.mark.parametrize("name", OWN)
 
@@ -25,7 +25,7 @@ def test_one_graph_gives_the_same_values_and_gradients(name: str, training: bool
     eager = layer(name, 3).train(training)
     module = copy.deepcopy(eager)
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
-    x = normal(2, 3, 4, 3).to(memory_format=torch.channels_last)
+    x = normal(2, channels_in(name, 3), 4, 3).to(memory_format=torch.channels_last)
     eager_x, compiled_x = x.clone().requires_grad_(), x.clone().requires_grad_()
 
     y, compiled_y = eager(eager_x), compiled(compiled_x)
@@ -49,7 +49,7 @@ def test_generated_code_gives_the_same_values(name: str) -> None:
 
 @own
 def test_export_survives_a_file_and_another_batch_size(name: str) -> None:
-    module, x = layer(name, 3), normal(2, 3, 4, 5)
+    module, x = layer(name, 3), normal(2, channels_in(name, 3), 4, 5)
     batch = torch.export.Dim("batch", max=64)
     program = torch.export.export(module, (x,), dynamic_shapes={"x": {0: batch}})
     file = io.BytesIO()
@@ -58,5 +58,5 @@ def test_export_survives_a_file_and_another_batch_size(name: str) -> None:
 
     exported = torch.export.load(file).module()
 
-    larger = normal(5, 3, 4, 5, seed=7)
+    larger = normal(5, channels_in(name, 3), 4, 5, seed=7)
     torch.testing.assert_close(exported(larger), module(larger), rtol=1e-11, atol=1e-11)

@@ -6,9 +6,17 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
-from dynact.activations import activation, create, least_passes, names
+from dynact.activations import (
+    activation,
+    create,
+    input_channels,
+    least_passes,
+    names,
+    writes_in_place,
+)
 from tests.activations.samples import OWN
 
 NAMES = [
@@ -19,7 +27,7 @@ NAMES = [
     *("se", "maxout", "acon_c", "meta_acon_c"),
     *("identity", "dwconv_bn_relu", "funnel_maxpool", "funnel_avgpool", "layer_norm"),
     *("dyrelu_dyhead", "eca", "grn", "group_rational", "dy_shift_max", "series_act"),
-    "meta_acon_c_bn",
+    *("meta_acon_c_bn", "swiglu", "geglu", "relu_inplace"),
 ]
 
 
@@ -120,7 +128,7 @@ def test_option_out_of_range_is_refused(
         create(name, 4, **options)
 
 
-# Tensors of the input's size that any implementation reads or writes. Forward: read x, write y.
+# Tensors of the output's size that any implementation reads or writes. Forward: read x, write y.
 # Backward: read the gradient and x or y, write x's gradient.
 LEAST_PASSES = {
     **dict.fromkeys(NAMES, (2, 2 + 3)),
@@ -136,6 +144,8 @@ LEAST_PASSES = {
     # The gradient of a norm is along x.
     "grn": (3, 3 + 5),
     "series_act": (2, 3 + 5),
+    # x, and its gradient, are two such tensors.
+    **dict.fromkeys(("swiglu", "geglu"), (2 + 1, 2 + 1 + 1 + 2 + 2)),
 }
 
 
@@ -154,6 +164,20 @@ def test_docstrings_of_own_layers_state_the_least_passes(name: str) -> None:
 @pytest.mark.parametrize("name", ["mine.layers:Swish", "unknown"])
 def test_of_an_unknown_layer_only_the_least_is_known(name: str) -> None:
     assert (least_passes(name, training=False), least_passes(name, training=True)) == (2, 4)
+    assert input_channels(name, 3) == 3
+    assert not writes_in_place(name)
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_is_declared_of_channels_and_places_is_what_a_layer_does(name: str) -> None:
+    x = torch.randn(2, input_channels(name, 6), 5, 4)
+    before = x.clone()
+
+    y = create(name, 6).eval()(x)
+
+    assert y.shape == (2, 6, 5, 4)
+    assert torch.equal(x, before) != writes_in_place(name)
+    assert (y is x) == (name in ("identity", "relu_inplace"))
 
 
 # As their authors spell them; controls, which have none, in words.
@@ -170,14 +194,15 @@ TITLES = {
     "xielu": "xIELU", "dyt": "DyT", "derf": "Derf", "layer_norm": "LayerNorm",
     "dyrelu_dyhead": "DY-ReLU-B (DyHead)", "eca": "ECA", "grn": "GRN",
     "group_rational": "Group rational", "dy_shift_max": "DY-Shift-Max",
-    "series_act": "Series activation", "meta_acon_c_bn": "Meta-ACON-C BN",
+    "series_act": "Series activation", "meta_acon_c_bn": "Meta-ACON-C BN", "swiglu": "SwiGLU",
+    "geglu": "GEGLU", "relu_inplace": "ReLU in place",
 }  # fmt: skip
 # arXiv's numbers: Delving Deep into Rectifiers; Funnel Activation; Dynamic ReLU;
 # Squeeze-and-Excitation Networks; Maxout Networks; Activate or Not; Gaussian Error Linear Units;
 # Primer; MetaFormer Baselines for Vision; Adaptive Parametric Activation; Deriving Activation
 # Functions Using Integration; Transformers without Normalization; Stronger Normalization-Free
 # Transformers; Layer Normalization; ECA-Net; ConvNeXt V2; Kolmogorov-Arnold Transformer;
-# MicroNet; VanillaNet.
+# MicroNet; VanillaNet; GLU Variants Improve Transformer.
 PAPERS = {
     "prelu": "1502.01852",
     **dict.fromkeys(("frelu", "frelu_light", "funnel_maxpool", "funnel_avgpool"), "2007.11824"),
@@ -200,6 +225,7 @@ PAPERS = {
     "dyt": "2503.10622",
     "derf": "2512.10938",
     "layer_norm": "1607.06450",
+    **dict.fromkeys(("swiglu", "geglu"), "2002.05202"),
 }
 
 

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from dynact.activations import create
+from dynact.cost import not_a_leaf
+from tests.activations.samples import channels_in
 
 _OF_DYRELU: list[dict[str, object]] = [
     {"k": 1},
@@ -55,18 +57,23 @@ def call_of(
     layout: torch.memory_format = torch.contiguous_format,
     **options: object,
 ) -> Call:
-    """Return a call of an activation, forward alone under no_grad or forward and backward."""
+    """Return a call of an activation whose output has that shape.
+
+    Forward alone under no_grad, or forward and backward.
+    """
     torch.manual_seed(0)
     module = create(name, shape[1], **options).to(device).train(training)
-    x = torch.randn(shape, device=device).to(memory_format=layout).requires_grad_(training)
-    gradient = torch.randn_like(x, requires_grad=False)
+    of_input = shape[0], channels_in(name, shape[1]), *shape[2:]
+    x = torch.randn(of_input, device=device).to(memory_format=layout).requires_grad_(training)
+    gradient = torch.randn(shape, device=device).to(memory_format=layout)
 
     def infer() -> None:
         with torch.no_grad():
             module(x)
 
     def train() -> None:
-        module(x).backward(gradient)
+        given = not_a_leaf(x) if name == "relu_inplace" else x
+        module(given).backward(gradient)
         x.grad = None
         module.zero_grad()
 

@@ -313,4 +313,8 @@ CLOSED_FORMS: dict[str, Callable[[int, int, int, int], Costs]] = {
     "series_act": series_act,
     "meta_acon_c_bn": meta_acon_c_bn,
     "layer_norm": layer_norm,
+    # Of the output's elements: the gate, and its product with the other half.
+    "swiglu": per_element(2 + 1),
+    "geglu": per_element(5 + 1),
+    "relu_inplace": per_element(1),
 }

@@ -202,6 +202,12 @@ def layer_norm(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
     return 0, 0, for_variance + for_output + normalised + deviation
 
 
+def gate(n: int, c: int, h: int, w: int) -> tuple[int, int, int]:
+    """Both halves of the input, and the first one's curve."""
+    half = FLOAT * n * c * h * w
+    return 2 * half, 0, half
+
+
 SAVED_FORMS: dict[str, Form] = {
     **dict.fromkeys(("relu", "sigmoid"), keeps_output),
     **dict.fromkeys(
@@ -237,4 +243,7 @@ SAVED_FORMS: dict[str, Form] = {
     "dy_shift_max": dy_shift_max,
     "series_act": series_act,
     "meta_acon_c_bn": meta_acon_c_bn,
+    **dict.fromkeys(("swiglu", "geglu"), gate),
+    # The output, which is where the input was.
+    "relu_inplace": keeps_input,
 }

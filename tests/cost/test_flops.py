@@ -19,6 +19,7 @@ from dynact.activations import create, names
 from dynact.cost import _handles
 from dynact.cost._fvcore import IGNORED_OPS, FlopCountAnalysis
 from dynact.cost.flops import Arithmetic, count_flops, fvcore_default_flops
+from tests.activations.samples import channels_in
 from tests.cost.closed_forms import CLOSED_FORMS
 from tests.cost.witness import witness_flops
 
@@ -57,11 +58,13 @@ def test_activations_at_any_shape(name: str, data: st.DataObject) -> None:
     n, c = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 40))
     h, w = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 9))
 
-    counted = count_flops(create(name, c), normal(n, c, h, w))
+    shape = n, channels_in(name, c), h, w
+
+    counted = count_flops(create(name, c), normal(*shape))
 
     assert counted.uncounted_ops == ()
     assert counted.total == CLOSED_FORMS[name](n, c, h, w).flops
-    assert counted.total == meta_witness(lambda: create(name, c), (n, c, h, w))
+    assert counted.total == meta_witness(lambda: create(name, c), shape)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +119,7 @@ def test_fewer_dimensions(name: str, shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("name", names())
 def test_neither_layout_nor_dtype_matters(name: str) -> None:
-    layer, x = create(name, 8), normal(2, 8, 5, 4)
+    layer, x = create(name, 8), normal(2, channels_in(name, 8), 5, 4)
     expected = count_flops(layer, x)
 
     assert count_flops(layer, x.to(memory_format=torch.channels_last)) == expected
@@ -418,7 +421,7 @@ def test_fvcore_default(name: str) -> None:
     if name == "resnet18":
         module, x = network(name).to_empty(device="cpu"), normal(1, 3, 32, 32)
     else:
-        module, x = create(name, 8), normal(2, 8, 5, 4)
+        module, x = create(name, 8), normal(2, channels_in(name, 8), 5, 4)
     told = fvcore_default_flops(module, x)
     alone = FlopCountAnalysis(module.eval(), x).unsupported_ops_warnings(False)
     assert told == alone.uncalled_modules_warnings(False).total()

@@ -531,6 +531,20 @@ def test_bad_input_is_one_clear_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("activation", "reason"),
+    [
+        ("swiglu", "its input has twice the channels of its output"),
+        ("geglu", "its input has twice the channels of its output"),
+        ("relu_inplace", "it writes into its input, which a network may use elsewhere"),
+    ],
+)
+def test_some_have_no_place_in_a_network(activation: str, reason: str) -> None:
+    line = f"{activation!r} cannot be placed anywhere; relu1: {reason}"
+    with pytest.raises(ValueError, match=f"^{line}$"):
+        swap_activations(LeNet(), activation, example_input=smallest_input("lenet"))
+
+
 def test_a_network_without_activations_is_named() -> None:
     with pytest.raises(
         ValueError, match="the network calls none of the activations that torch knows: celu, "

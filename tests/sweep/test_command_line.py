@@ -279,6 +279,23 @@ def test_in_process_measures_the_same_cases_and_skips_what_is_unsupported(
     assert not (house.reports / "inside" / "gates.jsonl").exists()
 
 
+def test_layers_with_inputs_of_their_own_are_rows_like_others(house: House) -> None:
+    names = ("swiglu", "geglu", "relu_inplace")
+    outcome = house.sweep(
+        *SHORT, "-k", "not harness", "--activations", ",".join(names), "--channels", "8",
+        "--networks", "lenet", "--passes", "1", "--in-process", "--run", "own_inputs",
+    )  # fmt: skip
+    assert outcome.returncode == 0, outcome.said
+    rows = load(house.reports / "own_inputs")
+    assert len(rows) == 2 * len(names)
+    assert set(rows["status"]) == {"ok"}
+    assert set(rows["message"]) == {""}
+    # The output's, whose size the baseline's input has.
+    assert set(rows["channels"]) == {8}
+    assert set(rows["baseline_flops"]) == {2 * 8 * 7 * 7}
+    assert "dynact: lenet, swiglu: its input has twice the channels of its output" in outcome.output
+
+
 def test_a_failing_layer_is_a_row_and_the_others_are_measured_at_the_shapes_of_networks(
     house: House,
 ) -> None:

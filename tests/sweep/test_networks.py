@@ -76,6 +76,22 @@ def test_a_placement_that_a_network_has_not_costs_no_other() -> None:
         plan_networks(NetworkGrid(("lenet",), ("frelu",), ("paper",)), "cpu", ask)
 
 
+def test_what_has_no_place_in_networks_is_left_out_and_nobody_is_asked() -> None:
+    grid = NetworkGrid(("lenet", "resnet18"), ("swiglu", "frelu", "relu_inplace"))
+
+    plan = plan_networks(grid, "cpu", sites)
+
+    assert {case.activation for case in (*plan.cases, *plan.sites)} == {"frelu"}
+    wide, written = "its input has twice the channels of its output", "it writes into its input"
+    assert [line.split(", which")[0] for line in plan.left_out] == [
+        *(f"lenet, swiglu: {wide}", f"lenet, relu_inplace: {written}"),
+        *(f"resnet18, swiglu: {wide}", f"resnet18, relu_inplace: {written}"),
+    ]
+    # Their layers alone can be measured all the same.
+    nothing = plan_networks(NetworkGrid(("lenet",), ("swiglu",)), "cpu", sites)
+    assert (nothing.cases, len(nothing.left_out)) == ((), 1)
+
+
 def test_what_goes_wrong_everywhere_is_no_matter_of_placement() -> None:
     def ask(case: NetworkCase) -> list[dict[str, Any]]:
         raise ValueError(f"{case.network} takes larger images")

@@ -170,6 +170,37 @@ def test_a_row_has_a_place_for_every_count() -> None:
     assert {field.name for field in fields(Row)} >= COUNTED
 
 
+@pytest.mark.parametrize(
+    ("activation", "phase", "expected"),
+    [
+        # In tensors of the output's size: the input is two, and read twice, as two operators are.
+        ("swiglu", "inference", {"floor": 3, "eager": 2 + 3, "kept": 0, "peak": 2}),
+        ("geglu", "inference", {"floor": 3, "eager": 2 + 3, "kept": 0, "peak": 2}),
+        # Back: of the product two factors' gradients, 2 · 3, of the curve 3, into one tensor 4.
+        ("swiglu", "training", {"floor": 8, "eager": 5 + 6 + 3 + 4, "kept": 3, "peak": 5}),
+        ("geglu", "training", {"floor": 8, "eager": 5 + 6 + 3 + 4, "kept": 3, "peak": 5}),
+        # The output is where the input was.
+        ("relu_inplace", "inference", {"floor": 2, "eager": 2, "kept": 0, "peak": 0}),
+        ("relu_inplace", "training", {"floor": 5, "eager": 5, "kept": 1, "peak": 1}),
+    ],
+)
+def test_what_has_an_input_of_its_own_costs_in_tensors_of_the_outputs_size(
+    activation: str, phase: str, expected: dict[str, int]
+) -> None:
+    figures = counted(case_of(activation, phase=phase))
+
+    size = 4 * 2 * 8 * 7 * 7
+    assert {
+        "floor": figures["traffic_floor_bytes"] / size,
+        "eager": figures["traffic_eager_bytes"] / size,
+        "kept": figures["saved_for_backward_bytes"] / size,
+        "peak": figures["peak_bytes"] / size,
+    } == expected
+    # ReLU beside it is that of the output's shape.
+    assert figures["baseline_flops"] == size / 4
+    assert figures["baseline_peak_bytes"] == size * (2 if phase == "training" else 1)
+
+
 @pytest.mark.parametrize("phase", PHASES)
 def test_relu_costs_what_it_must(phase: str) -> None:
     elements = 2 * 8 * 7 * 7

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dynact.cost import not_a_leaf
 from dynact.schema.cases import Case
+from dynact.worker import layer as layer_module
 from dynact.worker.device import Cpu
 from dynact.worker.kept import Kept
 from dynact.worker.layer import (
@@ -19,7 +21,7 @@ from dynact.worker.layer import (
     ready_call,
 )
 from dynact.worker.rotating_input import MOST_PLACES
-from tests.measuring import visit
+from tests.measuring import Bench, visit
 from tests.sweeping import case_of
 from tests.worker.graphs import Graphs
 
@@ -72,6 +74,17 @@ class TestInput:
             assert tensor.dtype == getattr(torch, dtype)
             strides = (60, 1, 15, 3) if memory_format == "channels_last" else (60, 20, 5, 1)
             assert tensor.stride() == strides
+
+    @pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
+    def test_of_a_gate_it_has_twice_the_channels_of_the_gradient(self, memory_format: str) -> None:
+        case = replace(TRAINING, activation="swiglu", memory_format=memory_format)
+
+        x, gradient = draw_tensors(case, Cpu())
+
+        assert (x.shape, gradient.shape) == ((2, 6, 4, 5), (2, 3, 4, 5))
+        assert torch.equal(gradient, draw_tensors(TRAINING, Cpu())[1])
+        strides = (120, 1, 30, 6) if memory_format == "channels_last" else (120, 20, 5, 1)
+        assert x.stride() == strides
 
 
 class Broken(nn.Module):
@@ -170,6 +183,86 @@ class TestCalls:
         with pytest.raises(ValueError, match=message):
             ready_call(layer_class(), CASE, Feed(*draw_tensors(CASE, Cpu())))
 
+    def test_what_may_write_into_its_input_gets_the_same_memory_but_no_leaf(self) -> None:
+        layer, x = Noting(), torch.ones(2, requires_grad=True)
+        met: list[Tensor] = []
+        x.register_post_accumulate_grad_hook(lambda leaf: met.append(leaf.grad.clone()))
+
+        call_of(layer, Feed(x, torch.tensor([1.0, 10.0]), may_be_written=True))()
+
+        assert not layer.met[0].is_leaf
+        assert layer.met[0].data_ptr() == x.data_ptr()
+        assert met[0].tolist() == [1, 10]
+        assert x.grad is None
+
+    def test_a_gate_s_output_has_half_of_its_input_s_channels(self) -> None:
+        case = replace(CASE, activation="swiglu", impl=own(Noting))
+
+        with pytest.raises(
+            ValueError,
+            match=r"changes the shape from \(2, 6, 4, 5\) to \(2, 6, 4, 5\); this one's has to be "
+            r"\(2, 3, 4, 5\)$",
+        ):
+            ready_call(Noting(), case, Feed(*draw_tensors(case, Cpu())))
+
+
+OWN_INPUTS = ("swiglu", "geglu", "relu_inplace")
+
+
+class TestInputsOfItsOwn:
+    @pytest.mark.parametrize("phase", ["inference", "training"])
+    @pytest.mark.parametrize("name", OWN_INPUTS)
+    @pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
+    @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+    def test_it_is_timed_as_target_and_as_baseline(
+        self, name: str, phase: str, memory_format: str, dtype: str
+    ) -> None:
+        like = replace(CASE, phase=phase, memory_format=memory_format, dtype=dtype)
+        for changes in ({"activation": name}, {"baseline": name}):
+            found = visit(replace(like, **changes), Cpu())
+
+            assert (found.status, found.message) == ("ok", "")
+            assert found.time_ns
+
+    @pytest.mark.parametrize("case", [CASE, TRAINING], ids=["inference", "training"])
+    def test_what_is_written_over_is_no_other_layer_s_input(
+        self, case: Case, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bench = Bench(Cpu())
+        drawn: list[Tensor] = []
+
+        def noted(case: Case, device: Cpu) -> tuple[Tensor, Tensor | None]:
+            x, gradient = draw_tensors(case, device)
+            drawn.append(x)
+            return x, gradient
+
+        monkeypatch.setattr(layer_module, "draw_tensors", noted)
+        bench.visit(case)
+        bench.visit(replace(case, activation="relu_inplace"))
+
+        # One for all that leave it as it is, in visits before and after too.
+        shared, overwritten = drawn
+        assert torch.equal(shared, draw_tensors(case, Cpu())[0])
+        assert torch.equal(overwritten, shared.relu())
+
+    def test_both_sides_of_one_that_writes_begin_a_training_step_alike(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        untouched: list[bool] = []
+
+        def noted(x: Tensor) -> Tensor:
+            untouched.append(bool((x < 0).any()))
+            return not_a_leaf(x)
+
+        monkeypatch.setattr(layer_module, "not_a_leaf", noted)
+        visit(TRAINING, Cpu())
+        visit(replace(CASE, activation="relu_inplace"), Cpu())
+        assert untouched == []
+
+        visit(replace(TRAINING, activation="relu_inplace"), Cpu())
+        # After the first call on each of its places there is nothing left to rectify.
+        assert set(untouched[-20:]) == {True, False}
+
 
 class TestReady:
     def test_a_layer_has_dtype_format_and_mode_of_the_case(self) -> None:
@@ -206,6 +299,11 @@ class TestReady:
             # Seven places and six spares of 120 values; and a parameter to each of 3 channels.
             (CASE, {"baseline": "relu"}, 13 * 120 * 4 + 3 * 4),
             (CASE, {"baseline": "prelu"}, 13 * 120 * 4 + 2 * 3 * 4),
+            # The baseline's too, and for the gate twice the places for inputs.
+            (CASE, {"activation": "swiglu"}, (13 + 2 * 7 + 6) * 120 * 4),
+            # The gradient has the output's size on both sides.
+            (TRAINING, {"activation": "geglu"}, (13 + 2 * 7 + 6 + 2) * 120 * 4),
+            (CASE, {"activation": "relu_inplace"}, 2 * 13 * 120 * 4),
             # A gradient more.
             (TRAINING, {"baseline": "relu"}, 14 * 120 * 4 + 3 * 4),
             (CASE, {"baseline": "relu", "dtype": "bfloat16"}, 13 * 120 * 2 + 3 * 2),
@@ -217,10 +315,12 @@ class TestReady:
         self, case: Case, more: dict[str, str], size: int
     ) -> None:
         assert MOST_PLACES == 7
-        for room, things in ((0, 2), (-1, 1)):
+        everything = replace(case, **more)
+        inputs = 2 if everything.activation in OWN_INPUTS else 1
+        for room, things in ((0, inputs + 1), (-1, inputs)):
             kept = Kept(size + room)
-            with LayerWorkload(replace(case, **more), Cpu(), kept).ready():
-                # The layers alone, as they were asked for last.
+            with LayerWorkload(everything, Cpu(), kept).ready():
+                # The layers last, as they were asked for last.
                 assert len(kept) == things
 
     @pytest.mark.usefixtures("fresh_dynamo")

@@ -70,6 +70,14 @@ def test_its_memory_is_that_of_all_places_and_as_many_spares_but_one(
         assert moving.kept_bytes == expected
 
 
+def test_spares_are_of_the_outputs_size() -> None:
+    moving = RotatingInput(torch.randn(2, 6), output_shape=(2, 3))
+
+    assert moving.kept_bytes == placement.MOST_PLACES * 48 + (placement.MOST_PLACES - 1) * 24
+    moving.rotate(1)
+    assert moving.kept_bytes == placement.MOST_PLACES * 48 + (placement.MOST_PLACES - 1) * 24
+
+
 def test_the_gradient_stays_where_it_is() -> None:
     gradient = torch.randn(8)
     moving = RotatingInput(torch.randn(8), gradient)

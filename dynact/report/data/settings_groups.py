@@ -150,12 +150,12 @@ def count_shapes(rows: pd.DataFrame) -> int:
 
 
 def input_elements(rows: pd.DataFrame) -> "pd.Series[int]":
-    """Return the number of elements of each row's input."""
+    """Return the number of elements of each row's output, and of inputs of as many channels."""
     return rows["batch"] * rows["channels"] * rows["height"] * rows["width"]
 
 
 def input_bytes(rows: pd.DataFrame) -> "pd.Series[int]":
-    """Return the bytes of each row's input."""
+    """Return the bytes of each row's output, and of inputs of as many channels."""
     return input_elements(rows) * rows["dtype"].map(BYTES_PER_ELEMENT)
 
 

@@ -9,12 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
+from dynact.activations import writes_in_place
 from dynact.report.data.names import (
     resolution,
     shortened,
     with_prefix,
 )
 from dynact.report.data.omissions import absence, complete, formulation
+from dynact.report.data.own_inputs import own_inputs
 from dynact.report.data.settings_groups import SettingsGroup, at_largest_input, input_bytes
 from dynact.report.figures.bars import stacked_bars
 from dynact.report.figures.declaration import LayerFigure
@@ -66,7 +68,7 @@ def memory(group: SettingsGroup, caption: str = "") -> Figure:
     Returns
     -------
     Figure
-        A panel for each phase and a bar for each activation, in multiples of the input's bytes:
+        A panel for each phase and a bar for each activation, in multiples of the output's bytes:
         parameters, output, what is kept for backward beyond input and output, and the rest of
         the peak. The line that needs least on top.
     """
@@ -89,7 +91,8 @@ def memory(group: SettingsGroup, caption: str = "") -> Figure:
     size = with_prefix(float(input_bytes(rows).iloc[0]), "B")
     shape = f"{first['channels']} channels, {resolution(first['height'], first['width'])}"
     title = (
-        f"Memory each activation needs beside its input of {size} ({shape}, {group.description})"
+        f"Memory each activation needs beside its input, for an output of {size} "
+        f"({shape}, {group.description})"
     )
     of_phases = {phase: rows[rows["phase"] == phase] for phase in phases}
     texts = {p: _texts(part, parts, order, baseline) for p, part in of_phases.items()}
@@ -99,7 +102,7 @@ def memory(group: SettingsGroup, caption: str = "") -> Figure:
     plot = _PLOT if len(phases) > 1 else 1.5 * _PLOT
     page = Page(
         title,
-        [_explanation(baseline, peaks), formulation(group.rows), caption],
+        [_explanation(baseline, peaks), formulation(group.rows), own_inputs(rows), caption],
         width=max(left + len(phases) * plot + sum(gutters), 8.0),
         body=_LEGEND + _PANEL_TITLE + _LINE * len(order) + _AXIS_LABELS,
     )
@@ -111,7 +114,7 @@ def memory(group: SettingsGroup, caption: str = "") -> Figure:
         lines = pd.MultiIndex.from_product([order, [phase]])
         bars = stacked_bars(axes, parts.reindex(lines), list(_PARTS.values()))
         axes.set_xlim(0, reach)
-        axes.set_xlabel("bytes / input's bytes")
+        axes.set_xlabel("bytes / output's bytes")
         axes.set_yticks(range(len(order)), [names[a] for a in order] if right == left else [])
         if peaks[phase] > 0:
             _draw_baseline(axes, peaks[phase], baseline)
@@ -122,10 +125,10 @@ def memory(group: SettingsGroup, caption: str = "") -> Figure:
 
 
 def _parts(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return by (activation, phase) what the memory is for, over the input's bytes."""
+    """Return by (activation, phase) what the memory is for, over the output's bytes."""
     size = input_bytes(rows)
     # An output that is the input (identity) takes nothing.
-    output = np.minimum(rows["peak_bytes"], size)
+    output = np.minimum(rows["peak_bytes"], size) * ~rows["activation"].map(writes_in_place)
     known = rows["saved_input_bytes"] + rows["saved_output_bytes"]
     kept = np.maximum(rows["saved_for_backward_bytes"] - known, 0.0)
     parts = pd.DataFrame(
@@ -142,7 +145,7 @@ def _parts(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _baseline_peak(rows: pd.DataFrame) -> float:
-    """Return the baseline's peak over the input's bytes, NaN where it was not measured."""
+    """Return the baseline's peak over the output's bytes, NaN where it was not measured."""
     ok = rows[rows["status"] == "ok"]
     return float((ok["baseline_peak_bytes"].astype(float) / input_bytes(ok)).median())
 

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from dynact.report.data.digits import means_note, one_visit_note
 from dynact.report.data.names import shortened
 from dynact.report.data.omissions import absence
+from dynact.report.data.own_inputs import own_inputs
 from dynact.report.data.settings_groups import SettingsGroup
 from dynact.report.figures.declaration import LayerFigure
 from dynact.report.figures.style import (
@@ -71,6 +72,7 @@ def overhead_ranking(group: SettingsGroup, caption: str = "") -> Figure:
             _explanation(group),
             means_note(means),
             one_visit_note(group.ok),
+            own_inputs(group.rows),
             partly,
             caption,
         ],

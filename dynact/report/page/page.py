@@ -9,6 +9,7 @@ from dynact.report.data.aggregate import hold_between_runs
 from dynact.report.data.caveats import doubts, failures, gaps, visited
 from dynact.report.data.digits import means_note
 from dynact.report.data.names import with_subjects
+from dynact.report.data.own_inputs import own_inputs
 from dynact.report.data.profiled_steps import profiled_steps
 from dynact.report.data.settings_groups import device_and_threads
 from dynact.report.page.answer import answer
@@ -52,6 +53,7 @@ def write_page(run: Run) -> Path:
         visited=visited([rows, run.networks, run.sites]),
         between_runs=hold_between_runs(rows),
         means_note=means_note(run.main.means),
+        own_inputs=own_inputs(run.main.rows),
         figures=page_figures(run),
         rows=all_rows(rows),
         networks=network_sections(run) if len(run.networks) else [],

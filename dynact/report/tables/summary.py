@@ -12,6 +12,7 @@ from dynact.report.data.caveats import doubts, failures, gaps, visited
 from dynact.report.data.digits import means_note, measured_ratios
 from dynact.report.data.efficiency import efficiency
 from dynact.report.data.names import with_subjects
+from dynact.report.data.own_inputs import own_inputs
 from dynact.report.data.settings_groups import SETTINGS_FIELDS, SHAPE_FIELDS, SettingsGroup
 from dynact.report.run import Run
 from dynact.report.tables.costs import ceilings, costs
@@ -106,7 +107,8 @@ def _ranking(main: SettingsGroup) -> list[str]:
         sections.append(
             f"## {str(phase).capitalize()}\n\nTime as a multiple of {baseline}'s, geometric mean "
             f"over shapes ({escaped(main.description)}). {main.interval_note} "
-            f"{means_note(table_of_phase)}".rstrip()
+            f"{means_note(table_of_phase)} "
+            f"{escaped(own_inputs(main.of_phase(str(phase)).rows))}".rstrip()
             + f"\n\n{table(header, lines)}"
         )
     return sections

@@ -77,9 +77,14 @@ def moves_nothing(name: str) -> bool:
     """Return whether what has code of its own only views or allocates."""
     if name.startswith(_GENERATED):
         return False
-    return "empty" in name or all(
-        any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns)
-        for schema in _overloads(name)
+    # Of _unsafe_view no schema says that it is a view: autograd is to take it for a new tensor.
+    return (
+        name == "aten::_unsafe_view"
+        or "empty" in name
+        or all(
+            any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns)
+            for schema in _overloads(name)
+        )
     )
 
 

@@ -10,7 +10,7 @@ from dynact.schema.cases import Case
 from dynact.schema.limits import Ceilings
 from dynact.timing.clock import Call
 from dynact.worker.device import Device
-from dynact.worker.layer import Feed, draw_tensors, prepared, ready_call
+from dynact.worker.layer import feed_of, prepared, ready_call
 from dynact.worker.modes import grad_mode
 from dynact.worker.profile.memory_page import memory_page
 from dynact.worker.profile.record import Trace, record
@@ -66,4 +66,4 @@ def ready_step(case: Case, device: Device) -> Iterator[Call]:
     """Yield what is timed of a case, warm, in the context in which it is called."""
     layer = prepared(case, device)
     with grad_mode(case):
-        yield ready_call(layer, case, Feed(*draw_tensors(case, device)))
+        yield ready_call(layer, case, feed_of(case, device))

@@ -8,7 +8,7 @@ import torch
 from dynact.cost import TrafficCounter
 from dynact.schema.cases import Case
 from dynact.worker.device import Device
-from dynact.worker.layer import Feed, call_of, draw_tensors, prepared
+from dynact.worker.layer import call_of, feed_of, prepared
 from dynact.worker.modes import watched_mode
 
 # What autograd calls where its operators are watched, and what elsewhere: it moves the same.
@@ -43,7 +43,7 @@ def traffic_of_operators(case: Case, device: Device) -> list[OperatorTraffic]:
     Counted on the eager formulation: the profiler tells no outputs.
     """
     with watched_mode(case):
-        call = call_of(prepared(case, device), Feed(*draw_tensors(case, device)))
+        call = call_of(prepared(case, device), feed_of(case, device))
         with _InOrder() as counter:
             call()
     return list(counter.of_each_call)

@@ -22,14 +22,14 @@ def names_of(figure):
     return [label.get_text() for label in figure.axes[0].get_yticklabels()]
 
 
-def test_bars_are_the_parts_over_the_inputs_bytes_at_the_largest_input(make_rows):
+def test_bars_are_the_parts_over_the_outputs_bytes_at_the_largest_input(make_rows):
     rows = make_rows(("prelu", "frelu", "dyrelu_b"), (32, 128), (7, 28))
     size = 8 * 128 * 28 * 28 * 4
     rows = rows.assign(saved_input_bytes=0, saved_output_bytes=0, saved_for_backward_bytes=0)
     largest = (rows["channels"] == 128) & (rows["height"] == 28)
     training = rows["phase"] == "training"
     rows["peak_bytes"] = size * 5
-    rows.loc[largest, "parameters"] = size / 4 / 2  # half the input's bytes
+    rows.loc[largest, "parameters"] = size / 4 / 2  # half the output's bytes
     rows.loc[largest & training, "saved_for_backward_bytes"] = 3 * size
     rows.loc[largest & training, "saved_input_bytes"] = size
     axes = panels(memory(SettingsGroup(rows)))
@@ -41,7 +41,7 @@ def test_bars_are_the_parts_over_the_inputs_bytes_at_the_largest_input(make_rows
             assert bars[part] == pytest.approx([width] * 3)
     title = " ".join(memory(SettingsGroup(rows)).texts[0].get_text().split())
     assert "128 channels, 28²" in title
-    assert "input of 3.2 MB" in title
+    assert "output of 3.2 MB" in title
 
 
 def test_bytes_follow_the_dtype(make_rows):
@@ -58,6 +58,17 @@ def test_an_output_that_is_the_input_takes_nothing_and_no_part_is_negative(make_
     for widths in bars_of(panels(memory(SettingsGroup(rows)))["training"]).values():
         assert min(widths) >= 0
     assert bars_of(panels(memory(SettingsGroup(rows)))["training"])["output"] == [0, 0]
+
+
+def test_one_that_writes_in_place_has_no_output_of_its_own(make_rows):
+    rows = make_rows(("relu_inplace", "frelu"), (32,), (7,), ("training",))
+    size = 8 * 32 * 7 * 7 * 4
+    rows = rows.assign(peak_bytes=size, saved_for_backward_bytes=0, parameters=0)
+    figure = memory(SettingsGroup(rows))
+    bars = bars_of(panels(figure)["training"])
+    of = names_of(figure).index
+    assert [bars[part][of("ReLU in place")] for part in ("output", "temporary")] == [0, 1]
+    assert [bars[part][of("FReLU")] for part in ("output", "temporary")] == [1, 0]
 
 
 def test_text_has_the_sum_and_what_it_does_to_the_batch(make_rows):

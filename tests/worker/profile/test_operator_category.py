@@ -52,7 +52,10 @@ def test_an_overload_that_calls_another_is_composite(device_type: str) -> None:
 
 @pytest.mark.parametrize(
     ("operator", "nothing"),
-    [("aten::view", True), ("aten::empty", True), ("aten::mul", False), ("aten::mul_", False)],
+    [
+        *[("aten::view", True), ("aten::_unsafe_view", True), ("aten::empty", True)],
+        *[("aten::mul", False), ("aten::mul_", False)],
+    ],
 )
 def test_views_and_allocations_move_nothing(operator: str, nothing: bool) -> None:
     assert moves_nothing(operator) == nothing
