@@ -118,6 +118,8 @@ _FASTER: dict[str, dict[str, str]] = {
     "acon_c": {"fused": "fused.acon:FusedAconC"},
     "meta_acon_c": {"fused": "fused.acon:FusedMetaAconC"},
     "meta_acon_c_bn": {"fused": "fused.acon:meta_acon_c_bn"},
+    "funnel_maxpool": {"fused": "fused.pools:FusedFunnelMaxPool"},
+    "funnel_avgpool": {"fused": "fused.pools:FusedFunnelAvgPool"},
 }
 
 

@@ -63,7 +63,7 @@ class FunnelMaxPool(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the larger of x and its pooled window, elementwise."""
         check_input(x, self.channels)
-        return torch.maximum(x, functional.max_pool2d(x, kernel_size=3, stride=1, padding=1))
+        return funnel_of_peaks(x)
 
 
 class FunnelAvgPool(nn.Module):
@@ -91,7 +91,7 @@ class FunnelAvgPool(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the larger of x and its pooled window, elementwise."""
         check_input(x, self.channels)
-        return torch.maximum(x, functional.avg_pool2d(x, kernel_size=3, stride=1, padding=1))
+        return funnel_of_means(x)
 
 
 class LayerNorm(nn.LayerNorm):
@@ -128,3 +128,13 @@ class LayerNorm(nn.LayerNorm):
         variance = (x - mean).pow(2).mean(dim=1, keepdim=True)
         y = in_dtype_of(x, (x - mean) / torch.sqrt(variance + self.eps))
         return per_channel(self.weight, x) * y + per_channel(self.bias, x)
+
+
+def funnel_of_peaks(x: torch.Tensor) -> torch.Tensor:
+    """Return the larger of x and the largest value of its window, elementwise."""
+    return torch.maximum(x, functional.max_pool2d(x, kernel_size=3, stride=1, padding=1))
+
+
+def funnel_of_means(x: torch.Tensor) -> torch.Tensor:
+    """Return the larger of x and the mean of its window, elementwise."""
+    return torch.maximum(x, functional.avg_pool2d(x, kernel_size=3, stride=1, padding=1))

@@ -2,14 +2,14 @@
 
 import pytest
 
-from dynact.activations.fused import acon, attention, dynamic, funnel, graph, static
+from dynact.activations.fused import acon, attention, dynamic, funnel, graph, pools, static
 
 
 def graphs() -> list[graph.Graph]:
     """All graphs of the package."""
     return [
         value
-        for module in (acon, attention, dynamic, funnel, static)
+        for module in (acon, attention, dynamic, funnel, pools, static)
         for value in vars(module).values()
         if isinstance(value, graph.Graph)
     ]

@@ -23,6 +23,7 @@ from tests.activations.samples import EXACT, dims_of, layer, normal, outcome, st
 
 LAYERS = [(name, impl) for name in names() for impl in implementations(name)[1:]]
 FUSED = [name for name, impl in LAYERS if impl == "fused"]
+WITHOUT_PARAMETERS = ("funnel_maxpool", "funnel_avgpool")
 every = pytest.mark.parametrize(("name", "impl"), LAYERS)
 fused = pytest.mark.parametrize("name", FUSED)
 
@@ -32,7 +33,7 @@ def test_what_there_is() -> None:
     assert [implementations(f"dyrelu_{v}") for v in "abc"] == [dynamic] * 3
     assert {n for n in names() if "fused" in implementations(n)} == {
         *("prelu", "se", "acon_c", "meta_acon_c", "meta_acon_c_bn", "frelu", "frelu_light"),
-        *("dyrelu_a", "dyrelu_b", "dyrelu_c"),
+        *("dyrelu_a", "dyrelu_b", "dyrelu_c", "funnel_maxpool", "funnel_avgpool"),
     }
     assert implementations("relu") == ("reference",)
 
@@ -129,7 +130,10 @@ def test_values_at_any_shape(name: str, impl: str, data: st.DataObject) -> None:
         torch.testing.assert_close(ours, theirs, **EXACT)
 
 
-@pytest.mark.parametrize("name", ["prelu", "acon_c", "se", "dyrelu_b", "dyrelu_c"])
+@pytest.mark.parametrize(
+    "name",
+    ["prelu", "acon_c", "se", "dyrelu_b", "dyrelu_c", "funnel_maxpool", "funnel_avgpool"],
+)
 def test_generated_code_does_what_the_reference_does(name: str) -> None:
     """In float32 and training, where most is fused; one shape and another, by the same code."""
     reference = layer(name, 16).float().train()
@@ -211,6 +215,7 @@ def test_autocast_computes_again_what_it_computed(name: str, around_backward: bo
     # One of each formula.
     [
         *((n, "fused") for n in ("prelu", "se", "acon_c", "meta_acon_c_bn", "frelu")),
+        *((n, "fused") for n in WITHOUT_PARAMETERS),
         *(("dyrelu_b", impl) for impl in ("lines", "fused")),
         ("dyrelu_c", "fused"),
     ],
@@ -257,6 +262,9 @@ def test_copies_checkpoints_and_data_parallel_ones_do_the_same(name: str, tmp_pa
     for ours, theirs in zip([y.detach(), *gradients], expected, strict=True):
         torch.testing.assert_close(ours, theirs, **EXACT)
 
+    if name in WITHOUT_PARAMETERS:
+        # DistributedDataParallel takes none that has nothing to learn.
+        return
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1
     )
@@ -342,9 +350,14 @@ def test_sizes_that_happen_to_be_equal_stay_apart(monkeypatch: pytest.MonkeyPatc
     assert counters["stats"]["unique_graphs"] == 1
 
 
-@pytest.mark.parametrize("frozen", ["the input", "the layer"])
+@pytest.mark.parametrize(
+    ("name", "frozen"),
+    [
+        *((name, "the layer") for name in FUSED),
+        *((name, "the input") for name in FUSED if name not in WITHOUT_PARAMETERS),
+    ],
+)
 @pytest.mark.usefixtures("without_code")
-@fused
 def test_what_needs_no_gradient_gets_none(name: str, frozen: str) -> None:
     module = layer(name, 4, impl="fused")
     x = normal(2, 4, 3, 3)

@@ -323,6 +323,16 @@ def test_ours_are_right_where_they_are_timed(impl: str, phase: str, dtype: str) 
     assert (found.status, found.message) == ("ok", "")
 
 
+@pytest.mark.parametrize("name", ["funnel_maxpool", "funnel_avgpool"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_pools_are_right_where_many_values_of_a_window_are_equal(name: str, dtype: str) -> None:
+    case = case_of(name, impl="fused", phase="training", dtype=dtype, batch=2, channels=8)
+
+    found = visit(replace(case, height=28, width=28), Cpu())
+
+    assert (found.status, found.message) == ("ok", "")
+
+
 def test_two_branches_are_right_in_channels_last() -> None:
     changes = {"memory_format": "channels_last", "channels": 8}
     case = case_of("frelu_light", impl="fused", phase="training", **changes)
