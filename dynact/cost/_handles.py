@@ -5,11 +5,12 @@ A count takes an operator's inputs and outputs as they are in the trace. It rais
 """
 
 from collections.abc import Callable
-from math import prod
+from math import inf, log2, prod
 from typing import Any
 
 import torch
 
+from dynact.cost._einsum import Einsum, einsum_arithmetic
 from dynact.cost._fvcore import get_shape
 
 Values = list[torch._C.Value]
@@ -18,6 +19,11 @@ Count = Callable[[Values, Values], int]
 
 class UnknownError(Exception):
     """An operator whose arithmetic the trace does not tell."""
+
+
+def none(_inputs: Values, _outputs: Values) -> int:
+    """Count nothing."""
+    return 0
 
 
 def unknown(_inputs: Values, _outputs: Values) -> int:
@@ -67,6 +73,21 @@ def _constant(value: torch._C.Value) -> Any:
     return value.toIValue()
 
 
+def _integers(value: torch._C.Value) -> list[int]:
+    """Return a list's constants, or one constant; none of what is not given."""
+    if not _given(value):
+        return []
+    constant = _constant(value)
+    found = [*map(_constant, value.node().inputs())] if constant is None else [constant]
+    if None in found:
+        raise UnknownError
+    return found
+
+
+def _is_complex(value: torch._C.Value) -> bool:
+    return "Complex" in (value.type().scalarType() or "")
+
+
 def _is_not_one(value: torch._C.Value) -> bool:
     return bool(_constant(value) != 1)
 
@@ -76,7 +97,7 @@ def _convolution(inputs: Values, outputs: Values) -> int:
     return _elements(inputs[0] if transposed else outputs[0]) * prod(_shape(inputs[1])[1:])
 
 
-def _convolution_with_named_padding(inputs: Values, outputs: Values) -> int:
+def _each_output_by_a_window(inputs: Values, outputs: Values) -> int:
     return _elements(outputs[0]) * prod(_shape(inputs[1])[1:])
 
 
@@ -88,23 +109,40 @@ def _product_added_to(inputs: Values, outputs: Values) -> int:
     return _product(inputs[1:], outputs)
 
 
-def _einsum(inputs: Values, _outputs: Values) -> int:
-    """One multiply-accumulate for each setting of all letters, where two tensors meet."""
-    terms = _constant(inputs[0]).replace(" ", "").split("->")[0].split(",")
-    if len(terms) != 2 or any("." in term for term in terms):
-        raise UnknownError
-    shapes = [_shape(value) for value in inputs[1].node().inputs()]
-    sizes: dict[str, int] = {}
-    for term, shape in zip(terms, shapes, strict=True):
-        for letter, size in zip(term, shape, strict=True):
-            sizes[letter] = max(size, sizes.get(letter, 1))
-    return prod(sizes.values())
+def _einsum(inputs: Values) -> Einsum:
+    path = [_constant(position) for position in inputs[2].node().inputs()]
+    return einsum_arithmetic(
+        _constant(inputs[0]), list(map(_shape, inputs[1].node().inputs())), path
+    )
 
+
+def _scores(inputs: Values) -> int:
+    """Count the pairs of a query and a key, in all heads, hidden by a mask or not."""
+    query, key = _shape(inputs[0]), _shape(inputs[1])
+    return prod(query[:-1]) * key[-2]
+
+
+def _attention(inputs: Values, outputs: Values) -> int:
+    return _scores(inputs) * (_shape(inputs[0])[-1] + _shape(outputs[0])[-1])
+
+
+_ATTENTIONS = [
+    f"aten::{name}"
+    for name in (
+        "scaled_dot_product_attention",
+        "_scaled_dot_product_attention_math",
+        "_scaled_dot_product_cudnn_attention",
+        "_scaled_dot_product_efficient_attention",
+        "_scaled_dot_product_flash_attention",
+        "_scaled_dot_product_flash_attention_for_cpu",
+    )
+]
 
 # Operators of multiply-accumulates, which are two FLOPs each; a bias starts the accumulator.
+# What some do besides is among the others.
 MULTIPLY_ACCUMULATES: dict[str, Count] = {
     "aten::_convolution": _convolution,
-    "aten::_convolution_mode": _convolution_with_named_padding,
+    "aten::_convolution_mode": _each_output_by_a_window,
     "aten::linear": _product,
     "aten::matmul": _product,
     "aten::mm": _product,
@@ -114,7 +152,10 @@ MULTIPLY_ACCUMULATES: dict[str, Count] = {
     "aten::addmm": _product_added_to,
     "aten::addmv": _product_added_to,
     "aten::baddbmm": _product_added_to,
-    "aten::einsum": _einsum,
+    "aten::affine_grid_generator": _product,
+    "aten::einsum": lambda inputs, _outputs: _einsum(inputs).multiply_accumulates,
+    **dict.fromkeys(_ATTENTIONS, _attention),
+    "torchvision::deform_conv2d": _each_output_by_a_window,
 }
 
 
@@ -131,9 +172,20 @@ def _mean(inputs: Values, _outputs: Values) -> int:
     return _elements(inputs[0])
 
 
-def _euclidean_norm(inputs: Values, _outputs: Values) -> int:
-    """Count n squares, n − 1 additions and one root for each output."""
-    if _constant(inputs[1]) != 2:
+def _vector_norm(inputs: Values, outputs: Values) -> int:
+    """Count n absolutes or squares, n − 1 additions or compares, and the root of each output."""
+    order = _constant(inputs[1])
+    if order in (0, 1, inf, -inf):  # 0 counts what is not 0
+        return 2 * _elements(inputs[0]) - _elements(outputs[0])
+    if order == 2:
+        return 2 * _elements(inputs[0])
+    if order is None:
+        raise UnknownError
+    return 3 * _elements(inputs[0])  # an absolute and its power
+
+
+def _norm(inputs: Values, _outputs: Values) -> int:
+    if _given(inputs[1]):  # some are of matrices
         raise UnknownError
     return 2 * _elements(inputs[0])
 
@@ -145,6 +197,56 @@ def _variance(inputs: Values, _outputs: Values) -> int:
 
 def _deviation(inputs: Values, outputs: Values) -> int:
     return _variance(inputs, outputs) + _elements(outputs[0])
+
+
+def _weighing(inputs: Values, _outputs: Values) -> int:
+    """Count scale and softmax of each score, and the addition of a mask that is no choice."""
+    masks = [value for value in inputs[3:] if value.isCompleteTensor()]
+    added = any(mask.type().scalarType() != "Bool" for mask in masks)
+    return (6 + added) * _scores(inputs)
+
+
+def _sampling(inputs: Values, outputs: Values) -> int:
+    """Count a weighted sum of neighbours, whose weights are shared by all channels."""
+    a_side: int = {0: 2, 1: 1, 2: 4}[_constant(inputs[2])]
+    neighbours = prod([a_side] * (len(_shape(inputs[0])) - 2))
+    return (2 * neighbours - 1) * _elements(outputs[0])
+
+
+def _sampled_windows(inputs: Values, outputs: Values) -> int:
+    """Count four neighbours of each value that a deformed window has, and its modulation."""
+    n, _, *positions = _shape(outputs[0])
+    channels = _shape(inputs[0])[1]
+    sampled = n * channels * prod(_shape(inputs[1])[2:]) * prod(positions)
+    return (7 + bool(_constant(inputs[13]))) * sampled
+
+
+def _aligned_pool(inputs: Values, outputs: Values) -> int:
+    """Count four neighbours of each sample, and the mean of a bin's."""
+    a_side: int = _constant(inputs[5])
+    if a_side <= 0:  # as many as the box is large
+        raise UnknownError
+    return 8 * a_side * a_side * _elements(outputs[0])
+
+
+def _fourier(flops: float, real: bool = False) -> Count:
+    """Count so many FLOPs times log₂ n for each of n points: 5 of complex ones, as FFTW states."""
+
+    def count(inputs: Values, outputs: Values) -> int:
+        shape = list(_shape(inputs[0] if real else outputs[0]))
+        lengths = _integers(inputs[1])
+        dimensions = _integers(inputs[2]) or range(-len(lengths or shape), 0)
+        for dimension, length in zip(dimensions, lengths, strict=False):
+            shape[dimension] = length
+        points = prod(shape[dimension] for dimension in dimensions)
+        return round(flops * prod(shape) * log2(points))
+
+    return count
+
+
+def _multiply(_inputs: Values, outputs: Values) -> int:
+    # Of complex numbers: four products and two sums.
+    return (6 if _is_complex(outputs[0]) else 1) * _elements(outputs[0])
 
 
 def _extremum(inputs: Values, outputs: Values) -> int:
@@ -269,7 +371,7 @@ _ELEMENTARY = """
     abs acos acosh asin asinh atan atan2 atanh ceil cos cosh erf erfc erfinv exp exp2 expm1 floor
     log log10 log1p log2 neg pow reciprocal round rsqrt sigmoid sign sin sinh sqrt square
     tan tanh trunc
-    mul eq ge gt le lt ne maximum minimum fmax fmin clamp_max clamp_min relu threshold outer ger
+    eq ge gt le lt ne maximum minimum fmax fmin clamp_max clamp_min relu threshold outer ger
 """
 
 _BY_FORMULA = {
@@ -289,6 +391,7 @@ _BY_FORMULA = {
     "lerp": _per_output(3),
     "log_sigmoid": _per_output(2),
     "logit": _per_output(3),
+    "mul": _multiply,
     "mish": _per_output(3),  # softplus, tanh, multiply
     "prelu": _per_output(2),
     "relu6": _per_output(2),
@@ -306,6 +409,7 @@ _BY_FORMULA = {
     "clamp": _clamp,
     "gelu": _gelu,
     "softmax": _per_output(5),  # max, subtract, exponential, sum, divide
+    "log_softmax": _per_output(5),  # as log(softmax), but for a subtraction in place of a division
 }
 
 _POINTWISE: dict[str, Count] = {**dict.fromkeys(_ELEMENTARY.split(), _per_output(1)), **_BY_FORMULA}
@@ -322,9 +426,16 @@ OTHER_FLOPS: dict[str, Count] = {
         _reduction,
     ),
     "aten::mean": _mean,
-    "aten::linalg_vector_norm": _euclidean_norm,
-    "aten::var": _variance,
-    "aten::std": _deviation,
+    "aten::linalg_norm": _norm,
+    "aten::linalg_vector_norm": _vector_norm,
+    **dict.fromkeys(("aten::var", "aten::var_mean"), _variance),
+    **dict.fromkeys(("aten::std", "aten::std_mean"), _deviation),
+    "aten::einsum": lambda inputs, _outputs: _einsum(inputs).other_flops,
+    **dict.fromkeys(_ATTENTIONS, _weighing),
+    **{f"aten::fft_{i}fft{d}": _fourier(5) for i in ("", "i") for d in ("", "2", "n")},
+    **{f"aten::fft_rfft{d}": _fourier(2.5, real=True) for d in ("", "2", "n")},
+    **{f"aten::fft_irfft{d}": _fourier(2.5) for d in ("", "2", "n")},
+    "aten::col2im": lambda inputs, _outputs: _elements(inputs[0]),
     "aten::batch_norm": _batch_norm,
     "aten::instance_norm": _instance_norm,
     "aten::group_norm": _group_norm,
@@ -338,11 +449,14 @@ OTHER_FLOPS: dict[str, Count] = {
     **{f"aten::adaptive_avg_pool{d}d": _adaptive_average_pool for d in (1, 2, 3)},
     **{f"aten::adaptive_max_pool{d}d": _adaptive_largest_pool for d in (1, 2, 3)},
     # A weighted sum of n neighbours, n multiplications and n − 1 additions; the weights depend
-    # on the row and the column only, and are not counted.
+    # on the row and the column only, and are not counted. Nor are those of what follows.
     "aten::upsample_linear1d": _per_output(3),
     "aten::upsample_bilinear2d": _per_output(7),
     "aten::upsample_trilinear3d": _per_output(15),
     "aten::upsample_bicubic2d": _per_output(31),
+    "aten::grid_sampler": _sampling,
+    "torchvision::deform_conv2d": _sampled_windows,
+    "torchvision::roi_align": _aligned_pool,
     **{
         f"aten::{name}": _dropout
         for drop in ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
@@ -352,20 +466,21 @@ OTHER_FLOPS: dict[str, Count] = {
 
 _FREE = """
     Bool Float FloatImplicit Int IntImplicit ScalarImplicit
-    dim is_floating_point item numel size
+    _shape_as_tensor dim is_floating_point item numel scalar_tensor size
     arange empty empty_like eye fill_ full full_like lift_fresh linspace new_empty new_full
     new_ones new_zeros ones ones_like zero_ zeros zeros_like
     alias as_strided broadcast_tensors broadcast_to channel_shuffle chunk diagonal expand
-    expand_as flatten mT moveaxis movedim narrow numpy_T permute reshape reshape_as select slice
-    split split_with_sizes squeeze squeeze_ swapaxes t tensor_split transpose unbind unflatten
-    unfold unsqueeze unsqueeze_ view view_as
+    expand_as flatten mT meshgrid moveaxis movedim narrow numpy_T permute reshape reshape_as
+    select slice split split_with_sizes squeeze squeeze_ swapaxes t tensor_split transpose unbind
+    unflatten unfold unsqueeze unsqueeze_ view view_as view_as_complex view_as_real
     cat clone concat contiguous copy_ detach detach_ flip im2col pixel_shuffle pixel_unshuffle
     repeat repeat_interleave roll stack tile to tril triu type_as
     constant_pad_nd pad reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d
-    gather index index_fill_ index_put_ index_select masked_fill masked_fill_ nonzero where
+    argsort gather index index_fill_ index_put_ index_select masked_fill masked_fill_ nonzero
+    scatter scatter_ sort topk where
     upsample_nearest1d upsample_nearest2d upsample_nearest3d
     __and__ __or__ __xor__ bitwise_and bitwise_not bitwise_or logical_and logical_not logical_or
 """
 
-# Operators that read sizes, create, reshape, move or choose elements, or combine booleans.
+# Operators that read sizes, create, reshape, move, sort or choose elements, or combine booleans.
 FREE = frozenset(f"aten::{name}" for name in _FREE.split())

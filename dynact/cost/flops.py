@@ -14,10 +14,10 @@ from dynact.cost._handles import (
     FREE,
     MULTIPLY_ACCUMULATES,
     OTHER_FLOPS,
-    Count,
     UnknownError,
     Values,
     is_of_sizes,
+    none,
     unknown,
 )
 
@@ -69,7 +69,8 @@ def count_flops(module: nn.Module, x: Tensor, convention: str = "flop") -> Arith
         "flop": one for each add, subtract, multiply, divide, compare or max of an element, and
         one for each elementary function such as exp; a multiply-accumulate is two, and a bias
         starts the accumulator, as in torch.utils.flop_counter. Moving and choosing elements is
-        free. "mac": multiply-accumulates of convolutions and matrix products, nothing else.
+        free. "mac": multiply-accumulates of convolutions and matrix products, those of attention
+        included, nothing else.
 
     Raises
     ------
@@ -78,20 +79,12 @@ def count_flops(module: nn.Module, x: Tensor, convention: str = "flop") -> Arith
     """
     if convention not in _WORTH:
         raise ValueError(f"convention must be one of {', '.join(_WORTH)}, got {convention!r}")
-    of_mac, of_other = _WORTH[convention]
     uncounted: set[str] = set()
-    counts = {
-        # fvcore passes over these without a word.
-        **dict.fromkeys(IGNORED_OPS, (unknown, 0)),
-        **{op: (count, of_mac) for op, count in MULTIPLY_ACCUMULATES.items()},
-        **{op: (count, of_other) for op, count in OTHER_FLOPS.items()},
-    }
     multiply_accumulates: list[int] = []
+    # fvcore passes over its ignored ones without a word.
     handles = {
-        op: _handle(
-            op, *count, uncounted, multiply_accumulates if op in MULTIPLY_ACCUMULATES else []
-        )
-        for op, count in counts.items()
+        op: _handle(op, _WORTH[convention], uncounted, multiply_accumulates)
+        for op in {*IGNORED_OPS, *MULTIPLY_ACCUMULATES, *OTHER_FLOPS}
     }
     analysis = _quiet(FlopCountAnalysis(_WithConditions(module), x.detach().clone()))
     analysis.clear_op_handles().set_op_handle(**{**handles, **dict.fromkeys(FREE)})
@@ -123,17 +116,22 @@ def fvcore_default_flops(module: nn.Module, x: Tensor) -> int:
 
 
 def _handle(
-    op: str, count: Count, worth: int, uncounted: set[str], counted: list[int]
+    op: str, worth: tuple[int, int], uncounted: set[str], multiply_accumulates: list[int]
 ) -> Callable[[Values, Values], int]:
+    count_products = MULTIPLY_ACCUMULATES.get(op, none)
+    count_others = OTHER_FLOPS.get(op, none if op in MULTIPLY_ACCUMULATES else unknown)
+    of_mac, of_other = worth
+
     def handle(inputs: Values, outputs: Values) -> int:
         if is_of_sizes(outputs[0]):
             return 0
         try:
-            counted.append(count(inputs, outputs))
-            return worth * counted[-1]
+            products, others = count_products(inputs, outputs), count_others(inputs, outputs)
         except UnknownError:
             uncounted.add(op)
             return 0
+        multiply_accumulates.append(products)
+        return of_mac * products + of_other * others
 
     return handle
 
@@ -155,14 +153,18 @@ def _quiet(analysis: FlopCountAnalysis) -> FlopCountAnalysis:
 def _as_found(module: nn.Module) -> Iterator[None]:
     """Put a module into eval mode without gradients, and leave it as it was."""
     training = {m: m.training for m in module.modules()}
+    fast = torch.backends.mha.get_fastpath_enabled()
     hooks = [
         (table, {*table}) for m in training for table in (m._forward_pre_hooks, m._forward_hooks)
     ]
     try:
         module.eval()
+        # Or a TransformerEncoderLayer is one operator.
+        torch.backends.mha.set_fastpath_enabled(False)
         with torch.no_grad():
             yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
         for m, flag in training.items():
             m.training = flag
         # fvcore leaves its hooks behind when a trace raises.
@@ -174,17 +176,20 @@ def _as_found(module: nn.Module) -> Iterator[None]:
 class _WithConditions(nn.Module):
     """A module that also returns the tensors it turned into Python's numbers.
 
-    A trace drops whatever no output depends on, and with it a branch's condition.
+    A trace drops whatever no output depends on, and with it a branch's condition. fvcore sees the
+    parameters and no modules within: to note the one of each operator takes as long as all else.
     """
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self.module = module
+        self._hidden = (module,)
+        for i, tensor in enumerate((*module.parameters(), *module.buffers())):
+            self.register_buffer(str(i), tensor)
 
     def forward(self, x: Tensor) -> tuple[Any, list[Tensor]]:
         conditions = _Conditions()
         with conditions:
-            y = self.module(x)
+            y = self._hidden[0](x)
         return y, conditions.met
 
 

@@ -14,6 +14,8 @@ import torchvision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.ops import deform_conv2d, roi_align
 
 from dynact.activations import create, names
 from dynact.cost import _handles
@@ -173,6 +175,33 @@ def test_macs_as_fvcore_counts_them() -> None:
     assert counted.multiply_accumulates == sum(macs.values())
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.MultiheadAttention(8, 2, batch_first=True),
+        nn.TransformerEncoderLayer(8, 2, 16, batch_first=True),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+@pytest.mark.parametrize("trains", [False, True])
+def test_attention_layers_as_torchs_counter_counts_them(layer: nn.Module, trains: bool) -> None:
+    """Without their fast path, which is one operator."""
+    layer.requires_grad_(trains)
+    attends = isinstance(layer, nn.MultiheadAttention)
+    own = Own(lambda x: layer(x, x, x, need_weights=False) if attends else layer(x))
+    own.layer = layer
+    x = normal(3, 5, 8)
+
+    counted = count_flops(own, x, "mac")
+
+    with FlopCounterMode(display=False) as counter, torch.device("meta"), torch.no_grad():
+        own.train().to("meta")(x.to("meta"))
+    layer.to_empty(device="cpu")
+    assert counted.uncounted_ops == ()
+    assert 2 * counted.total == counter.get_total_flops()
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
 def network(name: str) -> nn.Module:
     """Return one of torchvision's on the meta device, which saves its first values."""
     with torch.device("meta"):
@@ -184,6 +213,11 @@ def network(name: str) -> nn.Module:
 
 X = normal(2, 6, 5, 4)
 E = X.numel()
+# Two heads; queries and values of other numbers and widths than keys.
+KEYS, VALUES = normal(2, 6, 7, 4), normal(2, 6, 7, 3)
+SCORES = 2 * 6 * 5 * 7
+ATTENTION = 2 * SCORES * (4 + 3) + 6 * SCORES
+BOX = torch.tensor([[0, 0, 0, 3, 3.0]])
 
 FUNCTIONS: dict[str, tuple[Callable[[Tensor], Any], int]] = {
     "one for an elementary function": (lambda x: x.exp(), E),
@@ -207,10 +241,17 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Any], int]] = {
     "sum": (lambda x: x.sum(dim=(2, 3)), E - 12),
     "mean": (lambda x: x.mean(dim=(2, 3)), E),
     "Euclidean norm": (lambda x: torch.linalg.vector_norm(x, dim=(2, 3)), 2 * E),
+    "norm of absolutes": (lambda x: torch.linalg.vector_norm(x, 1, dim=3), 2 * E - 60),
+    "norm of the largest": (lambda x: torch.linalg.vector_norm(x, torch.inf, dim=3), 2 * E - 60),
+    "norm of another power": (lambda x: torch.linalg.vector_norm(x, 3, dim=3), 3 * E),
+    "norm without an order": (lambda x: torch.linalg.norm(x, dim=(2, 3)), 2 * E),
+    "normalised": (lambda x: F.normalize(x, dim=3), 2 * E + 60 + E),
     "norm, as many write it": (lambda x: torch.norm(x, p=2, dim=(2, 3)), 2 * E),
     "variance": (lambda x: x.var(dim=(2, 3)), 4 * E),
     "standard deviation": (lambda x: x.std(dim=(2, 3)), 4 * E + 12),
     "softmax": (lambda x: x.softmax(dim=1), 5 * E),
+    "log_softmax": (lambda x: x.log_softmax(dim=1), 5 * E),
+    "variance and mean": (lambda x: torch.var_mean(x, dim=1), 4 * E),
     "elu": (F.elu, 4 * E),
     "elu with a factor": (lambda x: torch.ops.aten.elu(x, 1.0, 2.0, 1.0), 5 * E),
     "elu with a factor on the input": (lambda x: torch.ops.aten.elu(x, 1.0, 1.0, 2.0), 5 * E),
@@ -247,6 +288,83 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Any], int]] = {
     "einsum of a dimension of one": (
         lambda x: torch.einsum("nchw,nchw->nhw", x[:, :1], x[:, :1]),
         2 * 2 * 20,
+    ),
+    "einsum of elements": (lambda x: torch.einsum("nchw,nc->nchw", x, x[:, :, 0, 0]), E),
+    "einsum of an ellipsis": (lambda x: torch.einsum("...w,...w->...", x, x), 2 * E),
+    "einsum of three": (
+        lambda x: torch.einsum("nchw,ndhw,ndhw->nc", x, x, x),
+        # Row and column stay for the third, and the second's channels for the third's.
+        2 * 6 * 6 * 20 + 2 * 2 * 6 * 6 * 20,
+    ),
+    "einsum of numbered indices": (
+        lambda x: torch.einsum(x, [0, 1, 2, 3], x[:, :, 0, 0], [0, 1], [0, 2, 3]),
+        2 * E,
+    ),
+    "attention": (lambda x: F.scaled_dot_product_attention(x, KEYS, VALUES), ATTENTION),
+    "attention of the past": (
+        lambda x: F.scaled_dot_product_attention(x, KEYS, VALUES, is_causal=True),
+        ATTENTION,
+    ),
+    "attention with a bias": (
+        lambda x: F.scaled_dot_product_attention(x, KEYS, VALUES, x.new_ones(5, 7)),
+        ATTENTION + SCORES,
+    ),
+    "attention with a mask": (
+        lambda x: F.scaled_dot_product_attention(x, KEYS, VALUES, x.new_ones(5, 7) > 2),
+        ATTENTION + 5 * 7,
+    ),
+    "attention of grouped queries": (
+        lambda x: F.scaled_dot_product_attention(x, KEYS[:, :2], VALUES[:, :2], enable_gqa=True),
+        ATTENTION,
+    ),
+    "attention, an operator of its own on a CPU": (
+        lambda x: torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(x, KEYS, KEYS)[0],
+        2 * SCORES * 8 + 6 * SCORES,
+    ),
+    "attention in plain operators": (
+        lambda x: torch.ops.aten._scaled_dot_product_attention_math(x, KEYS, VALUES)[0],
+        ATTENTION,
+    ),
+    "grid sampling": (
+        lambda x: F.grid_sample(x, x[:, :2, :3, :2], align_corners=False),
+        7 * 2 * 6 * 2 * 3,
+    ),
+    "nearest grid sampling": (
+        lambda x: F.grid_sample(x, x[:, :2, :3, :2], mode="nearest", align_corners=False),
+        2 * 6 * 2 * 3,
+    ),
+    "deformable convolution": (
+        lambda x: deform_conv2d(x, x.new_zeros(2, 18, 3, 2), x.new_ones(8, 6, 3, 3)),
+        2 * 2 * 8 * 6 * 54 + 7 * 2 * 6 * 9 * 6,
+    ),
+    "modulated deformable convolution": (
+        lambda x: deform_conv2d(
+            x, x.new_zeros(2, 18, 3, 2), x.new_ones(8, 6, 3, 3), mask=x.new_ones(2, 9, 3, 2)
+        ),
+        2 * 2 * 8 * 6 * 54 + 8 * 2 * 6 * 9 * 6,
+    ),
+    "aligned pooling": (lambda x: roi_align(x, BOX, 2, sampling_ratio=2), 8 * 4 * 6 * 4),
+    "unfold": (lambda x: F.unfold(x, 3), 0),
+    "fold": (lambda x: F.fold(x.new_ones(2, 18, 20), (5, 4), 3, padding=1), 2 * 18 * 20),
+    "roll": (lambda x: x.roll((1, 1), (2, 3)), 0),
+    "shuffles": (lambda x: F.pixel_shuffle(F.pixel_unshuffle(x, 1), 1), 0),
+    "grid of an affine map": (
+        lambda x: F.affine_grid(x[:, :1, :2, :3].squeeze(1), [2, 6, 5, 4], align_corners=False),
+        2 * 3 * 2 * 20 * 2,
+    ),
+    # 5·n·log₂ n of n complex points, half of n real ones.
+    "Fourier transform": (lambda x: torch.fft.fft(x.new_ones(3, 8)), 5 * 3 * 8 * 3),
+    "real Fourier transform of a plane and back": (
+        lambda x: torch.fft.irfft2(torch.fft.rfft2(x.new_ones(3, 8, 4)), s=(8, 4)),
+        2 * 5 * 3 * 32 * 5 // 2,
+    ),
+    "Fourier transform that pads": (
+        lambda x: torch.fft.rfft(x.new_ones(3, 8), n=16),
+        5 * 3 * 16 * 4 // 2,
+    ),
+    "product of complex numbers": (
+        lambda x: torch.view_as_real(torch.view_as_complex(x.new_ones(3, 2)) * 1j),
+        6 * 3,
     ),
     "baddbmm": (lambda x: torch.baddbmm(x[0, :, :, :1], x[0], x[0].mT), 2 * 6 * 5 * 5 * 4),
     "convolution, same": (
@@ -347,11 +465,11 @@ class Doubling(torch.autograd.Function):
     ("function", "op"),
     [
         (lambda x: x.cumsum(1), "aten::cumsum"),
-        (lambda x: torch.linalg.vector_norm(x, 3), "aten::linalg_vector_norm"),
+        (lambda x: torch.linalg.norm(x[0, 0], "nuc"), "aten::linalg_norm"),
         (Doubling.apply, "prim::PythonOp.Doubling"),
         (lambda x: F.dropout(x, training=True), "aten::dropout"),
-        (lambda x: torch.einsum("nchw,ndhw,ndhw->nc", x, x, x), "aten::einsum"),
-        (lambda x: torch.einsum("...w,...w->...", x, x), "aten::einsum"),
+        (lambda x: torch.fft.fft(x, n=x.shape[3]), "aten::fft_fft"),
+        (lambda x: roi_align(x, BOX, 2, sampling_ratio=-1), "torchvision::roi_align"),
         (lambda x: F.avg_pool2d(x, x.shape[2:]), "aten::avg_pool2d"),
     ],
 )
