@@ -42,14 +42,16 @@ def count_parameters(module: nn.Module) -> Parameters:
 
     Normalisation layers are torch.nn's and what derives from them.
     """
-    elements = parameter_count(module)
-    normalisation = sum(
-        elements.get(name, 0)
-        for name, layer in module.named_modules()
+    # Its own: it may hold an activation or another normalisation.
+    of_normalisation = {
+        parameter
+        for layer in module.modules()
         if isinstance(layer, _NORMALISATION)
-    )
+        for parameter in layer.parameters(recurse=False)
+    }
+    normalisation = sum(parameter.numel() for parameter in of_normalisation)
     return Parameters(
-        weights=elements.get("", 0) - normalisation,
+        weights=parameter_count(module).get("", 0) - normalisation,
         normalisation=normalisation,
         buffers=sum(buffer.numel() for buffer in module.buffers()),
     )

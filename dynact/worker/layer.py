@@ -218,14 +218,15 @@ def _fvcore_default(layer: nn.Module, x: Tensor) -> Figures:
 
 def _traffic_and_peak(layer: nn.Module, x: Tensor, case: Case, device: Device) -> Figures:
     feed = _feed(x, case, device)
-    call = call_of(layer, feed)
-    there_anyway = [x, *layer.parameters(), *layer.buffers()]
-    if feed.gradient is not None:
-        there_anyway.append(feed.gradient)
     with watched_mode(case):
+        # What a layer sets up at its first call, or a library, is not what a call costs.
+        call_of(layer, feed)()
+        call = call_of(layer, feed)
+        there_anyway = [x, *layer.parameters(), *layer.buffers()]
+        if feed.gradient is not None:
+            there_anyway.append(feed.gradient)
         with TrafficCounter() as traffic, MemoryTracker(there_anyway) as memory:
             call()
-        # The second call: what a library sets up at the first is not the layer's.
         allocated_bytes = device.peak_bytes(call)
     return {
         # The plain formulation is an implementation too: of a user's layer that returns its

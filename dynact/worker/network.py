@@ -245,9 +245,12 @@ def _on_meta(network: nn.Module, case: NetworkCase, batch: int) -> tuple[nn.Modu
 
 
 def _tracked(case: NetworkCase, network: nn.Module, images: Tensor) -> int:
-    there = (*network.parameters(), *network.buffers(), images)
-    with watched_mode(case), MemoryTracker(there) as tracker:
+    with watched_mode(case):
+        # What a layer sets up at its first call is there at any other.
         call_of_network(case, network, images)()
+        there = (*network.parameters(), *network.buffers(), images)
+        with MemoryTracker(there) as tracker:
+            call_of_network(case, network, images)()
     peak: int = tracker.peak_bytes
     return peak
 

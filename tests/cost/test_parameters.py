@@ -73,6 +73,24 @@ def test_what_derives_from_a_normalisation_is_one() -> None:
     assert count_parameters(own(4)) == Parameters(0, 8, 0)
 
 
+@pytest.mark.parametrize(
+    ("held", "expected"),
+    [
+        (nn.BatchNorm2d(8), Parameters(0, 32, 34)),
+        (nn.PReLU(8), Parameters(8, 16, 17)),
+        (nn.Sequential(nn.PReLU(8), nn.GroupNorm(2, 8)), Parameters(8, 32, 17)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_a_normalisation_holds_is_counted_as_what_it_is(
+    held: nn.Module, expected: Parameters
+) -> None:
+    """As timm's BatchNormAct2d holds its activation."""
+    norm = nn.BatchNorm2d(8)
+    norm.held = held
+    assert count_parameters(norm) == expected
+
+
 def test_shared_counts_once() -> None:
     linear, norm = nn.Linear(3, 3), nn.BatchNorm1d(3)
     shared = nn.Sequential(linear, norm, linear, norm, nn.Linear(3, 3, bias=False))

@@ -52,6 +52,28 @@ class Branching(nn.Module):
         return 2 * x if x.sum() > 1e9 else 2 * x + 1
 
 
+class SetsItselfUp(nn.Module):
+    """Scales by what it saw first in training, as layers that normalise by their data do."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels, 1, 1))
+        self.is_new = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.is_new and self.training:
+            with torch.no_grad():
+                self.scale.div_(x.std(dim=(0, 2, 3))[:, None, None].exp().add(1).sqrt())
+            self.is_new = False
+        return x * self.scale
+
+
+class ScalesAnyway(SetsItselfUp):
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.is_new = False
+
+
 class NotOnMeta(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x * float(x.detach().to("cpu").numpy().max())
@@ -448,3 +470,12 @@ def test_what_was_counted_before_is_no_answer_for_another_case() -> None:
     assert there_and_back == [*alone, *reversed(alone)]
     # Each but the memory format costs something else.
     assert len({str(figures) for figures in alone}) >= len(cases) - 1
+
+
+def test_a_layer_that_sets_itself_up_is_counted_afterwards() -> None:
+    figures, expected = (
+        count(case_of(own(layer), phase="training"), Cpu())
+        for layer in (SetsItselfUp, ScalesAnyway)
+    )
+    for name in ("operator_calls", "traffic_eager_bytes", "peak_bytes", "saved_for_backward_bytes"):
+        assert figures[name] == expected[name], name

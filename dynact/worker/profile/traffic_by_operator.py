@@ -44,6 +44,7 @@ def traffic_of_operators(case: Case, device: Device) -> list[OperatorTraffic]:
     """
     with watched_mode(case):
         call = call_of(prepared(case, device), feed_of(case, device))
+        call()  # what a layer sets up at its first is none of a step's
         with _InOrder() as counter:
             call()
     return list(counter.of_each_call)
