@@ -1,22 +1,38 @@
 """The category of work that an operator does, and whether it does any itself."""
 
 import functools
+import re
 
 import torch
 
 from dynact.worker.device import is_host
 
-# Parts of the names of operators that torch does not tag as pointwise or as a reduction.
-_NAME_PARTS = {
-    "convolution": ("conv",),
-    "normalisation": ("_norm",),
-    "matmul": ("mm", "matmul", "linear", "mv", "dot"),
-    "reduction": ("pool", "softmax", "max", "min", "cumsum"),
-    "memory": (
-        "copy", "clone", "fill", "zero", "ones", "full", "empty", "cat", "stack", "scatter",
-        "gather", "index", "scalar_tensor",
-    ),
-}  # fmt: skip
+# Whole words in the names of operators that torch does not tag as pointwise or as a reduction. The
+# first category with one of a name's is its own.
+_WORDS = {
+    "normalisation": "batch_norm group_norm instance_norm layer_norm rms_norm weight_norm",
+    # A sum of a few neighbours, for each output.
+    "pointwise": "upsample clamp",
+    "convolution": "conv convolution",
+    "matmul": """
+        addbmm addmm addmv attention baddbmm bilinear bmm chain_matmul dot einsum hspmm inner
+        linear linear_fp16 matmul mm multi_dot mv smm sspaddmm tensordot trilinear vdot vecdot
+    """,
+    "reduction": """
+        aminmax argmax argmin cummax cummaxmin cummin cumprod cumsum logcumsumexp logsumexp max
+        median min norm pool softmax
+    """,
+    "memory": """
+        cat chunk clone col2im concat concatenate copy diag diagflat dstack embedding embedding_bag
+        eye fill flip fliplr flipud full gather hstack im2col index ones pad put repeat
+        repeat_interleave roll rot90 scalar_tensor scatter select shuffle slice stack take tile tril
+        triu unfold unpool unshuffle vstack zero zeros
+    """,
+}
+_CATEGORIES = {
+    category: re.compile(rf"(?:^|_)(?:{'|'.join(words.split())})(?:\dd)?(?:_|$)")
+    for category, words in _WORDS.items()
+}
 # How names begin under which code runs that torch.compile made, forward and backward.
 _GENERATED = ("Torch-Compiled Region", "CompiledFunction")
 
@@ -36,10 +52,14 @@ def category_of(name: str) -> str:
     if torch.Tag.reduction in tags:
         return "reduction"
     short = name.removeprefix("aten::")
-    for category, parts in _NAME_PARTS.items():
-        if torch.Tag.pointwise not in tags and any(part in short for part in parts):
+    if "empty" in short or short == "clone":  # which torch tags as pointwise
+        return "memory"
+    if moves_nothing(name):
+        return "other"
+    for category, of_category in _CATEGORIES.items():
+        if torch.Tag.pointwise not in tags and of_category.search(short):
             return category
-    return "other" if moves_nothing(name) else "pointwise"
+    return "pointwise"
 
 
 @functools.cache

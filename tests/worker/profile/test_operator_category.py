@@ -1,5 +1,7 @@
 """Categories of operators, and which of them work by themselves, as a reader would say it."""
 
+import re
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,15 @@ from tests.worker.profile.profiling import counted, tables
         ("aten::addmm", "matmul"), ("aten::convolution_backward", "convolution"),
         ("aten::native_batch_norm", "normalisation"), ("aten::copy_", "memory"),
         ("aten::empty", "memory"), ("aten::view", "other"), ("MulBackward0", "other"),
+        ("aten::select", "other"), ("aten::upsample_bilinear2d", "pointwise"),
+        ("aten::upsample_linear1d_backward", "pointwise"), ("aten::cummax", "reduction"),
+        ("aten::linalg_vector_norm", "reduction"), ("aten::log_normal_", "pointwise"),
+        ("aten::_scaled_dot_product_flash_attention", "matmul"), ("aten::bmm", "matmul"),
+        ("aten::conv_transpose2d", "convolution"), ("aten::max_pool2d_with_indices", "reduction"),
+        ("aten::clone", "memory"), ("aten::flip", "memory"), ("aten::roll", "memory"),
+        ("aten::repeat", "memory"), ("aten::constant_pad_nd", "memory"),
+        ("aten::reflection_pad2d", "memory"), ("aten::pixel_shuffle", "memory"),
+        ("aten::im2col", "memory"), ("aten::index_put_", "memory"),
         ("Torch-Compiled Region: 0/0", "other"), ("a_comm_of_no_operator", "other"),
     ],
 )  # fmt: skip
@@ -27,6 +38,23 @@ def test_category_of_an_operator(operator: str, category: str) -> None:
 
     assert found == category
     assert found in OPERATOR_CATEGORIES
+
+
+# How operators that multiply matrices say so.
+PRODUCTS = re.compile(
+    r"mm(_|$)|matmul|[_:](linear|bilinear|trilinear)(_|$)|addmv|mv$|dot$|attention|einsum|inner$"
+)
+NO_PRODUCTS = re.compile(r"upsample|lgamma|gamma|cummax|hamming|dummy|sample_|interpol|convert")
+
+
+def test_nothing_but_products_of_matrices_is_called_one() -> None:
+    every = {schema.name for schema in torch._C._jit_get_all_schemas()}
+    named = {name for name in every if name.startswith("aten::")}
+    products = {name for name in named if category_of(name) == "matmul"}
+    assert len(named) > 1000
+    assert len(products) > 50
+    assert {name for name in products if not PRODUCTS.search(name.rstrip("_"))} == set()
+    assert {name for name in products if NO_PRODUCTS.search(name)} == set()
 
 
 @pytest.mark.parametrize("name", ["Torch-Compiled Region: 0/0", "CompiledFunctionBackward"])
