@@ -19,6 +19,9 @@ _PATH = re.compile(
     re.VERBOSE,
 )
 
+# Where an object lies, as its repr says: <function f at 0x7f…>.
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+(?=[\s>),;:]|$)")
+
 _FRAME = re.compile(r"[^;].*?\(\d+\): [^;/\\]*(?=;|\Z)|[^;].*", re.DOTALL)
 # First, what torch.fx names: <eval_with_key>.0 from FILE:LINE in FUNCTION.
 _OUTSIDE = re.compile(
@@ -62,5 +65,5 @@ def without_folders(text: str) -> str:
 
 
 def error_line(error: BaseException) -> str:
-    """Return what went wrong, fit for a row's message."""
-    return f"{type(error).__name__}: {one_line(str(error))}"
+    """Return what went wrong, fit for a row's message: the same in every run, without addresses."""
+    return f"{type(error).__name__}: {one_line(_ADDRESS.sub('', str(error)))}"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynact.schema.redact import one_line, without_folders, without_paths
+from dynact.schema.redact import error_line, one_line, without_folders, without_paths
 
 BLANKS = "".join(c for c in map(chr, range(sys.maxunicode)) if c.isspace() and c != "\n")
 PUNCTUATION = re.sub(r"[/\\]", "", string.punctuation)
@@ -240,3 +240,25 @@ def test_nor_in_a_stack(files: list[tuple[list[str], str]]) -> None:
 @given(SYMBOLS)
 def test_what_is_no_file_outside_stays(text: str) -> None:
     assert without_folders(text) == text
+
+
+class Layer:
+    def __call__(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (Layer(), f"<{__name__}.Layer object>"),
+        (Layer().__call__, f"<bound method Layer.__call__ of <{__name__}.Layer object>>"),
+        (Layer.__call__, "<function Layer.__call__>"),
+        (object, "<class 'object'>"),
+    ],
+)
+def test_no_address_of_an_object_is_in_an_error(value: object, shown: str) -> None:
+    line = error_line(TypeError(f"cannot call {value!r}, {value!r}"))
+    assert line == f"TypeError: cannot call {shown}, {shown}"
+
+
+def test_a_number_in_an_error_is_no_address() -> None:
+    assert error_line(ValueError("a byte 0x7f at 0x")) == "ValueError: a byte 0x7f at 0x"
