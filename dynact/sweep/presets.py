@@ -13,13 +13,10 @@ from dynact.schema.cases import MEMORY_FORMATS, MODES, PHASES, Case, NetworkCase
 PRESETS = ("smoke", "quick", "standard", "full")
 # One of each kind, and those the project is about.
 HEADLINE = ("prelu", "silu", "se", "acon_c", "frelu", "dyrelu_a", "dyrelu_b", "dyrelu_c")
-# Of which all implementations are measured unless others are asked for: they show what the maths
-# costs, and what the way it is written.
-COMPARED = ("dyrelu_b",)
 # A DY-ReLU training step needs about 9 × its input; twice that leaves room for cached blocks.
 PEAK_OVER_INPUT = 16
 # Fields of a grid that say together which layers it has.
-_OF_LAYERS = ("activations", "impls", "own_impls")
+_OF_LAYERS = ("activations", "impls", "compared", "own_impls")
 
 
 @dataclass(frozen=True)
@@ -28,8 +25,10 @@ class Grid:
 
     activations: tuple[str, ...] = HEADLINE
     impls: tuple[str, ...] | None = None
-    """Those of them that an activation has; None for all that the `COMPARED` have, and otherwise
-    the reference."""
+    """Those of them that an activation has; None for all that the compared have, and otherwise the
+    reference."""
+    compared: tuple[str, ...] = ("dyrelu_b",)
+    """They show what the maths costs, and what the way it is written."""
     own_impls: tuple[tuple[str, str], ...] = ()
     """Activations, each with the user's own implementation of it, ``"pkg.mod:Class"``."""
     phases: tuple[str, ...] = PHASES
@@ -47,10 +46,12 @@ class Grid:
 
     def layers(self) -> list[tuple[str, str]]:
         """Return the activations, each with one of its implementations."""
-        known = [(name, i) for name in self.activations for i in impls_of(name, self.impls)]
-        # A user's own stands beside what it is to do.
-        beside = [(name, REFERENCE) for name, _ in self.own_impls]
-        return list(dict.fromkeys([*known, *beside, *self.own_impls]))
+        known = [
+            (name, impl)
+            for name in self.activations
+            for impl in impls_of(name, self.impls, self.compared)
+        ]
+        return _with_own(known, self.own_impls)
 
     def cases(self, device: str, baseline: str) -> Iterator[Case]:
         """Yield the cases, a shape's activations together."""
@@ -66,14 +67,24 @@ class Grid:
             )  # fmt: skip
 
 
-def impls_of(name: str, asked: tuple[str, ...] | None) -> tuple[str, ...]:
+def impls_of(
+    name: str, asked: tuple[str, ...] | None, compared: tuple[str, ...] = ()
+) -> tuple[str, ...]:
     """Return which implementations of an activation, or a user's layer, to measure."""
     if ":" in name:
         return (REFERENCE,)
     known = implementations(name)
     if asked is None:
-        return known if name in COMPARED else (REFERENCE,)
+        return known if name in compared else (REFERENCE,)
     return tuple(impl for impl in asked if impl in known)
+
+
+def _with_own(
+    known: list[tuple[str, str]], own_impls: tuple[tuple[str, str], ...]
+) -> list[tuple[str, str]]:
+    # A user's own stands beside what it is to do.
+    beside = [(name, REFERENCE) for name, _ in own_impls]
+    return list(dict.fromkeys([*known, *beside, *own_impls]))
 
 
 def preset(name: str, all_activations: tuple[str, ...], on_accelerator: bool) -> tuple[Grid, ...]:
@@ -102,7 +113,11 @@ def preset(name: str, all_activations: tuple[str, ...], on_accelerator: bool) ->
             batches=(2,), channels=(32, 128, 512), resolutions=((28, 28), (14, 14), (7, 7))
         )
         along = replace(shapes, batches=(1, 8), channels=(128,), resolutions=((14, 14),))
-        return shapes, replace(along, impls=(REFERENCE,))
+        # FReLU's is compiled for every height and width.
+        of_one_size = replace(
+            shapes, activations=("frelu",), compared=("frelu",), resolutions=((28, 28),)
+        )
+        return shapes, replace(along, impls=(REFERENCE,)), of_one_size
     dtypes = ("float32", "bfloat16") if on_accelerator else ("float32",)
     standard = Grid(
         activations=all_activations,
@@ -181,10 +196,13 @@ class NetworkGrid:
     """A network whose own size is smaller gets that."""
     impls: tuple[str, ...] = (REFERENCE,)
     """Those of them that an activation has."""
+    own_impls: tuple[tuple[str, str], ...] = ()
+    """As of a `Grid`."""
 
     def cases(self, device: str) -> Iterator[NetworkCase]:
         """Yield the cases, a network's together."""
-        layers = [(name, impl) for name in self.activations for impl in impls_of(name, self.impls)]
+        known = [(name, impl) for name in self.activations for impl in impls_of(name, self.impls)]
+        layers = _with_own(known, self.own_impls)
         axes = (
             self.networks, self.dtypes, self.batches, self.placements, layers, self.phases,
         )  # fmt: skip

@@ -64,7 +64,15 @@ def test_quick() -> None:
     # Of those that are most asked for, how much is the way they are written.
     impls = Counter((case.activation, case.impl) for case in cases)
     references = dict.fromkeys(((name, "reference") for name in HEADLINE), 2 * (9 + 2))
-    assert impls == references | {("dyrelu_b", "lines"): 2 * 9, ("dyrelu_b", "fused"): 2 * 9}
+    assert impls == references | {
+        ("dyrelu_b", "lines"): 2 * 9,
+        ("dyrelu_b", "fused"): 2 * 9,
+        ("frelu", "fused"): 2 * 3,
+    }
+    # Each height and width is a graph to compile: one shows enough.
+    assert {(c.height, c.width) for c in cases if (c.activation, c.impl) == ("frelu", "fused")} == {
+        (28, 28)
+    }
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,21 @@ class SettingsGroup:
 
     @cached_property
     def means(self) -> pd.DataFrame:
-        """What each activation costs over all shapes, as `geometric_means` returns it."""
-        return geometric_means(self.rows)
+        """What each activation costs over all shapes, as `geometric_means` returns it.
+
+        ``cases`` is the number of shapes that the group has, also where not all of them were tried.
+        """
+        return geometric_means(self.rows).assign(cases=self.shapes)
+
+    @cached_property
+    def fewer_shapes(self) -> str:
+        """Whose means are over fewer shapes than the group has, in a sentence; else empty."""
+        measured = self.means["ok"].groupby(level="activation").min()
+        fewer = measured[(measured > 0) & (measured < self.shapes)]
+        if fewer.empty:
+            return ""
+        listed = ", ".join(f"{name} {fewer[a]}" for a, name in self.names.items() if a in fewer)
+        return f"Not over all {self.shapes} shapes: {listed}."
 
     @cached_property
     def interval(self) -> str:

@@ -63,9 +63,7 @@ def overhead_ranking(group: SettingsGroup, caption: str = "") -> Figure:
     plot = _PLOT if len(phases) > 1 else 1.5 * _PLOT
     gutter = max(map(texts_width, numbers.values()))
     height = _LINE * len(order)
-    partly = (
-        "Behind a number: shapes measured / tried." if (means["ok"] < means["cases"]).any() else ""
-    )
+    partly = "Behind a number: of how many shapes it is." if group.fewer_shapes else ""
     page = Page(
         title,
         [

@@ -138,6 +138,7 @@ def promise(group: SettingsGroup, caption: str = "") -> Figure:
     notes = [
         _explanation(first, baseline),
         range_note(means),
+        group.fewer_shapes,
         formulation(rows),
         understatement(ok),
         unwatched(rows),

@@ -27,6 +27,20 @@ def test_implementations_share_a_group_and_are_told_apart(make_rows):
     assert set(group.rows["impl"]) == {"reference", "fused"}
 
 
+def test_whose_means_are_over_fewer_shapes_is_said(make_rows, fail):
+    rows = make_rows(activations=("prelu", "frelu"))
+    at_one_size = rows[(rows["activation"] == "frelu") & (rows["height"] == 28)]
+    both = pd.concat([rows, at_one_size.assign(impl="fused")], ignore_index=True)
+    (group,), (whole,) = settings_groups(both), settings_groups(rows)
+    failed = rows.index[(rows["activation"] == "prelu") & (rows["phase"] == "training")][:1]
+    (lacking,) = settings_groups(fail(rows, failed, "oom", ""))
+
+    assert group.fewer_shapes == "Not over all 4 shapes: FReLU fused 2."
+    assert set(group.means["cases"]) == {4}
+    assert whole.fewer_shapes == ""
+    assert lacking.fewer_shapes == "Not over all 4 shapes: PReLU 3."
+
+
 def test_a_groups_suffix_is_a_file_name(make_rows):
     one = make_rows()
     other = make_rows(channels=(32,)).assign(device="cuda:0", baseline="a/b.c:D e")

@@ -44,5 +44,5 @@ def test_ranking_explains_counts_of_shapes_only_where_there_are_any() -> None:
 
         notes = " ".join(text.get_text() for text in figure.texts)
         numbers = [text.get_text() for text in panels(figure)["inference"].texts]
-        assert ("Behind a number: shapes measured / tried." in notes) == said
+        assert ("Behind a number: of how many shapes it is." in notes) == said
         assert any(number.endswith("/4") for number in numbers) == said

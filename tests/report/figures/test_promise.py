@@ -278,3 +278,12 @@ def test_a_plain_implementation_without_its_counts_is_left_out():
     assert "2 of 4 cases without all counts, but for their times (DY-ReLU-B lines)" in notes_of(
         promise(group)
     )
+
+
+def test_means_over_fewer_shapes_are_said(make_rows):
+    rows = make_rows()
+    fewer = rows[(rows["activation"] != "prelu") | (rows["height"] == 28)]
+
+    for shown, said in ((rows, False), (fewer, True)):
+        notes = " ".join(text.get_text() for text in promise(SettingsGroup(shown)).texts)
+        assert ("Not over all 4 shapes: PReLU 2." in notes) == said
