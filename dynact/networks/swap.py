@@ -1,7 +1,7 @@
 """Another activation in the place of a network's own."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,8 @@ class Swap:
     """What is called there now."""
     kept_because: str = ""
     """Why it is still the original; empty where it is not."""
+    layer: nn.Module | None = field(default=None, compare=False, repr=False)
+    """The new layer, a part of the new network; None where the original stays."""
 
 
 def swap_activations(
@@ -124,7 +126,9 @@ def swap_activations(
     placed = {site: layer for site, layer in made.items() if site not in kept}
     rehearse(swapped, calls, placed, example_input)
     table = [
-        Swap(site, site.original, kept[site]) if site in kept else Swap(site, name)
+        Swap(site, site.original, kept[site])
+        if site in kept
+        else Swap(site, name, layer=made[site])
         for site in (call.site for call in calls)
     ]
     if len(kept) == len(calls):

@@ -305,7 +305,11 @@ class SweepPlugin:
             name: options.axes[name] for name in SHARED_AXES if name in options.axes
         } | {name: value for name, value in vars(asked).items() if value is not None}
         grid = replace(grid, **own)
-        grid = replace(grid, activations=grid.activations + options.own_layers)
+        grid = replace(
+            grid,
+            activations=grid.activations + options.own_layers,
+            own_impls=options.own_impls,
+        )
 
         def sites(case: NetworkCase) -> list[dict[str, Any]]:
             found: list[dict[str, Any]] = ask_or_raise(self._bench, Request("sites", case)).figures[

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +76,7 @@ class LayerWorkload:
         """Yield both layers made, compiled if the case is, checked, warm, and with their inputs."""
         case, device = self.case, self._device
         inputs = [self._input(case) for case in (target_case(case), of_baseline(case))]
+        check_once(case, device, self._kept)
         layers = self._kept.get(case, lambda: _Layers(case, device, inputs))
         with layers.fed_from(inputs):
             yield layers.pair
@@ -114,7 +116,6 @@ class _Layers:
         self._reference: nn.Module | None = None
         self._looks = 0
         if case.impl != activations.REFERENCE:
-            _verify(case, device)
             self._reference = prepared(replace(case, impl=activations.REFERENCE), device)
             self._layers[0].load_state_dict(self._reference.state_dict())
         self._compiled = case.mode == "compile"
@@ -140,8 +141,7 @@ class _Layers:
         """Raise WrongError if an implementation that was timed does not do any more what it did."""
         if self._reference is not None:
             self._looks += 1
-            tried, where = _smaller(self._case), self._device.torch_device
-            verify_again(self._layers[0], self._reference, tried, where, self._looks)
+            check_again(self._layers[0], self._reference, self._case, self._device, self._looks)
 
     @contextmanager
     def fed_from(self, inputs: Sequence[RotatingInput]) -> Iterator[None]:
@@ -165,12 +165,41 @@ class _Layers:
             feed.x, feed.gradient = source.current, source.gradient
 
 
-def _verify(case: Case, device: Device) -> None:
-    """Raise WrongError if an implementation does not do what its reference does."""
-    for dtype in dict.fromkeys(("float32", case.dtype)):
-        tried = replace(_smaller(case), dtype=dtype)
-        reference = replace(tried, impl=activations.REFERENCE)
-        verify(prepared(tried, device), prepared(reference, device), tried, device.torch_device)
+def check_once(case: Case, device: Device, kept: Kept) -> None:
+    """Raise WrongError if an implementation does not do what its reference does.
+
+    What was found right stays so for the process, whatever it is compared with.
+    """
+    if case.impl != activations.REFERENCE:
+        alone = replace(case, baseline="")
+        kept.get(("checked", alone), lambda: _Checked(alone, device))
+
+
+class _Checked:
+    """An implementation that does what its reference does."""
+
+    kept_bytes: ClassVar[int] = 0
+
+    def __init__(self, case: Case, device: Device) -> None:
+        for dtype in dict.fromkeys(("float32", case.dtype)):
+            tried = replace(_smaller(case), dtype=dtype)
+            reference = replace(tried, impl=activations.REFERENCE)
+            verify(prepared(tried, device), prepared(reference, device), tried, device.torch_device)
+
+
+def check_again(
+    layer: nn.Module, reference: nn.Module, case: Case, device: Device, look: int
+) -> None:
+    """Raise WrongError if an implementation that was timed does not do any more what it did.
+
+    Parameters
+    ----------
+    layer, reference
+        Prepared for the case; the reference takes over the other's state.
+    look
+        See `verify.verify_again`.
+    """
+    verify_again(layer, reference, _smaller(case), device.torch_device, look)
 
 
 def _smaller(case: Case) -> Case:

@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
@@ -15,12 +15,12 @@ from dynact.networks.architectures import architecture, create, example_input
 from dynact.networks.loss import training_loss
 from dynact.networks.sites import Site
 from dynact.networks.swap import Swap, swap_activations
-from dynact.schema.cases import NetworkCase
+from dynact.schema.cases import Case, NetworkCase, SiteCase
 from dynact.worker import counters
 from dynact.worker.counter_cache import Counter, Figures
 from dynact.worker.device import Device
 from dynact.worker.kept import Kept
-from dynact.worker.layer import SEED, warm_up
+from dynact.worker.layer import SEED, check_again, check_once, prepared, warm_up
 from dynact.worker.modes import grad_mode, watched_mode
 
 # In place of an activation: the network keeps its own.
@@ -45,8 +45,12 @@ class NetworkWorkload:
 
     @contextmanager
     def ready(self) -> Iterator[timing.Pair]:
-        """Yield both networks made and warm."""
-        yield self._networks().to_visit
+        """Yield both networks made, their new layers checked, and warm."""
+        networks = self._networks()
+        for layer_case in _new_layers(self.case, networks.pair.swaps):
+            check_once(layer_case, self._device, self._kept)
+        yield networks.to_visit
+        networks.check_again()
 
     def _networks(self) -> "_Networks":
         return self._kept.get(self.case, lambda: _Networks(self.case, self._device))
@@ -114,6 +118,7 @@ class _Networks:
         self._case = case
         self._device = device
         self._images: tuple[Tensor, ...] = ()
+        self._looks = 0
 
     @property
     def kept_bytes(self) -> int:
@@ -142,6 +147,15 @@ class _Networks:
             for call in (target, baseline):
                 warm_up(call)
         return timing.Pair(target, baseline, device.clock)
+
+    def check_again(self) -> None:
+        """Raise WrongError if a layer that was timed does not do what its reference does."""
+        if self._case.impl == activations.REFERENCE:
+            return
+        self._looks += 1
+        for case, layer in _new_layers(self._case, self.pair.swaps).items():
+            reference = prepared(replace(case, impl=activations.REFERENCE), self._device)
+            check_again(layer, reference, case, self._device, self._looks)
 
 
 @dataclass(frozen=True)
@@ -200,6 +214,18 @@ def call_of_network(case: NetworkCase, network: nn.Module, images: Tensor) -> Ca
             parameter.grad = None
 
     return train
+
+
+def _new_layers(case: NetworkCase, swaps: Iterable[Swap]) -> dict[Case, nn.Module]:
+    """Return the case of each shape at which there is a new layer, and the last of these."""
+    return {
+        SiteCase(
+            case.activation, case.impl, case.phase, "eager", case.dtype, "contiguous", case.batch,
+            swap.site.channels, swap.site.height or 1, swap.site.width or 1, case.device, "",
+        ): swap.layer
+        for swap in swaps
+        if swap.layer is not None
+    }  # fmt: skip
 
 
 def _arithmetic(network: nn.Module, case: NetworkCase, device: Device) -> Figures:

@@ -116,6 +116,21 @@ class TestSweep:
             for shape in ("6x28x28", "16x10x10")
         }
 
+    def test_ones_own_implementation_takes_part_in_networks_beside_the_reference(
+        self, sweep: Run, reports: Path
+    ) -> None:
+        sweep(*FOUR_CASES, "--networks", "lenet", "--impl-from", "frelu=mine:Fast")
+
+        run = reports / "first"
+        own, reference = "float32-cpu-impl_mine:Fast", "float32-cpu"
+        assert ids_in(run / "network_rows.jsonl") == [
+            f"lenet-{name}-inference-2x3x32x32-{impl}"
+            for name, impl in (("prelu", reference), ("frelu", reference), ("frelu", own))
+        ]
+        assert {case_id for case_id in ids_in(run / "site_rows.jsonl") if own in case_id} == {
+            f"frelu-inference-2x{shape}-{own}" for shape in ("6x28x28", "16x10x10")
+        }
+
     def test_without_them_no_network_is_asked_for_its_sites(
         self, sweep: Run, bench: FakeBench
     ) -> None:

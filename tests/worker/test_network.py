@@ -15,10 +15,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import ResNet, get_model_weights
 from torchvision.models.resnet import Bottleneck
 
+from dynact.activations.funnel import FReLU
 from dynact.cost import MemoryTracker
 from dynact.networks import architectures
 from dynact.networks.lenet import LeNet
-from dynact.schema.cases import NetworkCase
+from dynact.schema.cases import Case, NetworkCase, SiteCase
 from dynact.schema.visits import Visit
 from dynact.worker import network as network_module
 from dynact.worker.counter_cache import Counter
@@ -37,6 +38,23 @@ class Raises(nn.Module):
         if len(x) > 1:
             raise RuntimeError("no batch of mine")
         return x
+
+
+class OwnFReLU(FReLU):
+    """Does what the reference does."""
+
+
+class Halved(FReLU):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) / 2
+
+
+class TiresOfIt(FReLU):
+    """Right where it is tried alone, and not any more where it is timed in a network."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.__dict__["calls"] = self.__dict__.get("calls", 0) + 1
+        return super().forward(x) if self.__dict__["calls"] < 6 else x * 1
 
 
 class Thrice(nn.Module):
@@ -182,6 +200,58 @@ def test_images_that_are_too_small_are_said_to_be() -> None:
 
     assert found.status == "error"
     assert "lenet takes images of 32 × 32 pixels or more, got 16" in found.message
+
+
+class TestOwnImplementation:
+    @pytest.mark.parametrize("phase", ["inference", "training"])
+    def test_what_is_right_is_timed_by_its_name(self, phase: str) -> None:
+        bench = Bench(Cpu())
+        case = replace(CASE, phase=phase, impl=f"{__name__}:OwnFReLU")
+
+        found = [bench.visit(case) for _ in range(2)]
+
+        assert [(each.status, each.message) for each in found] == [("ok", "")] * 2
+        assert found[0].case_id.endswith(f"impl_{__name__}:OwnFReLU")
+        swapped = pair_of(case, Cpu()).swapped
+        assert sum(isinstance(layer, OwnFReLU) for layer in swapped.modules()) == 2
+        counted = count(case, Cpu())
+        assert counted["message"] == ""
+        assert counted["parameters"] == count(CASE, Cpu())["parameters"]
+
+    @pytest.mark.parametrize("phase", ["inference", "training"])
+    @pytest.mark.parametrize(
+        ("layer", "message"),
+        [(Halved, "output is off by up to"), (TiresOfIt, "after it was timed")],
+    )
+    def test_what_is_wrong_has_a_message_and_no_time(
+        self, layer: type[nn.Module], message: str, phase: str
+    ) -> None:
+        found = visit(replace(CASE, phase=phase, impl=f"{__name__}:{layer.__name__}"), Cpu())
+
+        assert found.status == "wrong"
+        assert message in found.message
+        assert (found.overhead, found.time_ns) == (None, None)
+
+    def test_each_shape_is_checked_once_whatever_is_timed_there(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shapes = []
+
+        def noted(_found: nn.Module, _plain: nn.Module, case: Case, _device: object) -> None:
+            shapes.append((case.batch, case.channels, case.height, case.width))
+
+        monkeypatch.setattr("dynact.worker.layer.verify", noted)
+        bench = Bench(Cpu())
+        case = replace(CASE, impl=f"{__name__}:OwnFReLU")
+        at_a_site = SiteCase(
+            "frelu", case.impl, "training", "eager", "float32", "contiguous", 4, 6, 28, 28, "cpu",
+            "relu",
+        )  # fmt: skip
+
+        for each in (at_a_site, case, case):
+            assert bench.visit(each).status == "ok"
+
+        assert shapes == [(4, 6, 28, 28), (4, 16, 10, 10)]
 
 
 class TestKept:
