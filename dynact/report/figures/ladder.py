@@ -4,6 +4,7 @@ import math
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 
 from dynact import activations
 from dynact.report.data.digits import means_note
@@ -30,6 +31,7 @@ _PLOT = 4.4
 _GUTTER = 0.3
 _AXIS_LABELS = 0.55
 _LONGEST_NAME = 28
+_LABELS_APART = 0.06
 
 _FLOOR = "floor"
 
@@ -142,7 +144,7 @@ def _draw_panel(axes: Axes, lines: list[list[Way]], colour: str) -> None:
         measured = [rung.ratio for rung in ways if rung.name != _FLOOR]
         if measured:
             axes.hlines(line, min(measured), max(measured), color=colour, linewidth=1.6, alpha=0.5)
-        for place, rung in enumerate(ways):
+        for rung in ways:
             is_floor = rung.name == _FLOOR
             axes.plot(
                 rung.ratio,
@@ -154,24 +156,47 @@ def _draw_panel(axes: Axes, lines: list[list[Way]], colour: str) -> None:
                 color=colour,
                 zorder=3,
             )
-            # In turn above and below, so that neighbours do not meet.
-            side = 1 if place % 2 == 0 else -1
-            axes.annotate(
-                f"{_label(rung.name)} {rung.text}",
-                (rung.ratio, line),
-                xytext=(0, 8 * side),
-                textcoords="offset points",
-                ha="center",
-                va="bottom" if side > 0 else "top",
-                size=7.8,
-                color=QUIET if is_floor else INK,
-                # A line behind it would strike it through.
-                bbox={
-                    "facecolor": BAND if line % 2 == 0 else "white",
-                    "edgecolor": "none",
-                    "pad": 0.6,
-                },
-            )
+        # In turn above and below, so that most neighbours do not meet.
+        for side, of_side in ((1, ways[::2]), (-1, ways[1::2])):
+            _set_apart(axes, [_write(axes, line, rung, side) for rung in reversed(of_side)])
+
+
+def _write(axes: Axes, line: int, rung: Way, side: int) -> Annotation:
+    return axes.annotate(
+        f"{_label(rung.name)} {rung.text}",
+        (rung.ratio, line),
+        xytext=(0, 8 * side),
+        textcoords="offset points",
+        ha="center",
+        va="bottom" if side > 0 else "top",
+        size=7.8,
+        color=QUIET if rung.name == _FLOOR else INK,
+        # A line behind it would strike it through.
+        bbox={
+            "facecolor": BAND if line % 2 == 0 else "white",
+            "edgecolor": "none",
+            "pad": 0.6,
+        },
+    )
+
+
+def _set_apart(axes: Axes, labels: list[Annotation]) -> None:
+    """Move labels, from left to right, sideways as far as they would meet or leave the plot."""
+    inside = axes.get_window_extent()
+    gap = _LABELS_APART * axes.figure.dpi
+    boxes = [label.get_window_extent() for label in labels]
+    lefts: list[float] = []
+    least = inside.x0 + gap
+    for box in boxes:
+        lefts.append(max(box.x0, least))
+        least = lefts[-1] + box.width + gap
+    most = inside.x1
+    for i, box in reversed(list(enumerate(boxes))):
+        lefts[i] = min(lefts[i], most - box.width - gap)
+        most = lefts[i]
+    for label, box, left in zip(labels, boxes, lefts, strict=True):
+        _, height = label.xyann
+        label.xyann = ((left - box.x0) / axes.figure.dpi * 72, height)
 
 
 def _label(name: str) -> str:

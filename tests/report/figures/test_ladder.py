@@ -1,5 +1,6 @@
 """The ladder shows each way to write an activation where the rows have it, down to the floor."""
 
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,25 @@ def test_it_draws_every_rung_and_says_the_longest_way_in_the_title(run: Run) -> 
         words in title
         for words in ("as the reference", "as elementwise lines", "fused", "floor is")
     )
+
+
+def test_labels_of_wide_intervals_do_not_meet_and_stay_in_the_plot(
+    tmp_path: Path, environment: dict[str, Any]
+) -> None:
+    rows = build_rows(("prelu", "dyrelu_b"))
+    close = [
+        written(rows, "dyrelu_b", impl, times)
+        for impl, times in (("lines", 1.01), ("fused", 1.02), ("own:ALongerName", 1.03))
+    ]
+    every = pd.concat([rows, *close], ignore_index=True)
+    wide = every.assign(overhead_lo=every["overhead"] / 4, overhead_hi=every["overhead"] * 4)
+
+    for axes in panels(ladder(Run(write_run(tmp_path / "run", wide, environment)))).values():
+        inside = axes.get_window_extent()
+        boxes = [text.get_window_extent() for text in axes.texts]
+        assert len(boxes) == 5
+        assert all(inside.x0 <= box.x0 and box.x1 <= inside.x1 for box in boxes)
+        assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 def test_a_run_of_references_alone_has_none(tmp_path: Path, environment: dict[str, Any]) -> None:
