@@ -102,8 +102,9 @@ def _drawers_of_run(run: Run) -> dict[str, Callable[[str], Figure]]:
         if len(run.rows) and figure.is_there(run)
     }
     if len(run.networks):
-        for name, figure in figures_of(NetworkFigure).items():
-            drawers[name] = functools.partial(figure.draw, run)
+        for name, of_networks in figures_of(NetworkFigure).items():
+            if of_networks.is_there(run):
+                drawers[name] = functools.partial(of_networks.draw, run)
     # They show training steps.
     if run.profile is not None and run.profile.setting:
         for name, of_profile in figures_of(ProfileFigure).items():

@@ -67,12 +67,14 @@ class RunFigure(ReportFigure):
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkFigure(ReportFigure):
-    """A figure of all networks of a run."""
+    """A figure of all networks of a run, where these have what it shows."""
 
     files: ClassVar = (NetworkCase.table, SiteCase.table, VISITS, GATES)
 
     draw: Callable[[Run, str], Figure]
-    """Takes a run with networks and a caption."""
+    """Takes a run with networks that has it and a caption."""
+
+    is_there: Callable[[Run], bool] = lambda _run: True
 
 
 @dataclass(frozen=True, kw_only=True)

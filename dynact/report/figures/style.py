@@ -228,7 +228,7 @@ def nothing_to_draw(title: str, rows: pd.DataFrame, caption: str, lacking: str =
         if ok
         else f"Nothing to draw: none of the {len(rows)} cases was measured ({ends})."
     )
-    page.axes(0.15, 0.1, 6.7, 0.6).text(0, 0.5, line, size=10, va="center")
+    page.axes(0.15, 0.1, 6.7, 0.6).text(0, 0.5, line, size=10, va="center", wrap=True)
     page.figure.axes[0].set_axis_off()
     return page.figure
 

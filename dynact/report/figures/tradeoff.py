@@ -18,7 +18,6 @@ from dynact.report.figures.style import (
     INK,
     SERIES_COLOURS,
     Page,
-    nothing_to_draw,
     ratio_axis,
     styled,
 )
@@ -67,6 +66,11 @@ class _Point:
     mark: str
 
 
+def has_published(run: Run) -> bool:
+    """Return whether a published accuracy has an overhead, placed as in its paper."""
+    return bool(_measured(run.networks)[1])
+
+
 @styled
 def tradeoff(run: Run, caption: str = "") -> Figure:
     """Draw published accuracy against measured overhead.
@@ -74,7 +78,7 @@ def tradeoff(run: Run, caption: str = "") -> Figure:
     Parameters
     ----------
     run
-        One with networks.
+        One with such networks, see `has_published`.
     caption
         Small print at the bottom: device, date.
 
@@ -86,18 +90,8 @@ def tradeoff(run: Run, caption: str = "") -> Figure:
         only one of both.
     """
     networks = run.networks
-    title = "What papers say is gained, and what it costs here"
-    rows = labelled(complete(networks, ("overhead",)))
-    points = {
-        (str(part["subject"].iloc[0]), str(part["phase"].iloc[0])): found
-        for _, part in rows.groupby(["subject", "phase"])
-        if (found := _points(part))
-    }
+    rows, points = _measured(networks)
     drawn = [point for group in points.values() for point in group]
-    if not points:
-        lacking = "a network and activation, placed as in its paper, with a published accuracy"
-        return nothing_to_draw(title, networks, caption, lacking)
-
     phases = sorted({phase for _, phase in points})
     subjects = [s for s in rows["subject"].unique() if any((s, p) in points for p in phases)]
     heights = {
@@ -107,7 +101,7 @@ def tradeoff(run: Run, caption: str = "") -> Figure:
     sources = [s for s in SOURCES if any(point.published.source == s for point in drawn)]
     legend = _LEGEND_LINE * len(sources) + 0.1
     page = Page(
-        title,
+        "What papers say is gained, and what it costs here",
         [_EXPLANATION, *_notes(networks, rows, drawn), caption],
         width=_LEFT + len(phases) * (_PLOT + _BESIDE) + 0.1,
         body=legend + sum(heights.values()) + len(subjects) * (_PANEL_TITLE + _AXIS_LABELS),
@@ -140,6 +134,17 @@ def tradeoff(run: Run, caption: str = "") -> Figure:
         top += heights[subject] + _PANEL_TITLE + _AXIS_LABELS
     _draw_legend(page.axes(0.15, 0, 0.1, legend), sources)
     return page.figure
+
+
+def _measured(networks: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, str], list[_Point]]]:
+    """Return the rows with an overhead, and by subject and phase what is published of them."""
+    rows = labelled(complete(networks, ("overhead",)))
+    points = {
+        (str(part["subject"].iloc[0]), str(part["phase"].iloc[0])): found
+        for _, part in rows.groupby(["subject", "phase"])
+        if (found := _points(part))
+    }
+    return rows, points
 
 
 def _points(rows: pd.DataFrame) -> list[_Point]:
@@ -310,4 +315,5 @@ FIGURE = NetworkFigure(
     ),
     shows="Published accuracy against measured overhead, a line for each activation",
     draw=tradeoff,
+    is_there=has_published,
 )

@@ -164,7 +164,8 @@ def every_figure() -> dict[str, Callable[[str], Figure]]:
     for name, of_networks in figures_of(NetworkFigure).items():
         for which, rows_of_networks in ((name, networks), (f"no {name}", lost)):
             run = run_of(networks=rows_of_networks, sites=sites)
-            draw[which] = partial(of_networks.draw, run)
+            if of_networks.is_there(run):
+                draw[which] = partial(of_networks.draw, run)
     for name, of_profile in figures_of(ProfileFigure).items():
         draw[name] = partial(of_profile.draw, profile)
     return draw

@@ -12,6 +12,7 @@ from dynact.report.data.settings_groups import SettingsGroup
 from dynact.report.figures import registry
 from dynact.report.figures.declaration import LayerFigure, ReportFigure
 from dynact.report.figures.registry import figures_of
+from dynact.report.figures.style import nothing_to_draw
 from tests.report.figures.reading import beyond_the_axes
 from tests.report.sample_run import phase_of
 
@@ -42,6 +43,16 @@ def test_figures_of_counts_say_when_a_run_has_none(make_rows, uncount, name):
     figure = drawn(name, uncount(rows))
     (line,) = [t.get_text() for axes in figure.axes for t in axes.texts]
     assert line.startswith("Nothing to draw: none of the 12 measured cases holds ")
+
+
+def test_a_long_reason_lies_on_the_page(make_rows):
+    figure = nothing_to_draw("What there is", make_rows(), "", "what nobody measured " * 6)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    (line,) = [t for axes in figure.axes for t in axes.texts]
+    box = line.get_window_extent(canvas.get_renderer())
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
 
 
 @pytest.mark.parametrize("name", FIGURES)

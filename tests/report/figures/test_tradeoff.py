@@ -1,9 +1,9 @@
 import pytest
 
 from dynact.networks.published import PUBLISHED
-from dynact.report.figures.tradeoff import tradeoff
+from dynact.report.figures.tradeoff import has_published, tradeoff
 from tests.report.figures.reading import left_titled, marked, notes_of
-from tests.report.networks_sample import build_networks
+from tests.report.networks_sample import build_networks, fail_networks
 from tests.report.sample_run import run_of
 
 
@@ -58,12 +58,12 @@ def test_tradeoff_leaves_networks_without_a_published_figure_out():
     assert "does not name the variant" in notes_of(figure)
 
 
-def test_tradeoff_says_when_nothing_measured_is_published():
-    networks, sites = build_networks(("lenet",))
-    (line,) = [
-        t.get_text() for a in tradeoff(run_of(networks=networks, sites=sites)).axes for t in a.texts
-    ]
-    assert line.startswith("Nothing to draw: none of the 8 measured cases holds ")
+def test_there_is_none_where_nothing_measured_is_published():
+    for networks, there in (("lenet",), False), (("lenet", "mobilenet_v2"), True):
+        rows, sites = build_networks(networks)
+        assert has_published(run_of(networks=rows, sites=sites)) == there
+        failed = fail_networks(rows, list(range(len(rows))))
+        assert not has_published(run_of(networks=failed, sites=sites))
 
 
 def test_tradeoff_says_at_its_axes_where_the_overhead_was_measured():
