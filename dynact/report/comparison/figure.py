@@ -25,10 +25,11 @@ _PLOT = 3.4
 _COUNT = 0.48
 _GUTTER = 0.25
 _AXIS_LABELS = 0.55
+_MARKS_APART = 0.42
 _LONGEST_NAME = 34
 
 # Of marks on the axis, where it spans less than a factor of 5.
-_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1.0)
 
 _LOOKS: dict[str, dict[str, Any]] = {
     SLOWER: {"color": "#c1440e", "marker": ">", "markersize": 6},
@@ -82,7 +83,7 @@ def comparison_figure(
         width=left + len(phases) * panel,
         body=_PANEL_TITLE + height + _AXIS_LABELS,
     )
-    low, high = _limits(cases["ratio"], margin)
+    low, high = _limits(cases, margin)
     for i, phase in enumerate(phases):
         axes = page.axes(left + i * panel, _PANEL_TITLE, _PLOT, height)
         axes.set_title(phase, size=10, weight="bold", pad=4, y=1.0)
@@ -101,21 +102,27 @@ def comparison_figure(
     return page.figure
 
 
-def _limits(ratios: "pd.Series[float]", margin: float) -> tuple[float, float]:
-    """Return where the axis ends: beyond every ratio, and well beyond the margin."""
+def _limits(cases: pd.DataFrame, margin: float) -> tuple[float, float]:
+    """Return where the axis ends: beyond all ratios, half of the intervals, and the margin."""
     reach = 1 + 2.2 * margin
-    return min(ratios.min(), 1 / reach) / 1.03, max(ratios.max(), reach) * 1.03
+    least = cases["ratio_lo"].quantile(0.5, interpolation="lower")
+    most = cases["ratio_hi"].quantile(0.5, interpolation="higher")
+    low = float(np.nanmin([cases["ratio"].min(), least, 1 / reach]))
+    high = float(np.nanmax([cases["ratio"].max(), most, reach]))
+    return low / 1.03, high * 1.03
 
 
 def _mark_ratios(axes: Axes, low: float, high: float) -> None:
     if high / low > 5:
         ratio_axis(axes.xaxis, low, high)
         return
-    # Outwards from 1×, which no ready-made locator is sure to mark.
+    # Outwards from 1×, which no ready-made locator is sure to mark; the last two are nearest.
+    nearest = (high / low) ** (_MARKS_APART / _PLOT)
     marks = next(
         marks
         for step in _STEPS
-        if len(marks := [m for m in 1 + step * np.arange(-100, 401) if low <= m <= high]) <= 8
+        if len(marks := [m for m in 1 + step * np.arange(-100, 401) if low <= m <= high]) < 2
+        or marks[-1] / marks[-2] >= nearest
     )
     axes.xaxis.set_major_locator(FixedLocator(marks))
     axes.xaxis.set_major_formatter(FixedFormatter([f"{mark:.4g}×" for mark in marks]))

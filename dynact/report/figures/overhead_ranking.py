@@ -77,7 +77,8 @@ def overhead_ranking(group: SettingsGroup, caption: str = "") -> Figure:
         width=left + len(phases) * (plot + gutter),
         body=_PANEL_TITLE + height + _AXIS_LABELS,
     )
-    low, high = min(means["smallest"].min(), 0.8) / 1.1, max(means["largest"].max(), 2.0) * 1.1
+    low = np.nanmin([0.8, *means["smallest"], *means["overhead_lo"]]) / 1.1
+    high = np.nanmax([2.0, *means["largest"], *means["overhead_hi"]]) * 1.1
     for i, phase in enumerate(phases):
         axes = page.axes(left + i * (plot + gutter), _PANEL_TITLE, plot, height)
         shown = [names[a] if i == 0 else "" for a in order]

@@ -1,5 +1,6 @@
 """The figure of a comparison: each case where its ratio is, with the mark of its verdict."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -104,3 +105,28 @@ def test_a_case_without_interval_is_a_ring_alone(environment: dict[str, Any]) ->
     assert drawn == len(ROWS)
     lines = [c for axes in panels(figure).values() for c in axes.collections]
     assert not any(len(getattr(c, "get_segments", list)()) for c in lines)
+
+
+def test_the_interval_of_a_single_case_is_whole_on_the_axis(
+    tables: dict[str, pd.DataFrame],
+) -> None:
+    case = tables["layers"].iloc[:1].assign(ratio=1.02, ratio_lo=0.6, ratio_hi=1.8)
+    (axes,) = panels(comparison_figure(case, "overhead", 0.05, "title")).values()
+    low, high = axes.get_xlim()
+    assert low < 0.6 < 1.8 < high
+    # Without an interval there is its ratio alone.
+    alone = case.assign(ratio_lo=np.nan, ratio_hi=np.nan)
+    (axes,) = panels(comparison_figure(alone, "overhead", 0.05, "title")).values()
+    assert axes.get_xlim()[0] < 1 / 1.05
+
+
+@pytest.mark.parametrize("factor", [1.01, 1.3, 1.8, 2.2])
+def test_marks_on_the_axis_do_not_meet(tables: dict[str, pd.DataFrame], factor: float) -> None:
+    case = tables["layers"].iloc[:1]
+    wide = case.assign(ratio=1.0, ratio_lo=1 / factor, ratio_hi=factor)
+    figure = comparison_figure(wide, "overhead", 0.05, "title")
+    FigureCanvasAgg(figure).draw()
+    (axes,) = panels(figure).values()
+    boxes = [text.get_window_extent() for text in axes.get_xticklabels() if text.get_text()]
+    assert len(boxes) >= 3
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))

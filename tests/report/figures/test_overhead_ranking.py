@@ -46,3 +46,13 @@ def test_ranking_explains_counts_of_shapes_only_where_there_are_any() -> None:
         numbers = [text.get_text() for text in panels(figure)["inference"].texts]
         assert ("Behind a number: of how many shapes it is." in notes) == said
         assert any(number.endswith("/4") for number in numbers) == said
+
+
+def test_an_interval_beyond_all_shapes_is_whole_on_the_axis() -> None:
+    rows = build_rows(("dyrelu_b",), (32,), (7,))
+    wide = rows.assign(overhead_lo=rows["overhead"] / 9, overhead_hi=rows["overhead"] * 9)
+
+    for axes in panels(overhead_ranking(SettingsGroup(wide))).values():
+        low, high = axes.get_xlim()
+        assert low < wide["overhead_lo"].min()
+        assert wide["overhead_hi"].max() < high
