@@ -160,7 +160,7 @@ def thin(grids: Sequence[Grid], most_cases: int) -> tuple[Grid, ...]:
         If the ends alone are more cases than that.
     """
     thinned = list(grids)
-    while (total := sum(len(grid) for grid in thinned)) > most_cases:
+    while (total := _distinct(thinned)) > most_cases:
         length, index, axis = max(
             (len(getattr(grid, axis)), index, axis)
             for index, grid in enumerate(thinned)
@@ -175,6 +175,12 @@ def thin(grids: Sequence[Grid], most_cases: int) -> tuple[Grid, ...]:
         fewer = _evenly(getattr(grids[index], axis), length - 1)
         thinned[index] = replace(thinned[index], **{axis: fewer})
     return tuple(thinned)
+
+
+def _distinct(grids: Sequence[Grid]) -> int:
+    """Return how many cases some grids have."""
+    # One alone has each once.
+    return len(grids[0]) if len(grids) == 1 else len(unique_cases(grids, "", ""))
 
 
 def _evenly(values: Sequence[Any], count: int) -> tuple[Any, ...]:
