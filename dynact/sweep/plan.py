@@ -95,6 +95,11 @@ def plan(
     return Plan(fitting, max_seconds, len(cases) - len(fitting))
 
 
+def compiles(case: AnyCase) -> bool:
+    """Return whether a case's first visit may compile something."""
+    return case.impl not in activations.PLAIN or getattr(case, "mode", "") == "compile"
+
+
 def _beside_timing(case: AnyCase) -> float:
     if isinstance(case, NetworkCase):
         return SECONDS_BESIDE_A_NETWORK

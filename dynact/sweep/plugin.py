@@ -28,7 +28,7 @@ from dynact.sweep.options import (
     add_options,
     read_options,
 )
-from dynact.sweep.plan import plan
+from dynact.sweep.plan import compiles, plan
 from dynact.sweep.presets import network_preset
 from dynact.sweep.progress import Progress, closing_table, format_seconds, gate_line
 from dynact.sweep.pytest_benchmark import (
@@ -187,12 +187,21 @@ class SweepPlugin:
             f"dynact: {len(cases)} cases in {self._settings.passes} passes, about {about}, "
             f"run {self.name}"
         )
+        self._write_what_stays()
         # Or pytest would name the file anew after each line of progress.
         self._reporter.showfspath = False
         for line in self._networks.left_out:
             self._write(f"dynact: {line}")
         if self._plan.too_large:
             self._write(f"dynact: {self._plan.too_large} cases left out, too large for the device")
+
+    def _write_what_stays(self) -> None:
+        asked = [case for cases in self._cases.values() for case in cases]
+        if self.run and (others := self._sweep.stored_beside(asked)):
+            self._write(
+                f"dynact: {others} other cases of run {self.name} stay as they are: these options "
+                "do not ask for them"
+            )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -229,12 +238,16 @@ class SweepPlugin:
                     self._sweep.store_rows(self._asked_for)
                 begun = True
                 progress.begin_pass(
-                    number, len(due), passes.left_after(number), passes.half_width()
+                    number,
+                    len(due),
+                    sum(compiles(visited.case) for visited in due),
+                    passes.left_after(number),
+                    passes.half_width(),
                 )
                 self._sweep.begin_pass(visited.case for visited in due)
                 for visited in due:
                     self._sweep.visit(visited, number)
-                    progress.visited()
+                    progress.visited(compiles=compiles(visited.case))
         finally:
             self._sweep.store_rows(self._asked_for)
 
@@ -281,6 +294,8 @@ class SweepPlugin:
             for line in closing_table(row for row in rows if row.case.table == table):
                 self._write(line)
         self._write(f"rows: {REPORTS.name}/{self.name}/{Case.table}")
+        draw = [_python(), "scripts/plot_overhead.py", self.name]
+        self._write(f"figures and page: {shlex.join(draw)}")
         cases = [case for case in self._asked_for if case not in self._known_pairs]
         if left := self._sweep.to_do(cases):
             self._write(
@@ -356,11 +371,14 @@ class SweepPlugin:
                 next(arguments)
             elif argument != "--resume" and not argument.startswith("--run="):
                 again.append(argument)
-        python = Path(sys.executable)
-        if python.is_relative_to(ROOT):
-            python = python.relative_to(ROOT)
-        command = [str(python), "-m", "pytest", *again, "--run", self.name, "--resume"]
+        command = [_python(), "-m", "pytest", *again, "--run", self.name, "--resume"]
         return shlex.join(command)
+
+
+def _python() -> str:
+    """Return the interpreter, as it is called in the project's folder."""
+    python = Path(sys.executable)
+    return str(python.relative_to(ROOT) if python.is_relative_to(ROOT) else python)
 
 
 def _benches_asked_for(config: pytest.Config) -> bool:

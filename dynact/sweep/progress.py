@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from math import nan
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from dynact.schema.digits import ratio_with_interval
@@ -44,20 +44,24 @@ class Progress:
     ) -> None:
         self._passes = passes
         self._visit_s = visit_s
-        self._took_s: list[float] = []
+        # Of the first pass, by whether the case may compile.
+        self._took_s: dict[bool, list[float]] = {False: [], True: []}
         self._show = show
         self._every_s = every_s
         self._number = self._due = self._done = self._made = self._left_after = 0
+        self._compiling = 0
         self._half_width: float | None = None
         self._since = self._shown_at = self._last_at = time.monotonic()
 
-    def begin_pass(self, number: int, due: int, left_after: int, half_width: float | None) -> None:
+    def begin_pass(
+        self, number: int, due: int, compiling: int, left_after: int, half_width: float | None
+    ) -> None:
         """Note that a pass begins.
 
         Parameters
         ----------
-        due
-            Its cases.
+        due, compiling
+            Its cases, and how many of them may compile something.
         left_after
             Visits of all passes to come.
         half_width
@@ -67,22 +71,22 @@ class Progress:
             # The first pass makes and counts what the others find made.
             self._made, self._since = 0, time.monotonic()
         self._number, self._due, self._done = number, due, 0
-        self._left_after, self._half_width = left_after, half_width
+        self._compiling, self._left_after, self._half_width = compiling, left_after, half_width
 
-    def visited(self) -> None:
-        """Note that one more case of the pass is visited."""
+    def visited(self, *, compiles: bool) -> None:
+        """Note that one more case of the pass is visited, and whether it may have compiled."""
         self._done += 1
         self._made += 1
         now = time.monotonic()
-        self._took_s.append(now - self._last_at)
+        self._compiling -= compiles
+        self._took_s[compiles].append(now - self._last_at)
         self._last_at = now
         if now - self._shown_at < self._every_s:
             return
         self._shown_at = now
         left = self._due - self._done
         if self._number == 1:
-            # The median: a few compile, for as long as hundreds of others take.
-            left_s = median(self._took_s) * left + self._visit_s * self._left_after
+            left_s = self._left_of_first_s(left) + self._visit_s * self._left_after
         else:
             left_s = (now - self._since) / self._made * (left + self._left_after)
         self._show(
@@ -90,6 +94,13 @@ class Progress:
                 self._number, self._passes, self._done, self._due, left_s, self._half_width
             )
         )
+
+    def _left_of_first_s(self, left: int) -> float:
+        plain, compiling = self._took_s[False], self._took_s[True]
+        # One that compiles takes as long as hundreds of others, and spares most of its kind that.
+        usual = median(plain or compiling)
+        of_compiling = fmean(compiling) if compiling else usual
+        return usual * (left - self._compiling) + of_compiling * self._compiling
 
 
 def progress_line(

@@ -124,6 +124,16 @@ class Sweep:
         due = set(self.passes(cases).to_do())
         return [case for case in cases if case in due or self.row(case) is None]
 
+    def stored_beside(self, cases: Iterable[AnyCase]) -> int:
+        """Return how many other cases the run has rows of; known pairs aside."""
+        stored = {
+            (table, case_id)
+            for table, records in self._records.items()
+            for case_id in records
+            if table != KnownPair.table
+        }
+        return len(stored - {(case.table, case.id) for case in cases})
+
     def begin_pass(self, cases: Iterable[AnyCase]) -> None:
         """Take a fresh process every few passes, unless it would have to compile anew."""
         self._passes_begun += 1

@@ -342,6 +342,22 @@ class TestResuming:
         assert {case.id for case in visited if not isinstance(case, KnownPair)} == {*FOUR_IDS[::2]}
         assert sorted(ids_in(reports / "first" / "rows.jsonl")) == sorted(FOUR_IDS)
 
+    def test_what_other_options_do_not_ask_for_stays_and_is_said(
+        self, sweep: Run, reports: Path
+    ) -> None:
+        made = sweep(*FOUR_CASES, "--networks", "lenet")
+        before = ids_in(reports / "first" / "rows.jsonl")
+
+        same = sweep(*FOUR_CASES, "--networks", "lenet", "-k", "prelu", "--resume")
+        other = sweep(*FOUR_CASES, "--activations", "prelu", "--networks", "none", "--resume")
+
+        said = (
+            "dynact: 8 other cases of run first stay as they are: these options do not ask for them"
+        )
+        assert said in other.outlines
+        assert not any("stay as they are" in line for line in made.outlines + same.outlines)
+        assert sorted(ids_in(reports / "first" / "rows.jsonl")) == sorted(before)
+
     @pytest.mark.parametrize("error", [WorkerError("no process any more"), None])
     def test_a_sweep_that_ended_early_says_how_to_go_on(
         self, sweep: Run, bench: FakeBench, error: Exception | None, reports: Path

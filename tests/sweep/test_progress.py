@@ -63,21 +63,22 @@ def test_it_says_pass_case_time_left_and_how_wide_intervals_are(
     progress = Progress(14, lines.append, every_s=10, visit_s=2)
 
     # Making takes long, in the first pass alone.
-    progress.begin_pass(1, 10, left_after=130, half_width=None)
+    progress.begin_pass(1, 10, 3, left_after=130, half_width=None)
     for number in range(10):
-        # The first compiles.
+        # The first compiles, for two others too.
         watch.now_s += 6 if number else 60
-        progress.visited()
-    progress.begin_pass(2, 10, left_after=120, half_width=0.0421)
+        progress.visited(compiles=number in (0, 3, 6))
+    progress.begin_pass(2, 10, 3, left_after=120, half_width=0.0421)
     for _ in range(5):
         watch.now_s += 2.5
-        progress.visited()
+        progress.visited(compiles=False)
 
     assert lines == [
-        # What is left of the pass as most take, and 130 after it at 2 s.
+        # Nothing else is known yet. Then 5 and 4 as most take, two and one as those that compile
+        # do in the mean, and 130 after the pass at 2 s.
         "pass 1/14 · case 1/10 · 13 min 20 s left",
-        "pass 1/14 · case 3/10 · 5 min 2 s left",
-        "pass 1/14 · case 5/10 · 4 min 50 s left",
+        "pass 1/14 · case 3/10 · 6 min 50 s left",
+        "pass 1/14 · case 5/10 · 5 min 17 s left",
         "pass 1/14 · case 7/10 · 4 min 38 s left",
         "pass 1/14 · case 9/10 · 4 min 26 s left",
         # 8 left and 120 after them, at 2.5 s.
