@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dynact.activations import implementations, names
+from dynact.activations import create, implementations, names
 from dynact.report.run import load
 from dynact.schema.cases import Case, KnownPair, NetworkCase
 from dynact.schema.limits import Ceilings
@@ -79,6 +79,24 @@ def test_faster_implementations_are_right_where_they_are_timed(
     found = visit(case, device, seconds=0.05)
 
     assert (found.status, found.message) == ("ok", "")
+
+
+@pytest.mark.parametrize(("name", "impl"), FASTER)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_autocast_keeps_the_dtype_of_faster_implementations(
+    device: Accelerator, name: str, impl: str, dtype: torch.dtype
+) -> None:
+    where = device.torch_device
+    layer = create(name, 16, impl=impl).to(where)
+    x = torch.randn(2, 16, 9, 7, device=where, dtype=dtype, requires_grad=True)
+    with torch.autocast(where.type, torch.bfloat16):
+        y = layer(x)
+    y.sum().backward()
+
+    assert y.dtype == dtype
+    assert x.grad is not None
+    assert x.grad.dtype == dtype
+    assert all(p.grad is not None and p.grad.dtype == p.dtype for p in layer.parameters())
 
 
 def test_events_agree_with_the_wall_clock_on_long_kernels(device: Accelerator) -> None:

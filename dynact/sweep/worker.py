@@ -19,6 +19,7 @@ from dynact.schema.cases import NetworkCase
 from dynact.schema.messages import Answer, Request, WorkerInfo
 from dynact.schema.redact import one_line
 from dynact.schema.settings import Settings
+from dynact.sweep.plan import compiles
 
 MEMORY_KEEPING_MALLOC = {
     # As caching allocators on accelerators do. By default glibc returns large blocks to the
@@ -36,6 +37,8 @@ CASE_LIMIT_S = 60.0
 TIMING_LIMIT = 30
 # A training step of a network may take seconds, and a comparison takes dozens of them.
 LIMIT_FACTORS = {NetworkCase.table: 10}
+# FReLU's graphs take half a minute, and on a busy machine several times as long.
+COMPILING_FACTOR = 4
 # After one of these the process may be damaged (a full heap, a lost device): take a fresh one.
 FATAL_STATUSES = ("oom", "timeout", "crashed", "error")
 
@@ -88,6 +91,8 @@ class Worker:
             return CASE_LIMIT_S
         limit_s = CASE_LIMIT_S + TIMING_LIMIT * self._settings.max_seconds
         if request.verb == "visit" and request.case:
+            if compiles(request.case):
+                limit_s *= COMPILING_FACTOR
             return limit_s * LIMIT_FACTORS.get(request.case.table, 1)
         return limit_s
 

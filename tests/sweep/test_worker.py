@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -309,6 +309,17 @@ class TestBrokenProcess:
         assert answers == [Answer("timeout", "no answer within 1 s")] * 2
         assert not left
         assert not children()
+
+    def test_what_may_compile_has_longer(
+        self, bench: Worker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        check_ok(bench)
+        monkeypatch.setattr(worker_module, "CASE_LIMIT_S", 0.5)
+        hangs = own("Hangs")
+
+        answer = bench.ask(visit_of(replace(hangs, activation="relu", impl=hangs.activation)))
+
+        assert answer == Answer("timeout", "no answer within 4 s")
 
     @pytest.mark.parametrize(
         ("name", "answer"),
