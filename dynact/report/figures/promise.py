@@ -34,7 +34,7 @@ from dynact.report.figures.style import (
     ratio_axis,
     styled,
 )
-from dynact.schema.digits import NO_FIGURE
+from dynact.schema.digits import NO_FIGURE, measured_ratio
 
 # Lengths in inches.
 _LINE = 0.44
@@ -127,6 +127,8 @@ def promise(group: SettingsGroup, caption: str = "") -> Figure:
     # Beyond arithmetic that is not all counted, no gap is known.
     lacking = uncounted_operators(ok)
     table["gap"] = gaps["ratio"].mask(gaps.index.isin(list(lacking)))
+    # Counts are exact: what is not is the time.
+    of_time = times[first][["overhead_lo", "overhead_hi"]].div(times[first]["overhead"], axis=0)
     names = {a: shortened(n, _LONGEST_NAME) for a, n in group.names.items()}
     offsets = {k: _BELOW_BAND if k in phases and k != first else _IN_BAND for k in _KINDS}
     kinds = {k: kind for k, kind in _KINDS.items() if k in table}
@@ -146,7 +148,7 @@ def promise(group: SettingsGroup, caption: str = "") -> Figure:
         caption,
     ]
     page = Page(
-        _title(group, table, gaps["shapes"], first) or neutral,
+        _title(group, table, of_time, gaps["shapes"], first) or neutral,
         notes,
         width=left + _PLOT + beside + 0.25,
         body=top + height + _AXIS_LABELS,
@@ -164,6 +166,10 @@ def promise(group: SettingsGroup, caption: str = "") -> Figure:
     marks = [_draw_kind(axes, places[name], offsets[name], kind) for name, kind in kinds.items()]
     texts = _texts(table, kinds, ok, list(lacking))
     texts |= {phase: measured_ratios(times[phase]) for phase in phases}
+    texts["gap"] = [
+        measured_ratio(gap, gap * low, gap * high)
+        for gap, low, high in table[["gap"]].join(of_time).itertuples(index=False)
+    ]
     _write_columns(axes, texts, first)
     _draw_legend(page.axes(0.15, 0, 0.1, _LEGEND), marks)
     return page.figure
@@ -177,21 +183,27 @@ def _counted(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _title(
-    group: SettingsGroup, table: pd.DataFrame, shapes: "pd.Series[float]", first: str
+    group: SettingsGroup,
+    table: pd.DataFrame,
+    of_time: pd.DataFrame,
+    shapes: "pd.Series[float]",
+    first: str,
 ) -> str:
     """Return the widest gap between arithmetic and time as a sentence, if it is a finding."""
     gaps = table["gap"].dropna()
     if gaps.empty or gaps.max() < _FINDING:
         return ""
     activation = str(gaps.idxmax())
-    flops, gap = table["flops"][activation], gaps.max()
+    flops = table["flops"][activation]
+    time = gaps.max() * flops
+    low, high = time * of_time.loc[activation]
     name = shortened(group.names[activation], _LONGEST_NAME)
     baseline = shortened(group.baseline, 20)
     forward = "" if first == "inference" else "forward "
     mean = f"mean of {shapes[activation]:.0f} shapes" if shapes[activation] > 1 else "one shape"
     return (
         f"{name}: {cell_ratio(flops)} the {forward}arithmetic of {baseline}, "
-        f"{cell_ratio(gap * flops)} the time ({mean}, {group.of_phase(first).description})"
+        f"{measured_ratio(time, low, high)} the time ({mean}, {group.of_phase(first).description})"
     )
 
 

@@ -16,6 +16,11 @@ COUNTS = {
 }
 
 
+def within(rows, factor):
+    """The same rows with intervals of so much to either side."""
+    return rows.assign(overhead_lo=rows["overhead"] / factor, overhead_hi=rows["overhead"] * factor)
+
+
 def marks_of(figure):
     """What is drawn as {kind: x of each line}."""
     lines = figure.axes[0].lines
@@ -100,13 +105,13 @@ def test_title_states_the_widest_gap_between_arithmetic_and_time(make_rows):
         {"prelu": 2, "frelu": 20, "dyrelu_b": 6}
     )
     rows["overhead"] = rows["activation"].map({"prelu": 1.0, "frelu": 30.0, "dyrelu_b": 80.0})
-    figure = promise(SettingsGroup(rows))
+    figure = promise(SettingsGroup(within(rows, 1.1)))
     title = title_of(figure)
     assert title == (
         "DY-ReLU-B: 6.0× the arithmetic of ReLU, 80× the time (mean of 4 shapes, inference, "
         "batch 8, float32)"
     )
-    assert [numbers[-1] for numbers in columns_of(figure).values()] == ["0.50×", "1.50×", "13×"]
+    assert [numbers[-1] for numbers in columns_of(figure).values()] == ["0.50×", "1.50×", "13.3×"]
     bands = [(bar.get_x(), bar.get_width()) for bar in figure.axes[0].containers[0]]
     assert np.array(bands) == pytest.approx(np.array([(20, 10), (6, 74)]))
 
@@ -152,13 +157,13 @@ def test_the_gap_is_over_the_shapes_that_have_both(make_rows):
     rows = make_rows(("frelu",), (32, 64, 128), (7,), ("inference",))
     rows["overhead"] = [30.0, 40.0, 1000.0]
     rows["flops"] = [2 * rows["baseline_flops"][0], 6 * rows["baseline_flops"][1], None]
-    figure = promise(SettingsGroup(rows))
+    figure = promise(SettingsGroup(within(rows, 1.1)))
     flops, time = math.sqrt(2 * 6), math.sqrt(30 * 40)
     assert title_of(figure) == (
         f"FReLU: {flops:.1f}× the arithmetic of ReLU, {time:.0f}× the time (mean of 2 shapes, "
         "inference, batch 8, float32)"
     )
-    assert columns_of(figure)[0][-1] == "10×"
+    assert columns_of(figure)[0][-1] == "10.0×"
     (band,) = figure.axes[0].containers[0]
     assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx((flops, time))
     assert "1 of 3 cases without all counts, but for their times (FReLU)" in notes_of(figure)
@@ -287,3 +292,17 @@ def test_means_over_fewer_shapes_are_said(make_rows):
     for shown, said in ((rows, False), (fewer, True)):
         notes = " ".join(text.get_text() for text in promise(SettingsGroup(shown)).texts)
         assert ("Not over all 4 shapes: PReLU 2." in notes) == said
+
+
+def test_what_hangs_on_the_clock_has_no_more_digits_than_its_interval(make_rows):
+    rows = make_rows(("prelu", "dyrelu_b"), phases=("inference",))
+    at_23 = rows.assign(overhead=23.4, flops=2.0, baseline_flops=1.0)
+    # Of four shapes: half as wide.
+    for factor, time, gap in (
+        (1.001, "23.40×", "11.70×"),
+        (1.2, "23×", "12×"),
+        (9, "8–70×", "4–40×"),
+    ):
+        figure = promise(SettingsGroup(within(at_23, factor)))
+        assert f"2.0× the arithmetic of ReLU, {time} the time" in title_of(figure)
+        assert columns_of(figure)[0][-1] == gap
