@@ -41,7 +41,7 @@ class Swap:
     kept_because: str = ""
     """Why it is still the original; empty where it is not."""
     layer: nn.Module | None = field(default=None, compare=False, repr=False)
-    """The new layer, a part of the new network; None where the original stays."""
+    """The new layer (of images N, C, H, W), a part of the new network; None if it was kept."""
 
 
 def swap_activations(
@@ -128,7 +128,7 @@ def swap_activations(
     table = [
         Swap(site, site.original, kept[site])
         if site in kept
-        else Swap(site, name, layer=made[site])
+        else Swap(site, name, layer=_bare(made[site]))
         for site in (call.site for call in calls)
     ]
     if len(kept) == len(calls):
@@ -178,6 +178,10 @@ class ChannelsLast(nn.Module):
         """Return what the layer makes of x (N, …, C), of the same shape."""
         y: Tensor = self.layer(x.movedim(-1, 1))
         return y.movedim(1, -1)
+
+
+def _bare(layer: nn.Module) -> nn.Module:
+    return layer.layer if isinstance(layer, ChannelsLast) else layer
 
 
 def _fitted(name: str, impl: str, call: Call, options: dict[str, object]) -> nn.Module | str:
