@@ -101,6 +101,11 @@ class Pass:
     inputs: list[Tensor] = field(default_factory=list)
     """Of each module."""
 
+    @property
+    def is_a_look(self) -> bool:
+        """Whether a network's activations are looked for: without values, or with one image's."""
+        return self.images.is_meta or len(self.images) == 1
+
 
 @contextmanager
 def noted_passes() -> Iterator[list[Pass]]:
@@ -154,8 +159,7 @@ def test_both_networks_are_called_in_the_mode_of_the_phase(phase: str, dtype: st
     with noted_passes() as passes:
         visited_in_virtual_time(replace(CASE, phase=phase, dtype=dtype), VirtualDevice())
 
-    # A single image is how a network's activations are looked for.
-    measured = [one for one in passes if len(one.images) > 1]
+    measured = [one for one in passes if not one.is_a_look]
     assert {one.swapped for one in measured} == {True, False}
     for one in measured:
         assert one.images.shape == (CASE.batch, 3, CASE.image_size, CASE.image_size)
@@ -319,8 +323,7 @@ class TestKept:
         held = [
             weakref.ref(each.untyped_storage())
             for one in passes
-            # Of a single image, what its sites were looked for with.
-            if len(one.images) > 1
+            if not one.is_a_look
             for each in (one.images, *one.parameters)
         ]
         passes.clear()
