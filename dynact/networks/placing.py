@@ -15,7 +15,11 @@ _IN_ORDER = nn.Sequential.forward, nn.ModuleList.forward, Turns.forward
 
 
 def place(
-    model: nn.Module, observed: Observed, made: Mapping[Site, nn.Module], overwriting: Set[Site]
+    model: nn.Module,
+    observed: Observed,
+    made: Mapping[Site, nn.Module],
+    overwriting: Set[Site],
+    given: Set[Site] = frozenset(),
 ) -> dict[Site, str]:
     """Put new layers in the place of a network's calls; return why some could not be.
 
@@ -29,6 +33,8 @@ def place(
         The new layers.
     overwriting
         Of the calls that stay those that have to write to new memory from now on.
+    given
+        Of the calls that stay those that are to be given to their originals as if they were new.
     """
     by_caller: dict[str, list[Call]] = defaultdict(list)
     for call in (each for each in observed.calls if each.shape):
@@ -36,7 +42,7 @@ def place(
     kept: dict[Site, str] = {}
     meeting = []
     for path, calls in by_caller.items():
-        if not any(call.site in made or call.site in overwriting for call in calls):
+        if not any(call.site in of for call in calls for of in (made, overwriting, given)):
             continue
         block = model.get_submodule(path)
         for call in calls:
@@ -47,7 +53,7 @@ def place(
                 original.inplace = False
         if isinstance(block, fx.GraphModule):
             kept |= _place_in_graphs(block, calls, made, overwriting)
-        elif _place_in_block(block, calls, made, overwriting):
+        elif _place_in_block(block, calls, made, overwriting, given):
             meeting.append(path)
     # Once all layers are in their places: it is from them that functions are to be told.
     for path in meeting:
@@ -56,7 +62,11 @@ def place(
 
 
 def _place_in_block(
-    block: nn.Module, calls: list[Call], made: Mapping[Site, nn.Module], overwriting: Set[Site]
+    block: nn.Module,
+    calls: list[Call],
+    made: Mapping[Site, nn.Module],
+    overwriting: Set[Site],
+    given: Set[Site],
 ) -> bool:
     """Return whether the block's functions are met while it runs."""
     groups: dict[tuple[str, str], list[Call]] = defaultdict(list)
@@ -67,9 +77,10 @@ def _place_in_block(
     for (child, original), group in groups.items():
         new = {call.turn: made[call.site] for call in group if call.site in made}
         copied = frozenset(call.turn for call in group if call.site in overwriting)
-        if child and new:
+        is_given = any(call.site in given for call in group)
+        if child and (new or (is_given and group[0].turns > 1)):
             places += _place_child(block, child, group, new)
-        elif not child and (new or copied):
+        elif not child and (new or copied or is_given):
             if isinstance(block, LISTS):
                 raise ValueError(f"{group[0].site.name} writes into what a new layer needs")
             attribute = original

@@ -49,10 +49,11 @@ def rehearse(
                 met += module.met
 
     met = run_pass(rehearsed, example_input, False, watching)
-    with suppress(ValueError):
-        of_training = run_pass(rehearsed, at_least_two(example_input), True, watching)
-        called = {site for site, _ in met}
-        met += [each for each in of_training if each[0] not in called]
+    called = {site for site, _ in met}
+    if called != made.keys():
+        with suppress(ValueError):
+            in_training = run_pass(rehearsed, at_least_two(example_input), True, watching)
+            met += [each for each in in_training if each[0] not in called]
     times = Counter(site for site, _ in met)
     shapes = dict(met)
     for call in calls:

@@ -1,5 +1,6 @@
 """Where a network calls an activation: found by running it and watching."""
 
+import itertools
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
@@ -135,8 +136,8 @@ def _merged(model: nn.Module, watch: Watch, in_training: Watch | None) -> Observ
         if not obstacle and callers[place.name] > 1:
             obstacle = "several blocks call it where one of them keeps it"
         site = _site(place.name + of_same, each[0], obstacle)
-        around = [*_floating(model.get_submodule(place.caller)), *_floating(model)]
-        calls.append(_call(site, place, each[0], (turn, turns[place]), around))
+        like = _like(model.get_submodule(place.caller), model)
+        calls.append(_call(site, place, each[0], (turn, turns[place]), like))
     called = {path for each in callees.values() for path in each}
     calls += _never_called(model, called)
     return Observed(calls, callees)
@@ -185,11 +186,8 @@ def _site(name: str, met: Met, obstacle: str) -> Site:
     return Site(name, met.original, met.channels, height, width, obstacle)
 
 
-def _call(
-    site: Site, place: _Place, met: Met, turn_of: tuple[int, int], around: list[Tensor]
-) -> Call:
+def _call(site: Site, place: _Place, met: Met, turn_of: tuple[int, int], like: Tensor) -> Call:
     turn, turns = turn_of
-    like = around[0] if around else torch.empty(0)
     written = met.memory[0] if met.writes_in_place else None
     channel_dim = 1 if met.channel_dim is None else met.channel_dim
     return Call(
@@ -198,8 +196,12 @@ def _call(
     )  # fmt: skip
 
 
-def _floating(module: nn.Module) -> list[Tensor]:
-    return [x for x in (*module.parameters(), *module.buffers()) if x.is_floating_point()][:1]
+def _like(*modules: nn.Module) -> Tensor:
+    """Return the first tensor of type float, of the first module that has one."""
+    tensors = (
+        x for module in modules for x in itertools.chain(module.parameters(), module.buffers())
+    )
+    return next((x for x in tensors if x.is_floating_point()), torch.empty(0))
 
 
 def _never_called(model: nn.Module, called: set[str]) -> list[Call]:

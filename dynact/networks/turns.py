@@ -96,26 +96,21 @@ class _Pass:
         self._functions = functions
 
     def begin(self, block: Any, _args: object) -> None:
-        self._restart(block)
         if self._functions:
             # As Dynamo can tell again what it is that is left.
-            block._meeting = _Meeting(block, self._functions), getattr(block, "_meeting", None)
+            block._meeting = _Meeting(block, self._functions), block._meeting
             block._meeting[0].__enter__()
 
     def end(self, block: Any, _args: object, _output: object) -> None:
         if self._functions:
             meeting, block._meeting = block._meeting
             meeting.__exit__(None, None, None)
-        # Compiled code holds for the turn that it was compiled at.
-        self._restart(block)
-
-    def _restart(self, block: nn.Module) -> None:
         for place in self._places:
             turns: Any = block.get_submodule(place)
             turns.restart()
 
 
-def take_turns(block: nn.Module, places: tuple[str, ...], functions: Mapping[str, str]) -> None:
+def take_turns(block: Any, places: tuple[str, ...], functions: Mapping[str, str]) -> None:
     """Have a block's forward pass give its calls to layers.
 
     Parameters
@@ -127,6 +122,7 @@ def take_turns(block: nn.Module, places: tuple[str, ...], functions: Mapping[str
     functions
         The names of those that are for activations called as functions, by the activation.
     """
+    block._meeting = None
     around = _Pass(places, functions)
     # One of an earlier swap stays within: it leaves to this one what it does not replace.
     block.register_forward_pre_hook(around.begin, prepend=True)

@@ -17,6 +17,8 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from dynact.activations.dynamic import DyReLUB
 from dynact.cost import saved_for_backward
 from dynact.networks import GATE, find_sites, swap_activations
+from dynact.networks.swap import swap_to_compare
+from dynact.networks.turns import Turns
 
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -299,6 +301,23 @@ def test_relu_for_relu_changes_nothing(model: nn.Module, training: bool) -> None
     for what in expected:
         alike = torch.utils._pytree.tree_map(same, expected[what], found[what])
         assert all(torch.utils._pytree.tree_leaves(alike)), what
+
+
+def test_what_is_timed_beside_it_does_nothing_new_either(model: nn.Module) -> None:
+    swapped, baseline, _ = swap_to_compare(model, "silu", example_input=IMAGES)
+
+    expected, found = pass_of(model, True), pass_of(baseline, True)
+
+    for what in expected:
+        alike = torch.utils._pytree.tree_map(same, expected[what], found[what])
+        assert all(torch.utils._pytree.tree_leaves(alike)), what
+    # The same is done about a call on both sides.
+    for network in (swapped, baseline):
+        hooks = [len(module._forward_hooks) for module in network.modules()]
+        turns = [module._calls for module in network.modules() if isinstance(module, Turns)]
+        found[id(network)] = sorted(hooks), turns
+    assert found[id(swapped)][1] == found[id(baseline)][1]
+    assert sum(found[id(swapped)][0]) == sum(found[id(baseline)][0])
 
 
 def same(expected: object, found: object) -> bool:
