@@ -131,6 +131,9 @@ def _merged(model: nn.Module, watch: Watch, in_training: Watch | None) -> Observ
         obstacle = _obstacle(each)
         if isinstance(model.get_submodule(place.caller), LISTS) and place.function:
             obstacle = obstacle or "a function in a list of layers, which can hold no other"
+        in_turns = place.function or turns[place] > 1
+        if not obstacle and in_turns and any(call.is_recomputed for call in each):
+            obstacle = "torch.utils.checkpoint calls it again apart from its block"
         if not obstacle and runs[place.caller] > 1:
             obstacle = f"{place.caller} runs {runs[place.caller]} times in one pass"
         if not obstacle and callers[place.name] > 1:

@@ -96,6 +96,8 @@ class _Pass:
         self._functions = functions
 
     def begin(self, block: Any, _args: object) -> None:
+        # A pass that was interrupted has not come to its end.
+        self._restart(block)
         if self._functions:
             # As Dynamo can tell again what it is that is left.
             block._meeting = _Meeting(block, self._functions), block._meeting
@@ -105,6 +107,9 @@ class _Pass:
         if self._functions:
             meeting, block._meeting = block._meeting
             meeting.__exit__(None, None, None)
+        self._restart(block)
+
+    def _restart(self, block: nn.Module) -> None:
         for place in self._places:
             turns: Any = block.get_submodule(place)
             turns.restart()

@@ -1,12 +1,15 @@
 """Watching a network's forward pass for its calls of activations."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from types import FrameType
 from typing import Any
 
 from torch import Tensor, UntypedStorage, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils import checkpoint
 from torch.utils._pytree import tree_leaves
 
 from dynact import activations
@@ -39,6 +42,8 @@ class Met:
     writes_in_place: bool
     is_unseen: bool
     """Whether it is a function that torch.compile shows to no mode."""
+    is_recomputed: bool
+    """Whether torch.utils.checkpoint is between the caller's forward and the call."""
     is_gate: bool
     is_read_again: bool
     """Whether its input is, though the call writes into it."""
@@ -144,6 +149,7 @@ class Watch(TorchFunctionMode):
                 (x.untyped_storage(), y.untyped_storage()),
                 writes_in_place,
                 func in UNSEEN,
+                _is_checkpointed(bool(child)),
                 is_gate=False,
                 is_read_again=False,
             )
@@ -167,6 +173,19 @@ class Watch(TorchFunctionMode):
             )
             for number, met in enumerate(self._met)
         ]
+
+
+def _is_checkpointed(by_child: bool) -> bool:
+    """Look whether a call is made by way of a checkpoint within its caller's forward."""
+    frame: FrameType | None = sys._getframe()
+    modules = 2 if by_child else 1
+    while frame is not None and modules > 0:
+        code = frame.f_code
+        if code.co_filename == checkpoint.__file__:
+            return True
+        modules -= code is nn.Module._call_impl.__code__
+        frame = frame.f_back
+    return False
 
 
 def _others(kwargs: dict[str, Any]) -> dict[str, Any]:

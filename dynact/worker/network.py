@@ -14,7 +14,7 @@ from dynact.cost import MemoryTracker, peak_on_cpu
 from dynact.networks.architectures import architecture, create, example_input
 from dynact.networks.loss import training_loss
 from dynact.networks.sites import Site
-from dynact.networks.swap import Swap, swap_activations
+from dynact.networks.swap import Swap, swap_to_compare
 from dynact.schema.cases import Case, NetworkCase, SiteCase
 from dynact.worker import counters
 from dynact.worker.counter_cache import Counter, Figures
@@ -127,7 +127,7 @@ class _Networks:
             *self._images,
             *(
                 tensor
-                for network in (self.pair.original, self.pair.swapped)
+                for network in (self.pair.original, self.pair.baseline, self.pair.swapped)
                 for tensor in (*network.parameters(), *network.buffers())
             ),
         ]
@@ -141,7 +141,7 @@ class _Networks:
         self._images = (images,)
         target, baseline = (
             call_of_network(case, network, images)
-            for network in (self.pair.swapped, self.pair.original)
+            for network in (self.pair.swapped, self.pair.baseline)
         )
         with grad_mode(case):
             for call in (target, baseline):
@@ -163,6 +163,8 @@ class Pair:
     """A network as it is, and with another activation; equal in all that they share."""
 
     original: nn.Module
+    baseline: nn.Module
+    """The original as it is timed: its calls are handed out as those of the swapped one are."""
     swapped: nn.Module
     swaps: tuple[Swap, ...]
     """What became of each activation, in order of depth."""
@@ -182,13 +184,13 @@ def pair_of(case: NetworkCase, device: Device) -> Pair:
     torch.manual_seed(SEED)
     original = create(case.network)
     images = example_input(case.network, 1, case.image_size)
-    swapped, swaps = swap_activations(
+    swapped, baseline, swaps = swap_to_compare(
         original, case.activation, case.placement, example_input=images, impl=case.impl
     )
-    for network in (original, swapped):
+    for network in (original, baseline, swapped):
         network.to(device.torch_device, getattr(torch, case.dtype))
         network.train(case.phase == "training")
-    return Pair(original, swapped, tuple(swaps))
+    return Pair(original, baseline, swapped, tuple(swaps))
 
 
 def draw_images(case: NetworkCase, batch: int, device: Device) -> Tensor:
