@@ -139,7 +139,7 @@ def test_a_loss_that_is_not_finite_is_told_stored_and_no_success(checkout: Path,
         (["--activations", "relu,,frelu"], "--activations takes a comma list"),
         (
             ["--activations", "nowhere:Layer"],
-            "activation 'nowhere:Layer' at relu1 (6 channels): ModuleNotFoundError",
+            "'nowhere:Layer' cannot be placed anywhere; relu1: ModuleNotFoundError",
         ),
         (["--epochs", "0"], "--epochs takes positive integers, got '0'"),
         (["--batch-size", "many"], "--batch-size takes positive integers, got 'many'"),
