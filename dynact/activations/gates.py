@@ -1,5 +1,7 @@
 """Gated linear units without their projection: one half of the channels scales the other."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -7,7 +9,23 @@ from torch.nn import functional
 from dynact.activations._checks import check_input, positive_integer
 
 
-class SwiGLU(nn.Module):
+class _Halves(nn.Module):
+    """(N, 2C, …) → (N, C, …): one half of the channels, each scaled by its gate in the other."""
+
+    _gate: Callable[[torch.Tensor], torch.Tensor]
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = positive_integer("channels", channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the second half of x, each element scaled by its gate."""
+        check_input(x, 2 * self.channels, (2, 3, 4))
+        gate, value = x.chunk(2, dim=1)
+        return self._gate(gate) * value
+
+
+class SwiGLU(_Halves):
     """SwiGLU, y_c = SiLU(x_c)·x_{C+c}: the first half of the channels is the gate.
 
     (N, 2C), (N, 2C, L) or (N, 2C, H, W) → (N, C, …). No parameters.
@@ -28,18 +46,10 @@ class SwiGLU(nn.Module):
         An option out of range, or an input with other dimensions or channels.
     """
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = positive_integer("channels", channels)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the second half of x, each element scaled by its gate."""
-        check_input(x, 2 * self.channels, (2, 3, 4))
-        gate, value = x.chunk(2, dim=1)
-        return functional.silu(gate) * value
+    _gate = staticmethod(functional.silu)
 
 
-class GEGLU(nn.Module):
+class GEGLU(_Halves):
     """GEGLU, y_c = GELU(x_c)·x_{C+c}: the first half of the channels is the gate.
 
     (N, 2C), (N, 2C, L) or (N, 2C, H, W) → (N, C, …). No parameters.
@@ -58,12 +68,4 @@ class GEGLU(nn.Module):
         An option out of range, or an input with other dimensions or channels.
     """
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = positive_integer("channels", channels)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the second half of x, each element scaled by its gate."""
-        check_input(x, 2 * self.channels, (2, 3, 4))
-        gate, value = x.chunk(2, dim=1)
-        return functional.gelu(gate) * value
+    _gate = staticmethod(functional.gelu)

@@ -14,8 +14,6 @@ _ELEMENTWISE = frozenset((
     "sqrt", "exp", "log1p", "erf", "clamp", "clamp_min", "clamp_max", "abs", "to", "type_as",
 ))  # fmt: skip
 _PRODUCTS = frozenset(("mul", "multiply"))
-# What makes one value of a channel's map.
-_SQUEEZING = ("adaptive", "mean", "amax", "sum", "std", "var")
 
 Found = frozenset[int]
 _NONE: Found = frozenset()
@@ -64,7 +62,7 @@ class Gates:
         if name.removeprefix("r").removeprefix("i") in _PRODUCTS and len(inputs) == 2:
             self._multiply(*inputs)
             self._multiply(*reversed(inputs))
-        elif name.startswith(_SQUEEZING) and inputs[0].dim() == 4 and _has_one_value(y):
+        elif inputs and _is_squeezed(inputs[0], y):
             self._squeezed[y] = self._squeezed.get(inputs[0], _NONE)
         elif inputs and inputs[0] in self._squeezed:
             self._squeezed[y] = self._squeezed[inputs[0]]
@@ -95,5 +93,8 @@ class Gates:
             self.gates |= of_gate - activations
 
 
-def _has_one_value(y: Tensor) -> bool:
-    return y.dim() == 2 or y.shape[2:] == (1, 1)
+def _is_squeezed(x: Tensor, y: Tensor) -> bool:
+    """Whether y has one value for each map of x."""
+    return (
+        x.dim() > 2 and y.numel() == y.shape[:2].numel() < x.numel() and y.shape[:2] == x.shape[:2]
+    )

@@ -32,6 +32,9 @@ MODULES: dict[type[nn.Module], str] = {
     nn.Hardsigmoid: "hardsigmoid",
 }
 
+# What goes through all that they hold.
+LISTS = nn.Sequential, nn.ModuleList, nn.ModuleDict
+
 # The same as functions and as methods of a tensor.
 FUNCTIONS: dict[object, str] = {
     getattr(home, name + in_place): name

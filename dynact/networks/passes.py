@@ -3,7 +3,7 @@
 import copy
 import random
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,12 @@ def copied(model: nn.Module) -> nn.Module:
         named = f"{path!r}, a part of the network," if path else "the network"
         if isinstance(module, torch.jit.ScriptModule):
             raise ValueError(f"{named} is compiled by torch.jit; swap before that")
-        if isinstance(module, OptimizedModule) or module._compiled_call_impl is not None:
+        own_forward = vars(module).get("forward")
+        if (
+            isinstance(module, OptimizedModule)
+            or module._compiled_call_impl is not None
+            or hasattr(own_forward, "_torchdynamo_orig_callable")
+        ):
             raise ValueError(f"{named} is compiled; swap before torch.compile")
     # torch refuses to copy parameters that have no shape yet.
     lazy: list[Any] = [x for x in (*model.parameters(), *model.buffers()) if is_lazy(x)]
@@ -70,7 +75,9 @@ def run_pass(
     training: bool,
     around: Callable[[nn.Module], AbstractContextManager[Any]],
 ) -> Any:
-    """Run a copy of a network, without values where it can do without them: that takes no time.
+    """Run a copy of a network once.
+
+    With the example's values: code of the user's may keep what it makes of them for later.
 
     Parameters
     ----------
@@ -93,23 +100,25 @@ def run_pass(
     ValueError
         If the network cannot be copied, or does not run on the example.
     """
-    without_values = copied(model).to("meta")
-
-    def run(network: nn.Module, example: Example) -> Any:
-        with same_random_numbers(), torch.no_grad(), around(network.train(training)) as found:
-            call_with(network, example)
-        return found
-
-    with suppress(Exception):
-        return run(without_values, tree_map_only(Tensor, lambda x: x.to("meta"), example_input))
+    network = copied(model).train(training)
     try:
-        return run(copied(model), example_input)
+        # As a network is trained: what is computed again in the backward pass is told by that.
+        grad = torch.set_grad_enabled(training)
+        with same_random_numbers(), grad, around(network) as found:
+            call_with(network, example_input)
     except Exception as error:
         raise ValueError(f"the network fails on the example input: {error_line(error)}") from error
+    return found
 
 
-def at_least_two(example_input: Example) -> Example:
-    """Double a batch of one: of that, BatchNorm in training may have a single value a channel."""
-    if isinstance(example_input, Tensor) and len(example_input) == 1:
-        return torch.cat((example_input, example_input))
-    return example_input
+def doubled(example_input: Example) -> Example:
+    """Return a batch twice over, which tells the dimension of the batch wherever it is met.
+
+    And of a single sample BatchNorm in training may have but one value a channel.
+    """
+    if isinstance(example_input, list):
+        return example_input
+    twice: Example = tree_map_only(
+        Tensor, lambda x: torch.cat((x, x)) if x.dim() > 0 else x, example_input
+    )
+    return twice

@@ -1,14 +1,14 @@
 """New layers put where a network's blocks call their activations."""
 
+import copy
 from collections import defaultdict
 from collections.abc import Mapping, Set
-from typing import Any
 
 from torch import Tensor, fx, nn
 
-from dynact.networks.known import FUNCTIONS, MODULES
-from dynact.networks.sites import LISTS, Call, Observed, Site
-from dynact.networks.turns import Turns, leave_to_itself, take_turns
+from dynact.networks.known import FUNCTIONS, LISTS, MODULES
+from dynact.networks.sites import Call, Observed, Site
+from dynact.networks.turns import Turns, leave_to_themselves, meets_functions, take_turns
 
 # Of what holds children that are called one after the other.
 _IN_ORDER = nn.Sequential.forward, nn.ModuleList.forward, Turns.forward
@@ -40,7 +40,6 @@ def place(
     for call in (each for each in observed.calls if each.shape):
         by_caller[call.caller].append(call)
     kept: dict[Site, str] = {}
-    meeting = []
     for path, calls in by_caller.items():
         if not any(call.site in of for call in calls for of in (made, overwriting, given)):
             continue
@@ -48,16 +47,16 @@ def place(
         for call in calls:
             if call.site in made:
                 made[call.site].train(block.training)
-            elif call.site in overwriting and call.child:
-                original: Any = block.get_submodule(call.child)
-                original.inplace = False
         if isinstance(block, fx.GraphModule):
             kept |= _place_in_graphs(block, calls, made, overwriting)
-        elif _place_in_block(block, calls, made, overwriting, given):
-            meeting.append(path)
-    # Once all layers are in their places: it is from them that functions are to be told.
-    for path in meeting:
-        _leave_callees_to_themselves(model, path, observed)
+        else:
+            _place_in_block(block, calls, made, overwriting, given)
+    # Once all layers are in their places: it is from them that functions are to be told, also those
+    # that an earlier swap has met.
+    for path, module in model.named_modules():
+        if meets_functions(module):
+            callees = [model.get_submodule(callee) for callee in observed.callees.get(path, ())]
+            leave_to_themselves(module, callees)
     return kept
 
 
@@ -67,8 +66,7 @@ def _place_in_block(
     made: Mapping[Site, nn.Module],
     overwriting: Set[Site],
     given: Set[Site],
-) -> bool:
-    """Return whether the block's functions are met while it runs."""
+) -> None:
     groups: dict[tuple[str, str], list[Call]] = defaultdict(list)
     for call in calls:
         groups[call.child, call.child or call.site.original].append(call)
@@ -76,22 +74,33 @@ def _place_in_block(
     functions = {}
     for (child, original), group in groups.items():
         new = {call.turn: made[call.site] for call in group if call.site in made}
-        copied = frozenset(call.turn for call in group if call.site in overwriting)
+        written = [call.turn for call in group if call.site in overwriting]
+        if child:
+            # Of its own: others that call the original may count on what it writes.
+            new |= {turn: _not_in_place(block.get_submodule(child)) for turn in written}
         is_given = any(call.site in given for call in group)
         if child and (new or (is_given and group[0].turns > 1)):
             places += _place_child(block, child, group, new)
-        elif not child and (new or copied or is_given):
+        elif not child and (new or written or is_given):
             if isinstance(block, LISTS):
                 raise ValueError(f"{group[0].site.name} writes into what a new layer needs")
             attribute = original
             while hasattr(block, attribute):
                 attribute += "_"
-            turns = Turns(new, group[0].turns, copied)
+            turns = Turns(new, group[0].turns, frozenset(written))
             block.add_module(attribute, turns.train(block.training))
             functions[original] = attribute
     if places or functions:
         take_turns(block, (*places, *functions.values()), functions)
-    return bool(functions)
+    if isinstance(block, nn.TransformerEncoderLayer):
+        # Or torch's fast path computes the activation that this flag stands for.
+        block.activation_relu_or_gelu = 0
+
+
+def _not_in_place(original: nn.Module) -> nn.Module:
+    layer = copy.copy(original)
+    vars(layer)["inplace"] = False
+    return layer
 
 
 def _place_child(
@@ -116,28 +125,6 @@ def _place_child(
     return [child]
 
 
-def _leave_callees_to_themselves(model: nn.Module, path: str, observed: Observed) -> None:
-    block = model.get_submodule(path)
-    callees = [model.get_submodule(callee) for callee in observed.callees.get(path, ())]
-    for module in {*callees, *_children(block)}:
-        is_foreign = type(module) in MODULES and module not in set(block.modules())
-        is_simple = type(module).__module__.startswith("torch.nn.modules.") and not (
-            type(module) in MODULES or any(True for _ in module.children())
-        )
-        if not is_foreign and not is_simple:
-            leave_to_itself(module)
-
-
-def _children(module: nn.Module) -> list[nn.Module]:
-    """Return what a module may call, of all that it holds."""
-    found = []
-    for child in module.children():
-        found.append(child)
-        if type(child) in LISTS:
-            found += _children(child)
-    return found
-
-
 def _place_in_graphs(
     block: fx.GraphModule,
     calls: list[Call],
@@ -156,16 +143,19 @@ def _place_in_graphs(
         nodes_of.append(nodes)
     for position, call in enumerate(calls):
         at = [nodes[position] for nodes in nodes_of]
-        if call.site in made and call.child and call.turns == 1:
-            block.set_submodule(call.child, made[call.site])
-        elif call.site in made:
+        layer = made.get(call.site)
+        if call.site in overwriting and call.child:
+            layer = _not_in_place(block.get_submodule(call.child))
+        if layer is not None and call.child and call.turns == 1:
+            block.set_submodule(call.child, layer)
+        elif layer is not None:
             attribute = f"{call.child or call.site.original}_{call.turn}".replace(".", "_")
             while hasattr(block, attribute):
                 attribute += "_"
-            block.add_module(attribute, made[call.site])
+            block.add_module(attribute, layer)
             for node in at:
                 _call_instead(node, attribute)
-        elif call.site in overwriting and not call.child:
+        elif call.site in overwriting:
             for node in at:
                 _copy_input(node)
     called = {

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 
 from torch import Tensor, nn
 
-from dynact.networks.passes import Example, at_least_two, copied, run_pass
+from dynact.networks.passes import Example, copied, doubled, run_pass
 from dynact.networks.sites import Call, Site
 
 
@@ -48,11 +48,14 @@ def rehearse(
             if isinstance(module, _StandIn):
                 met += module.met
 
-    met = run_pass(rehearsed, example_input, False, watching)
+    try:
+        met = run_pass(rehearsed, example_input, False, watching)
+    except ValueError as error:
+        raise ValueError(f"with others in its activations' places {error}") from error
     called = {site for site, _ in met}
     if called != made.keys():
         with suppress(ValueError):
-            in_training = run_pass(rehearsed, at_least_two(example_input), True, watching)
+            in_training = run_pass(rehearsed, doubled(example_input), True, watching)
             met += [each for each in in_training if each[0] not in called]
     times = Counter(site for site, _ in met)
     shapes = dict(met)

@@ -9,12 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, UntypedStorage, nn
 
-from dynact.networks.known import MODULES
-from dynact.networks.passes import Example, at_least_two, run_pass
+from dynact.networks.known import LISTS, MODULES
+from dynact.networks.passes import Example, doubled, run_pass
 from dynact.networks.watch import Met, Watch
 
-# What goes through all that they hold.
-LISTS = nn.Sequential, nn.ModuleList, nn.ModuleDict
 GATE = "in a gate or inside another activation"
 UNKNOWN_CHANNELS = "channels unknown"
 
@@ -54,6 +52,7 @@ class Call:
     """Of the input."""
     channel_dim: int
     """Of the input's dimensions that of the channels; 1 where unknown."""
+    batch_comes_first: bool
     memory: tuple[UntypedStorage, ...]
     """Of its input and output; alive, or a later tensor's could be taken for it."""
     written: UntypedStorage | None
@@ -104,7 +103,7 @@ def observe(model: nn.Module, example_input: Example) -> Observed:
     in_training = None
     # Detectors want targets in training; modules that they call there alone are still listed.
     with suppress(ValueError):
-        in_training = run_pass(model, at_least_two(example_input), True, Watch)
+        in_training = run_pass(model, doubled(example_input), True, Watch)
     return _merged(model, watch, in_training)
 
 
@@ -112,9 +111,17 @@ def _merged(model: nn.Module, watch: Watch, in_training: Watch | None) -> Observ
     """Put the calls of both passes together, each with a name of its own."""
     met = _in_turns(watch)
     runs, callees = watch.runs, watch.callees
+    unlike: dict[_Place, str] = {}
     if in_training is not None:
-        for key, call in _in_turns(in_training).items():
+        also = _in_turns(in_training)
+        in_eval, trained = (Counter(place for place, _ in of) for of in (met, also))
+        for key, call in also.items():
             met[key] = [*met.get(key, []), *call]
+        unlike = {
+            place: f"its block calls it {_times(n)} in eval mode, {_times(trained[place])} in train"
+            for place, n in in_eval.items()
+            if n != trained[place] and trained[place] > 0
+        }
         runs |= in_training.runs
         paths = callees.keys() | in_training.callees.keys()
         callees = {
@@ -128,19 +135,21 @@ def _merged(model: nn.Module, watch: Watch, in_training: Watch | None) -> Observ
     for (place, turn), each in met.items():
         seen[place.name] += 1
         of_same = f"#{seen[place.name]}" if of_name[place.name] > 1 else ""
-        obstacle = _obstacle(each)
-        if isinstance(model.get_submodule(place.caller), LISTS) and place.function:
-            obstacle = obstacle or "a function in a list of layers, which can hold no other"
-        in_turns = place.function or turns[place] > 1
-        if not obstacle and in_turns and any(call.is_recomputed for call in each):
-            obstacle = "torch.utils.checkpoint calls it again apart from its block"
-        if not obstacle and runs[place.caller] > 1:
-            obstacle = f"{place.caller} runs {runs[place.caller]} times in one pass"
-        if not obstacle and callers[place.name] > 1:
-            obstacle = "several blocks call it where one of them keeps it"
+        in_list = isinstance(model.get_submodule(place.caller), LISTS)
+        obstacles = {
+            _obstacle(each): True,
+            "a function in a list of layers, which can hold no other": place.function and in_list,
+            unlike.get(place, ""): True,
+            "torch.utils.checkpoint calls it again apart from its block": (
+                (place.function or turns[place] > 1) and any(call.is_recomputed for call in each)
+            ),
+            f"{place.caller} runs {runs[place.caller]} times in one pass": runs[place.caller] > 1,
+            "several blocks call it where one of them keeps it": callers[place.name] > 1,
+        }
+        obstacle = next((reason for reason, holds in obstacles.items() if reason and holds), "")
         site = _site(place.name + of_same, each[0], obstacle)
         like = _like(model.get_submodule(place.caller), model)
-        calls.append(_call(site, place, each[0], (turn, turns[place]), like))
+        calls.append(_call(site, place, each, (turn, turns[place]), like))
     called = {path for each in callees.values() for path in each}
     calls += _never_called(model, called)
     return Observed(calls, callees)
@@ -175,6 +184,10 @@ def _obstacle(met: list[Met]) -> str:
         return GATE
     if any(call.is_read_again for call in met):
         return "its input, into which it writes, is read again"
+    if any(call.has_out for call in met):
+        return "it writes its output into a tensor that it is given"
+    if any(call.is_of_parameter for call in met):
+        return "it is called in the making of a parameter"
     if any(call.is_unseen for call in met):
         return f"torch.compile hides that it is called in place, as {met[0].original}_()"
     if met[0].original == "glu":
@@ -184,18 +197,26 @@ def _obstacle(met: list[Met]) -> str:
     return ""
 
 
+def _times(n: int) -> str:
+    return "once" if n == 1 else f"{n} times"
+
+
 def _site(name: str, met: Met, obstacle: str) -> Site:
     height, width = met.maps or (None, None)
     return Site(name, met.original, met.channels, height, width, obstacle)
 
 
-def _call(site: Site, place: _Place, met: Met, turn_of: tuple[int, int], like: Tensor) -> Call:
-    turn, turns = turn_of
+def _call(
+    site: Site, place: _Place, passes: list[Met], turn_of: tuple[int, int], like: Tensor
+) -> Call:
+    met, (turn, turns) = passes[0], turn_of
+    # Of two passes the second had twice the samples.
+    twice = all(2 * once.shape[0] == both.shape[0] for once, both in itertools.pairwise(passes))
     written = met.memory[0] if met.writes_in_place else None
     channel_dim = 1 if met.channel_dim is None else met.channel_dim
     return Call(
-        site, place.caller, place.child, turn, turns, met.shape, channel_dim, met.memory, written,
-        like.device, like.dtype,
+        site, place.caller, place.child, turn, turns, met.shape, channel_dim, twice, met.memory,
+        written, like.device, like.dtype,
     )  # fmt: skip
 
 
@@ -211,7 +232,7 @@ def _never_called(model: nn.Module, called: set[str]) -> list[Call]:
     return [
         Call(
             Site(path, MODULES[type(module)], 0, None, None, "the example's pass does not call it"),
-            path.rpartition(".")[0], path.rpartition(".")[2], 1, 1, (), 1, (), None,
+            path.rpartition(".")[0], path.rpartition(".")[2], 1, 1, (), 1, True, (), None,
             torch.device("cpu"), torch.float32,
         )
         for path, module in model.named_modules()

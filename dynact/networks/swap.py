@@ -1,5 +1,6 @@
 """Another activation in the place of a network's own."""
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -62,10 +63,11 @@ def swap_activations(
 
     Each block's own forward runs as it is. An activation that it calls several times becomes
     `Turns`, which hand its k-th call to the k-th layer; those that it calls as functions are met
-    while it runs (a TorchFunctionMode, entered and left by hooks). So a block may not call an
-    activation more often than on the example, which raises RuntimeError; and what a block
-    recomputes apart from its forward, as with torch.utils.checkpoint inside it, may call no
-    activation in turns: checkpoint whole blocks.
+    by a TorchFunctionMode while it runs, for which the block gets a class derived from its own. So
+    a block may not call an activation more often than on the example, nor run in two threads at
+    once: both raise RuntimeError. One that leaves calls out by chance gives those that follow the
+    layers before theirs. A call that is not made by the block's forward, as by another method of
+    it, is the original's, as is one in a scripted function or another thread.
 
     Originals that stay are left as they are, save that none writes into the input or output of a
     new one, which may need it for its backward pass.
@@ -143,6 +145,9 @@ def swap_to_compare(
                 reason = layer
         if reason:
             kept[site] = reason
+    for site in _parting(model, calls, made):
+        kept[site] = "its parameters are also those of a call that stays"
+        del made[site]
     kept |= place(swapped, observed, made, _overwriting(made, calls))
     placed = {site: layer for site, layer in made.items() if site not in kept}
     rehearse(swapped, calls, placed, example_input)
@@ -216,7 +221,7 @@ def _fitted(name: str, impl: str, call: Call, options: dict[str, object]) -> nn.
 
     channels = call.site.channels
     try:
-        if channels == 0 or call.channel_dim != 1:
+        if channels == 0 or call.channel_dim != 1 or not call.batch_comes_first:
             with same_random_numbers():
                 per_element = _is_per_element(make, call)
             if not per_element and channels == 0:
@@ -224,7 +229,9 @@ def _fitted(name: str, impl: str, call: Call, options: dict[str, object]) -> nn.
         else:
             per_element = True
         layer = make(channels or 1)
-        if not per_element:
+        if not per_element and not call.batch_comes_first:
+            return "its samples are not the first dimension of its input"
+        if not per_element and call.channel_dim != 1:
             if call.channel_dim != len(call.shape) - 1:
                 return f"its channels are dimension {call.channel_dim} of its input"
             layer = ChannelsLast(layer)
@@ -263,16 +270,28 @@ def _probe_shape(call: Call) -> list[int]:
 
 def _refusal(layer: nn.Module, call: Call) -> str:
     """Ask a new layer why it cannot stand at a site; empty where it can."""
+    # One like it: what a layer sets up at its first call is for its own input to say.
+    tried = copy.deepcopy(layer).eval()
     x = torch.zeros(_probe_shape(call), device=call.device, dtype=call.dtype)
-    was_training = layer.training
     with torch.no_grad():
-        y = layer.eval()(x)
-    layer.train(was_training)
+        y = tried(x)
     if not isinstance(y, Tensor) or y.shape != x.shape:
         return f"the new layer does not keep the input's shape, {tuple(x.shape)}"
     if y.dtype != x.dtype:
         return f"the new layer makes {y.dtype} of {x.dtype}"
     return ""
+
+
+def _parting(model: nn.Module, calls: list[Call], made: Mapping[Site, nn.Module]) -> list[Site]:
+    """Return the new sites whose original has parameters, and stays elsewhere under its name."""
+    stay = {(c.caller, c.child) for c in calls if c.child and c.site not in made and c.turns > 1}
+    return [
+        call.site
+        for call in calls
+        if call.site in made
+        and (call.caller, call.child) in stay
+        and model.get_submodule(call.caller).get_submodule(call.child).state_dict()
+    ]
 
 
 def _overwriting(made: Mapping[Site, nn.Module], calls: list[Call]) -> set[Site]:

@@ -1,12 +1,16 @@
 """Layers that take the calls of a block in turns, while the block's own code runs."""
 
-from collections.abc import Callable, Mapping
+import functools
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn, overrides
 from torch.overrides import TorchFunctionMode
 
-from dynact.networks.known import FUNCTIONS
+from dynact.networks.known import FUNCTIONS, LISTS, MODULES
 
 _modes: Any = overrides
 
@@ -85,37 +89,20 @@ class _Meeting(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+@dataclass(frozen=True)
 class _Pass:
-    """What is done before and after a block's forward pass.
+    """What one swap has a block's forward pass do.
 
     It holds nothing of a pass: copies of a network that run in several threads share it.
     """
 
-    def __init__(self, places: tuple[str, ...], functions: Mapping[str, str]) -> None:
-        self._places = places
-        self._functions = functions
-
-    def begin(self, block: Any, _args: object) -> None:
-        # A pass that was interrupted has not come to its end.
-        self._restart(block)
-        if self._functions:
-            # As Dynamo can tell again what it is that is left.
-            block._meeting = _Meeting(block, self._functions), block._meeting
-            block._meeting[0].__enter__()
-
-    def end(self, block: Any, _args: object, _output: object) -> None:
-        if self._functions:
-            meeting, block._meeting = block._meeting
-            meeting.__exit__(None, None, None)
-        self._restart(block)
-
-    def _restart(self, block: nn.Module) -> None:
-        for place in self._places:
-            turns: Any = block.get_submodule(place)
-            turns.restart()
+    places: tuple[str, ...]
+    """Where below the block `Turns` stand."""
+    functions: tuple[tuple[str, str], ...]
+    """The activations called as functions, each with the name of those that are for it."""
 
 
-def take_turns(block: Any, places: tuple[str, ...], functions: Mapping[str, str]) -> None:
+def take_turns(block: nn.Module, places: tuple[str, ...], functions: Mapping[str, str]) -> None:
     """Have a block's forward pass give its calls to layers.
 
     Parameters
@@ -127,40 +114,140 @@ def take_turns(block: Any, places: tuple[str, ...], functions: Mapping[str, str]
     functions
         The names of those that are for activations called as functions, by the activation.
     """
-    block._meeting = None
-    around = _Pass(places, functions)
-    # One of an earlier swap stays within: it leaves to this one what it does not replace.
-    block.register_forward_pre_hook(around.begin, prepend=True)
-    block.register_forward_hook(around.end, always_call=True)
-    if _left_at(block):
-        leave_to_itself(block)
+    kind: Any = type(block)
+    base, passes = getattr(kind, "_takes_turns", (kind, ()))
+    block.__class__ = _class_of(base, (*passes, _Pass(places, tuple(functions.items()))))
+    # One of its own would stand before the class's.
+    if "forward" in vars(block):
+        block._own_forward = vars(block).pop("forward")
 
 
-def leave_to_itself(module: Any) -> None:
-    """Keep what a module calls from being taken for calls of the block that calls it."""
-    if not _left_at(module):
-        module.register_forward_pre_hook(_leave)
-        module.register_forward_hook(_come_back, always_call=True)
-    # Outside of all that is done about its own pass.
-    before, after = _left_at(module)
-    module._forward_pre_hooks.move_to_end(before, last=False)
-    module._forward_hooks.move_to_end(after)
+def meets_functions(module: nn.Module) -> bool:
+    """Return whether a swap has functions met while a module's forward runs."""
+    _, passes = getattr(type(module), "_takes_turns", (None, ()))
+    return any(each.functions for each in passes)
 
 
-def _left_at(module: nn.Module) -> tuple[int, ...]:
-    before = [key for key, hook in module._forward_pre_hooks.items() if hook is _leave]
-    after = [key for key, hook in module._forward_hooks.items() if hook is _come_back]
-    return *before, *after
+@functools.cache
+def _class_of(base: Any, passes: tuple[_Pass, ...]) -> Any:
+    """Return a class like a block's own, but for its forward.
+
+    By a class, not by hooks: an interrupt ends what the pass began too, and torch.fx and whoever
+    calls forward itself come by it.
+    """
+    any_functions = any(each.functions for each in passes)
+
+    @functools.wraps(base.forward)
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        # Compiled code is told nothing of threads and of what takes a child's place later.
+        is_first = not torch.compiler.is_compiling() and _enter(self, met=any_functions)
+        for each in passes:
+            _restart(self, each.places)
+        # Those of an earlier swap stay within: they leave to the next what they do not replace.
+        meetings: list[Any] = [
+            _Meeting(self, dict(each.functions)) for each in reversed(passes) if each.functions
+        ]
+        for meeting in meetings:
+            meeting.__enter__()
+        try:
+            own = self.__dict__.get("_own_forward")
+            return base.forward(self, *args, **kwargs) if own is None else own(*args, **kwargs)
+        finally:
+            for meeting in reversed(meetings):
+                # It is not there where a pass was interrupted that had put it aside.
+                if _modes._get_current_function_mode() is meeting:
+                    meeting.__exit__(None, None, None)
+            # Compiled code holds for the turn that it was compiled at.
+            for each in passes:
+                _restart(self, each.places)
+            if is_first:
+                del self._thread
+
+    def reduced(self: Any, _protocol: object) -> Any:
+        # No module has the class by a name.
+        return _again, (base, passes), self.__dict__
+
+    members = {
+        "__module__": base.__module__,
+        "__qualname__": base.__qualname__,
+        "__doc__": base.__doc__,
+        "__reduce_ex__": reduced,
+        "forward": forward,
+        "_takes_turns": (base, passes),
+    }
+    return type(base.__name__, (base,), members)
+
+
+def _again(base: Any, passes: tuple[_Pass, ...]) -> Any:
+    kind = _class_of(base, passes)
+    return kind.__new__(kind)
+
+
+def _restart(block: nn.Module, places: tuple[str, ...]) -> None:
+    for place in places:
+        turns: Any = block.get_submodule(place)
+        turns.restart()
+
+
+def _enter(block: Any, *, met: bool) -> bool:
+    """Return whether it is the first pass of several of a block that calls itself."""
+    thread = threading.get_ident()
+    is_first = "_thread" not in vars(block)
+    if vars(block).setdefault("_thread", thread) != thread:
+        raise RuntimeError("a swapped network runs in two threads at once; give each a copy of it")
+    if met and block._at_last != tuple(map(id, block.children())):
+        leave_to_themselves(block)
+    return is_first
+
+
+def leave_to_themselves(block: Any, others: Iterable[nn.Module] = ()) -> None:
+    """Keep what a block's callees call from being taken for its own calls.
+
+    Parameters
+    ----------
+    block
+        One whose functions are met.
+    others
+        Which modules it calls beside those that it holds.
+    """
+    own = set(block.modules())
+    for module in {*others, *_held(block)}:
+        is_activation = type(module) in MODULES
+        is_simple = type(module).__module__.startswith("torch.nn.modules.") and not (
+            is_activation or any(True for _ in module.children())
+        )
+        is_foreign = is_activation and module not in own
+        if not is_simple and not is_foreign and _leave not in module._forward_pre_hooks.values():
+            # Outside of hooks that the module has of its own.
+            module.register_forward_pre_hook(_leave, prepend=True)
+            module.register_forward_hook(_come_back, always_call=True)
+    block._at_last = tuple(map(id, block.children()))
+
+
+def _held(module: nn.Module) -> list[nn.Module]:
+    """Return what a module may call, of all that it holds."""
+    found = []
+    for child in module.children():
+        found.append(child)
+        if type(child) in LISTS:
+            found += _held(child)
+    return found
 
 
 def _leave(module: Any, _args: object) -> None:
-    left: tuple[TorchFunctionMode, ...] = ()
-    while isinstance(_modes._get_current_function_mode(), _Meeting):
-        left = (_modes._pop_mode(), *left)
-    module._left = left
+    before: list[TorchFunctionMode] = []
+    while (mode := _modes._get_current_function_mode()) is not None:
+        before.insert(0, _modes._pop_mode())
+    after = [mode for mode in before if not isinstance(mode, _Meeting)]
+    for mode in after:
+        _modes._push_mode(mode)
+    # A module may call itself.
+    module._left = before, len(after), getattr(module, "_left", None)
 
 
 def _come_back(module: Any, _args: object, _output: object) -> None:
-    for mode in module._left:
+    before, others, module._left = module._left
+    for _ in range(others):
+        _modes._pop_mode()
+    for mode in before:
         _modes._push_mode(mode)
-    module._left = ()

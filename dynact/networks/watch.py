@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any
 
 from torch import Tensor, UntypedStorage, nn
+from torch.nn.utils.parametrize import ParametrizationList
 from torch.overrides import TorchFunctionMode
 from torch.utils import checkpoint
 from torch.utils._pytree import tree_leaves
@@ -44,6 +45,10 @@ class Met:
     """Whether it is a function that torch.compile shows to no mode."""
     is_recomputed: bool
     """Whether torch.utils.checkpoint is between the caller's forward and the call."""
+    has_out: bool
+    """Whether it is to write its output into a tensor that it is given."""
+    is_of_parameter: bool
+    """Whether it is called in the making of a parameter."""
     is_gate: bool
     is_read_again: bool
     """Whether its input is, though the call writes into it."""
@@ -81,7 +86,8 @@ class Watch(TorchFunctionMode):
         # Whose turn it is is none of a block's: the block calls what stands there.
         for module in (each for each in self._paths if not isinstance(each, Turns)):
             module.register_forward_pre_hook(self._begin)
-            module.register_forward_hook(self._end, prepend=True)
+            # Also where a forward raises and its caller goes on.
+            module.register_forward_hook(self._end, prepend=True, always_call=True)
 
     def _begin(self, module: nn.Module, _args: object) -> None:
         path = self._paths[module]
@@ -150,6 +156,8 @@ class Watch(TorchFunctionMode):
                 writes_in_place,
                 func in UNSEEN,
                 _is_checkpointed(bool(child)),
+                kwargs.get("out") is not None,
+                any(isinstance(each, ParametrizationList) for each in self._running),
                 is_gate=False,
                 is_read_again=False,
             )
@@ -157,6 +165,8 @@ class Watch(TorchFunctionMode):
         return y
 
     def _place(self, original: str) -> tuple[str, str, str]:
+        if not self._running:
+            raise ValueError("a hook of the network itself, or its __call__, calls an activation")
         *callers, top = self._running
         if callers and type(top) in MODULES:
             child = _path_below(callers[-1], top)

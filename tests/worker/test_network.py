@@ -103,8 +103,8 @@ class Pass:
 
     @property
     def is_a_look(self) -> bool:
-        """Whether a network's activations are looked for: without values, or with one image's."""
-        return self.images.is_meta or len(self.images) == 1
+        """Whether a network's activations are looked for: in one image, and in two."""
+        return len(self.images) < CASE.batch
 
 
 @contextmanager

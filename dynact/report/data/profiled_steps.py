@@ -67,7 +67,7 @@ def order_alone(profile: Profile) -> str:
         return ""
     return (
         f"Under the profiler these took other times than without it: {', '.join(took)} as long. "
-        "Of them the order holds; times and shares do not."
+        "Their operators' order holds; their times, shares and places in the list do not."
     )
 
 

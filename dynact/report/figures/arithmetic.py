@@ -1,4 +1,4 @@
-"""FLOPs per input element, by operator."""
+"""FLOPs per output element, by operator."""
 
 import textwrap
 
@@ -69,7 +69,7 @@ def arithmetic(group: SettingsGroup, caption: str = "") -> Figure:
     Returns
     -------
     Figure
-        A bar for each activation, least arithmetic on top: FLOPs per input element, by operator,
+        A bar for each activation, least arithmetic on top: FLOPs per output element, by operator,
         with a mark at what fvcore reports by default. Bars that dwarf the others run off the
         axis; their numbers stand beside them.
     """
@@ -113,7 +113,7 @@ def arithmetic(group: SettingsGroup, caption: str = "") -> Figure:
     reach = _reach(totals)
     axes.set_xlim(0, 1.05 * reach)
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
-    axes.set_xlabel("FLOP / input element, one forward pass")
+    axes.set_xlabel("FLOP / output element, one forward pass")
     axes.set_yticks(range(len(order)), [names[a] for a in order])
     _draw_breaks(axes, totals, reach)
     mark = _draw_fvcore(axes, fvcore.reindex(order), 1.05 * reach)
@@ -236,7 +236,7 @@ FIGURE = LayerFigure(
     name="arithmetic",
     heading="Where the arithmetic goes",
     reading=(
-        "A bar is all FLOPs for one input element by operator; the black mark is what fvcore "
+        "A bar is all FLOPs for one output element by operator; the black mark is what fvcore "
         "reports by default."
     ),
     shows="Stacked bars of the FLOPs of each activation, by operator",

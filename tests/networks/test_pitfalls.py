@@ -1,0 +1,413 @@
+"""Where a swapped network could be wrong in silence: it is right, or says so."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+from torch.nn.utils import parametrize
+from torch.utils.checkpoint import checkpoint
+
+from dynact.networks import GATE, find_sites, swap_activations
+from tests.networks.test_idioms import IMAGES, Block
+
+
+class TenTimes(nn.Module):
+    """An activation that cannot be mistaken for another."""
+
+    def __init__(self, _channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 10 * x.tanh()
+
+
+TEN_TIMES = f"{__name__}:TenTimes"
+
+
+def ten_times(x: Tensor) -> Tensor:
+    return 10 * x.tanh()
+
+
+class ByFunction(Block):
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.first(x))
+
+
+class Interrupted(Block):
+    interrupt = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.relu(self.second(self.relu(self.first(x)))))
+        if self.interrupt:
+            raise KeyboardInterrupt
+        return functional.relu(x)
+
+
+def test_an_interrupt_leaves_nothing_behind() -> None:
+    swapped: Any
+    Interrupted.interrupt = False
+    swapped, _ = swap_activations(Interrupted(), TEN_TIMES, example_input=IMAGES)
+    expected = swapped(IMAGES)
+    swapped.interrupt = True
+    with pytest.raises(KeyboardInterrupt):
+        swapped(IMAGES)
+    assert torch.equal(functional.relu(-torch.ones(2)), torch.zeros(2))
+    swapped.interrupt = False
+    assert torch.equal(swapped(IMAGES), expected)
+
+
+def test_whoever_calls_forward_itself_comes_by_the_new_layers() -> None:
+    swapped, _ = swap_activations(ByFunction(), TEN_TIMES, example_input=IMAGES)
+    expected = ten_times(swapped.get_submodule("first")(IMAGES))
+    assert torch.equal(swapped(IMAGES), expected)
+    assert torch.equal(swapped.forward(IMAGES), expected)
+    assert torch.equal(fx.symbolic_trace(swapped)(IMAGES), expected)
+
+
+class Mixed(Block):
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.relu(self.first(x)) - 0.1)
+
+
+def test_layers_of_a_later_swap_keep_their_own_functions() -> None:
+    first, _ = swap_activations(Mixed(), TEN_TIMES, slice(1, 2), example_input=IMAGES)
+    second, _ = swap_activations(
+        first, "relu", lambda site: site.original == "relu", example_input=IMAGES
+    )
+    expected = ten_times(functional.relu(second.get_submodule("first")(IMAGES)) - 0.1)
+    assert torch.equal(second(IMAGES), expected)
+
+
+def test_so_does_what_a_user_puts_into_a_block() -> None:
+    swapped, _ = swap_activations(Mixed(), TEN_TIMES, example_input=IMAGES)
+    swapped.add_module("first", nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Conv2d(3, 3, 1)))
+    expected = ten_times(ten_times(swapped.get_submodule("first")(IMAGES)) - 0.1)
+    assert torch.equal(swapped(IMAGES), expected)
+
+
+class UnderAMode(Block):
+    def __init__(self) -> None:
+        super().__init__()
+        self.within = Mixed()
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.device("cpu"):
+            x = self.within(functional.relu(x))
+        return functional.relu(x)
+
+
+@pytest.mark.parametrize("where", ["all", slice(0, None, 2)])
+def test_a_mode_of_the_users_between_two_blocks(where: Any) -> None:
+    model = UnderAMode()
+    swapped, _ = swap_activations(model, "relu", where, example_input=IMAGES)
+    assert torch.equal(swapped(IMAGES), model(IMAGES))
+
+
+class CallsItself(Block):
+    def forward(self, x: Tensor, times: int = 2) -> Tensor:
+        x = self.relu(self.first(x))
+        return self(x, times - 1) if times else x
+
+
+class BesideOneThatCallsItself(Block):
+    def __init__(self) -> None:
+        super().__init__()
+        self.repeated = CallsItself()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.repeated(functional.relu(x)) - 0.1)
+
+
+def test_a_module_that_calls_itself() -> None:
+    model = BesideOneThatCallsItself()
+    swapped, swaps = swap_activations(model, "relu", example_input=IMAGES)
+    assert torch.equal(swapped(IMAGES), model(IMAGES))
+    assert {s.kept_because for s in swaps if "repeated" in s.site.name} == {
+        "repeated runs 3 times in one pass"
+    }
+
+
+def test_two_threads_at_once_are_refused() -> None:
+    class Slow(Block):
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.relu(self.first(x))
+            for _ in range(200):
+                x = x + 0
+            return self.relu(x)
+
+    swapped, _ = swap_activations(Slow(), "silu", example_input=IMAGES)
+    expected = swapped(IMAGES)
+
+    def attempt(_number: int) -> str:
+        try:
+            return "right" if torch.equal(swapped(IMAGES), expected) else "wrong"
+        except RuntimeError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(4) as threads:
+        found = set(threads.map(attempt, range(40)))
+    assert found <= {
+        "right", "a swapped network runs in two threads at once; give each a copy of it",
+    }  # fmt: skip
+    # And no longer once they are done.
+    assert torch.equal(swapped(IMAGES), expected)
+
+
+@pytest.mark.parametrize("activation", ["gelu", nn.GELU()], ids=["name", "module"])
+def test_fast_paths_of_torch_are_off(activation: Any) -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, activation=activation, batch_first=True).eval()
+    x = torch.randn(2, 5, 8)
+    swapped, _ = swap_activations(nn.Sequential(layer), TEN_TIMES, example_input=x)
+    with_grad = swapped(x).detach()
+    with torch.no_grad():
+        torch.testing.assert_close(swapped(x), with_grad)
+        assert not torch.allclose(layer(x), with_grad, atol=1e-2)
+
+
+class AuxiliaryInTheMiddle(Block):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.first(x))
+        y = self.relu(self.second(x)) if self.training else 0
+        return functional.silu(self.relu(self.second(x)) + y)
+
+
+def test_calls_that_differ_between_training_and_evaluation_stay() -> None:
+    _, swaps = swap_activations(AuxiliaryInTheMiddle(), TEN_TIMES, example_input=IMAGES)
+    reason = "its block calls it 2 times in eval mode, 3 times in train"
+    assert [swap.kept_because for swap in swaps] == [reason, reason, "", reason]
+
+
+class CheckpointWhere(Block):
+    condition: Callable[[Any, Tensor], bool]
+
+    def body(self, x: Tensor) -> Tensor:
+        return self.second(functional.relu(self.first(x) - 0.5)).square()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.condition(x):
+            y: Tensor = checkpoint(self.body, x, use_reentrant=False)
+            return y
+        return self.body(x)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        lambda model, _x: model.training,
+        lambda _model, _x: torch.is_grad_enabled(),
+        lambda model, _x: model.training and torch.is_grad_enabled(),
+    ],
+)
+def test_a_checkpoint_is_found_whatever_it_depends_on(condition: Any) -> None:
+    block = type("CheckpointWhere", (CheckpointWhere,), {"condition": condition})()
+    with pytest.raises(ValueError, match=r"torch.utils.checkpoint calls it again"):
+        swap_activations(nn.Sequential(block), TEN_TIMES, example_input=IMAGES)
+
+
+class Shared(Block):
+    """A kept call counts on what it writes, another would write into a new layer's output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        self.act(x)
+        return self.act(functional.relu(self.second(x))).mul(2) + x
+
+
+def test_a_shared_original_still_writes_where_it_is_counted_on() -> None:
+    model = Shared().eval()
+    swapped, _ = swap_activations(
+        model, "relu", lambda site: "act" not in site.name, example_input=IMAGES
+    )
+    with torch.no_grad():
+        assert torch.equal(swapped(IMAGES), model(IMAGES))
+
+
+class SharedParameters(Block):
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = nn.PReLU(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.act(self.second(self.act(self.first(x)))))
+
+
+def test_parameters_of_a_call_that_stays_keep_their_name() -> None:
+    model = SharedParameters()
+    swapped, swaps = swap_activations(model, "silu", slice(1, None), example_input=IMAGES)
+    assert swaps[1].kept_because == "its parameters are also those of a call that stays"
+    swapped.load_state_dict(model.state_dict())
+    whole, _ = swap_activations(model, "silu", example_input=IMAGES)
+    assert "act.weight" not in whole.state_dict()
+
+
+class WritesItsOutput(Block):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("y", torch.zeros(2, 3, 8, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch.tanh(x[:2], out=self.y)
+        return self.relu(self.y.clone())
+
+
+class Positive(nn.Module):
+    def forward(self, weight: Tensor) -> Tensor:
+        return functional.relu(weight)
+
+
+def of_parameters() -> nn.Module:
+    conv = nn.Conv2d(3, 3, 1)
+    parametrize.register_parametrization(conv, "weight", Positive())
+    return nn.Sequential(conv, nn.ReLU())
+
+
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [
+        (WritesItsOutput, "it writes its output into a tensor that it is given"),
+        (of_parameters, "it is called in the making of a parameter"),
+    ],
+)
+def test_what_has_no_place_for_another_is_named(
+    build: Callable[[], nn.Module], reason: str
+) -> None:
+    _, swaps = swap_activations(build(), "silu", example_input=IMAGES)
+    assert [swap.kept_because for swap in swaps[:2]] == [reason, ""]
+
+
+def test_one_compiled_by_its_forward_is_refused() -> None:
+    model: Any = ByFunction()
+    model.forward = torch.compile(model.forward, backend="eager")
+    with pytest.raises(ValueError, match=r"the network is compiled; swap before torch.compile"):
+        swap_activations(model, "silu", example_input=IMAGES)
+
+
+SEEN: dict[int, Tensor] = {}
+
+
+class Caches(Block):
+    def forward(self, x: Tensor) -> Tensor:
+        scale = SEEN.setdefault(x.shape[-1], torch.full((x.shape[-1],), 2.0, device=x.device))
+        return self.relu(self.first(x) * scale)
+
+
+def test_what_code_keeps_of_a_look_is_of_use_later() -> None:
+    SEEN.clear()
+    model = Caches()
+    swap_activations(model, "silu", example_input=IMAGES)
+    assert model(IMAGES).isfinite().all()
+
+
+class Fallback(Block):
+    def forward(self, x: Tensor) -> Tensor:
+        try:
+            x = self.second(x[:, :2])
+        except RuntimeError:
+            x = self.first(x)
+        return functional.relu(self.relu(x))
+
+
+def test_a_child_that_raises_and_is_caught() -> None:
+    model = Fallback()
+    assert [site.name for site in find_sites(model, IMAGES)] == ["relu#1", "relu#2"]
+    swapped, _ = swap_activations(model, "relu", example_input=IMAGES)
+    assert torch.equal(swapped(IMAGES), model(IMAGES))
+
+
+class SetsUp(nn.Module):
+    """Scales by what its first input is, once."""
+
+    def __init__(self, _channels: int) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.scale == 0:
+            self.scale.fill_(1 / x.abs().mean().clamp(min=1e-6).item())
+        return x * self.scale
+
+
+def test_what_a_layer_sets_up_is_of_the_networks_first_call() -> None:
+    swapped, _ = swap_activations(ByFunction(), f"{__name__}:SetsUp", example_input=IMAGES)
+    assert swapped.get_buffer("relu_.1.scale") == 0
+
+
+class AfterPlain(nn.Module):
+    """A linear map of images (N, H, W, C), written in some way, then an activation."""
+
+    def __init__(self, layer: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 5))
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.layer(x.permute(0, 2, 3, 1), self.weight))
+
+
+@pytest.mark.parametrize(
+    ("layer", "channels"),
+    [
+        (lambda x, w: x @ w, 5),
+        (lambda x, w: torch.einsum("nhwc,cd->nhwd", x, w), 0),
+        (lambda x, _: torch.stack([x, x])[0], 3),
+        (lambda x, _: x.unsqueeze(1).mean(1), 3),
+        (lambda x, _: x @ x.transpose(2, 3), 0),
+    ],
+)
+def test_the_height_is_never_taken_for_the_channels(layer: Any, channels: int) -> None:
+    (site,) = find_sites(AfterPlain(layer), IMAGES[..., :6])
+    assert site.channels == channels
+
+
+def test_samples_that_are_not_the_first_dimension() -> None:
+    class SequenceFirst(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.TransformerEncoderLayer(3, 1, 16)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.layer(x.flatten(2).permute(2, 0, 1))
+            return y.mean(0)
+
+    with pytest.raises(ValueError, match="its samples are not the first dimension of its input"):
+        swap_activations(SequenceFirst(), "dyrelu_b", example_input=IMAGES)
+    swapped, _ = swap_activations(SequenceFirst(), "silu", example_input=IMAGES)
+    assert swapped(IMAGES).shape == (2, 3)
+
+
+def test_an_input_without_a_batch() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    with pytest.raises(ValueError, match="its channels are dimension 0 of its input"):
+        swap_activations(model, "dyrelu_b", example_input=IMAGES[0])
+
+
+@pytest.mark.parametrize(
+    "squeeze",
+    [
+        lambda x: functional.avg_pool2d(x, x.shape[2:]).flatten(1),
+        lambda x: functional.adaptive_max_pool2d(x, 1).flatten(1),
+        lambda x: x.view(*x.shape[:2], -1).mean(-1),
+        lambda x: x.mean(3).mean(2),
+        lambda x: x.flatten(2).amax(2),
+    ],
+)
+def test_attention_is_a_gate_however_it_is_squeezed(squeeze: Callable[[Tensor], Tensor]) -> None:
+    class Attention(Block):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            gate = self.fc(functional.gelu(self.fc(squeeze(x))))
+            return self.relu(x * gate[:, :, None, None])
+
+    sites = find_sites(Attention(), IMAGES)
+    assert [(site.original, site.obstacle) for site in sites] == [("gelu", GATE), ("relu", "")]
