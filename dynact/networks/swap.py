@@ -18,6 +18,7 @@ from dynact.networks.rehearsal import rehearse
 from dynact.networks.sites import (
     UNKNOWN_CHANNELS,
     Call,
+    Observed,
     Site,
     observe,
 )
@@ -104,9 +105,7 @@ def swap_activations(
     PlacementError
         If neither the paper nor its code has the activation in such a network; a ValueError too.
     """
-    swapped, _, swaps = swap_to_compare(
-        model, name, where, example_input=example_input, impl=impl, **options
-    )
+    swapped, swaps, _ = _swap(model, name, where, example_input, impl, options)
     return swapped, swaps
 
 
@@ -124,6 +123,21 @@ def swap_to_compare(
     That is a copy of the given one, in which the same calls are given to its own activations in
     the same way: some 10 µs each of a small network's time are none of the new layers'.
     """
+    baseline = _materialised(copied(model), example_input)
+    swapped, swaps, observed = _swap(baseline, name, where, example_input, impl, options)
+    new = {swap.site for swap in swaps if not swap.kept_because}
+    place(baseline, observed, {}, frozenset(), new)
+    return swapped, baseline, swaps
+
+
+def _swap(
+    model: nn.Module,
+    name: str,
+    where: Where,
+    example_input: Example,
+    impl: str,
+    options: dict[str, object],
+) -> tuple[nn.Module, list[Swap], Observed]:
     if ":" not in name + impl:
         activations.activation(name)
     no_place = activations.obstacle_in_networks(name)
@@ -131,7 +145,6 @@ def swap_to_compare(
     calls = observed.calls
     selected = _selected(where, [call.site for call in calls], name, model)
     swapped = _materialised(copied(model), example_input)
-    baseline = copied(swapped)
     made: dict[Site, nn.Module] = {}
     kept: dict[Site, str] = {}
     for call in calls:
@@ -151,7 +164,6 @@ def swap_to_compare(
     kept |= place(swapped, observed, made, _overwriting(made, calls))
     placed = {site: layer for site, layer in made.items() if site not in kept}
     rehearse(swapped, calls, placed, example_input)
-    place(baseline, observed, {}, frozenset(), placed.keys())
     table = [
         Swap(site, site.original, kept[site])
         if site in kept
@@ -163,7 +175,7 @@ def swap_to_compare(
         raise ValueError(
             f"{name!r} cannot be placed anywhere; {first.site.name}: {first.kept_because}"
         )
-    return swapped, baseline, table
+    return swapped, table, observed
 
 
 def _materialised(model: nn.Module, example_input: Example) -> nn.Module:
