@@ -94,9 +94,11 @@ def test_the_readme_says_of_the_example_what_it_measured() -> None:
     readme = (root / "README.md").read_text()
     section = readme.partition("## Use the fast ones")[2].partition("\n## ")[0]
     run = Run(root / "reports" / "example-cpu")
-    for way in run.ways["inference"]["dyrelu_b"].dearest_first:
-        assert f" {way.text}" in section
-    rows = run.rows[(run.rows["impl"] == "fused") & (run.rows["phase"] == "inference")]
+    for activation in ("dyrelu_b", "frelu"):
+        for way in run.ways["inference"][activation].dearest_first:
+            assert f" {way.text}" in section
+    of_layer = (run.rows["activation"] == "dyrelu_b") & (run.rows["impl"] == "fused")
+    rows = run.rows[of_layer & (run.rows["phase"] == "inference")]
     largest = rows.sort_values(["channels", "height"]).iloc[-1]
     ratio = measured_ratio(*largest[["overhead", "overhead_lo", "overhead_hi"]])
     shape = "×".join(str(largest[side]) for side in ("batch", "channels", "height"))
