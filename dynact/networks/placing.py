@@ -84,9 +84,7 @@ def _place_in_block(
         elif not child and (new or written or is_given):
             if isinstance(block, LISTS):
                 raise ValueError(f"{group[0].site.name} writes into what a new layer needs")
-            attribute = original
-            while hasattr(block, attribute):
-                attribute += "_"
+            attribute = _free(block, original)
             turns = Turns(new, group[0].turns, frozenset(written))
             block.add_module(attribute, turns.train(block.training))
             functions[original] = attribute
@@ -95,6 +93,12 @@ def _place_in_block(
     if isinstance(block, nn.TransformerEncoderLayer):
         # Or torch's fast path computes the activation that this flag stands for.
         block.activation_relu_or_gelu = 0
+
+
+def _free(block: nn.Module, name: str) -> str:
+    while hasattr(block, name):
+        name += "_"
+    return name
 
 
 def _not_in_place(original: nn.Module) -> nn.Module:
@@ -149,19 +153,19 @@ def _place_in_graphs(
         if layer is not None and call.child and call.turns == 1:
             block.set_submodule(call.child, layer)
         elif layer is not None:
-            attribute = f"{call.child or call.site.original}_{call.turn}".replace(".", "_")
-            while hasattr(block, attribute):
-                attribute += "_"
+            attribute = _free(
+                block, f"{call.child or call.site.original}_{call.turn}".replace(".", "_")
+            )
             block.add_module(attribute, layer)
             for node in at:
                 _call_instead(node, attribute)
         elif call.site in overwriting:
             for node in at:
                 _copy_input(node)
-    called = {
+    targets = {
         node.target for graph in graphs.values() for node in graph.nodes if node.op == "call_module"
     }
-    for child in {call.child for call in calls if call.site in made} - called - {""}:
+    for child in {call.child for call in calls if call.site in made} - targets - {""}:
         block.delete_submodule(child)
     block.recompile()
     return {}

@@ -340,55 +340,6 @@ def test_what_a_layer_sets_up_is_of_the_networks_first_call() -> None:
     assert swapped.get_buffer("relu_.1.scale") == 0
 
 
-class AfterPlain(nn.Module):
-    """A linear map of images (N, H, W, C), written in some way, then an activation."""
-
-    def __init__(self, layer: Callable[[Tensor, Tensor], Tensor]) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(3, 5))
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(self.layer(x.permute(0, 2, 3, 1), self.weight))
-
-
-@pytest.mark.parametrize(
-    ("layer", "channels"),
-    [
-        (lambda x, w: x @ w, 5),
-        (lambda x, w: torch.einsum("nhwc,cd->nhwd", x, w), 0),
-        (lambda x, _: torch.stack([x, x])[0], 3),
-        (lambda x, _: x.unsqueeze(1).mean(1), 3),
-        (lambda x, _: x @ x.transpose(2, 3), 0),
-    ],
-)
-def test_the_height_is_never_taken_for_the_channels(layer: Any, channels: int) -> None:
-    (site,) = find_sites(AfterPlain(layer), IMAGES[..., :6])
-    assert site.channels == channels
-
-
-def test_samples_that_are_not_the_first_dimension() -> None:
-    class SequenceFirst(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = nn.TransformerEncoderLayer(3, 1, 16)
-
-        def forward(self, x: Tensor) -> Tensor:
-            y: Tensor = self.layer(x.flatten(2).permute(2, 0, 1))
-            return y.mean(0)
-
-    with pytest.raises(ValueError, match="its samples are not the first dimension of its input"):
-        swap_activations(SequenceFirst(), "dyrelu_b", example_input=IMAGES)
-    swapped, _ = swap_activations(SequenceFirst(), "silu", example_input=IMAGES)
-    assert swapped(IMAGES).shape == (2, 3)
-
-
-def test_an_input_without_a_batch() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
-    with pytest.raises(ValueError, match="its channels are dimension 0 of its input"):
-        swap_activations(model, "dyrelu_b", example_input=IMAGES[0])
-
-
 @pytest.mark.parametrize(
     "squeeze",
     [

@@ -3,7 +3,6 @@
 import copy
 import re
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -619,63 +618,6 @@ def test_new_layers_have_the_type_of_the_parameters(dtype: torch.dtype) -> None:
     model, images = InAutocast().to(dtype), IMAGES.to(dtype)
     swapped, _ = swap_activations(model, "dyrelu_b", example_input=images)
     assert {parameter.dtype for parameter in swapped.parameters()} == {dtype}
-
-
-class ChannelsLast(nn.Module):
-    """A gated block of vision state-space models, whose images are (N, H, W, C) within."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.wide = nn.Linear(3, 12)
-        self.norm = nn.LayerNorm(6)
-        self.act = nn.SiLU()
-        self.narrow = nn.Linear(6, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x, z = self.wide(x.permute(0, 2, 3, 1)).chunk(2, -1)
-        z = self.act(self.norm(z)) * self.act(x)
-        return functional.relu(self.narrow(z).permute(0, 3, 1, 2))
-
-
-def test_channels_last_within_a_block() -> None:
-    model = ChannelsLast()
-    swapped, swaps = swap_activations(model, "dyrelu_b", example_input=IMAGES[..., :6])
-    shapes = [(s.site.channels, s.site.height, s.site.width) for s in swaps]
-    assert shapes == [(6, 8, 6), (6, 8, 6), (5, 8, 6)]
-    first, second = (m for m in swapped.get_submodule("act").children())
-    layers: Any = first, second
-    images = torch.randn(2, 3, 5, 7)
-    x, z = model.wide(images.permute(0, 2, 3, 1)).chunk(2, -1)
-    z = model.norm(z)
-    for_z, for_x = (
-        layer.layer(y.permute(0, 3, 1, 2)) for layer, y in zip(layers, (z, x), strict=True)
-    )
-    last: Any = swapped.get_submodule("relu.1")
-    expected = last(model.narrow((for_z * for_x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
-    torch.testing.assert_close(swapped(images), expected)
-
-
-class UnknownLayout(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.gelu(x.reshape(len(x), 4, -1)).relu()
-
-
-def test_where_channels_are_unknown_what_needs_none_is_placed() -> None:
-    swapped, swaps = swap_activations(UnknownLayout(), "silu", example_input=IMAGES)
-    assert [(swap.activation, swap.site.channels) for swap in swaps] == [("silu", 0)] * 2
-    expected = functional.silu(functional.silu(IMAGES.reshape(2, 4, -1)))
-    assert torch.equal(swapped(IMAGES), expected)
-    for needs_channels in ("prelu", "eca", "frelu", "layer_norm"):
-        with pytest.raises(ValueError, match=r"channels unknown: its input is of shape \(2, 4, 48"):
-            swap_activations(UnknownLayout(), needs_channels, example_input=IMAGES)
-
-
-def test_networks_of_more_dimensions() -> None:
-    model = nn.Sequential(nn.Conv3d(3, 4, 1), nn.ReLU(), nn.BatchNorm3d(4), nn.GELU())
-    video = torch.randn(2, 3, 4, 5, 6)
-    swapped, swaps = swap_activations(model, "silu", example_input=video)
-    assert [swap.site.channels for swap in swaps] == [4, 4]
-    assert [type(module) for module in swapped[1::2]] == [nn.SiLU, nn.SiLU]
 
 
 def test_lazy_layers_are_made_by_one_call() -> None:
