@@ -65,9 +65,10 @@ def order_alone(profile: Profile) -> str:
             took.append(f"{profile.names[step['activation']]} {ratio}")
     if not took:
         return ""
+    blocks = "kernels" if profile.on_accelerator else "operators"
     return (
         f"Under the profiler these took other times than without it: {', '.join(took)} as long. "
-        "Their operators' order holds; their times, shares and places in the list do not."
+        f"Their {blocks}' order holds; their times, shares and places in the list do not."
     )
 
 
