@@ -50,9 +50,17 @@ OF_LAYERS: dict[str, Any] = {
 }
 CASES = st.builds(Case, **OF_LAYERS)
 SITE_CASES = st.builds(SiteCase, **OF_LAYERS)
+
+
+def _sampled(sample: str, **values: Any) -> NetworkCase:
+    return NetworkCase(**values | {"sample": sample} | ({"image_size": 0} if sample else {}))
+
+
 NETWORK_CASES = st.builds(
-    NetworkCase,
-    network=WORDS,
+    _sampled,
+    sample=st.one_of(st.just(""), st.from_regex(r"[1-9]x[1-9]x[1-9]", fullmatch=True), NAMES),
+    loss=st.one_of(st.just(""), NAMES),
+    network=st.one_of(NAMES, st.builds("{}:{}(a={})".format, WORDS, WORDS, st.integers())),
     activation=NAMES,
     placement=st.sampled_from(PLACEMENTS),
     phase=st.sampled_from(PHASES),

@@ -1,4 +1,4 @@
-"""The networks an activation is swapped into, with random weights.
+"""The networks an activation is swapped into, with random weights: declared ones, the user's own.
 
 What is declared here is known without torch: torchvision is imported when a network is made.
 """
@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from dynact.networks import own
+from dynact.schema.cases import sample_shape
 from dynact.schema.choice import choice
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
+
+    from dynact.networks.passes import Example
 
 # At which papers count; also for detectors and segmentation, so that shapes can be compared.
 IMAGE_SIZE = 224
@@ -22,7 +26,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network by its name: one that takes images (N, 3, H, W).
+    """A network by its name: one that takes images (N, 3, H, W), but for the user's own.
 
     A detector stands for its backbone, the feature extractor with its pyramid. What comes after
     that hangs on what is detected: with random weights, another activation finds ten times as
@@ -33,14 +37,29 @@ class Architecture:
     title: str
     """As its paper spells it."""
     task: str
-    """``"classification"``, ``"segmentation"``, ``"detection"`` or ``"keypoints"``."""
+    """``"classification"``, ``"segmentation"``, ``"detection"``, ``"keypoints"``, or ``""`` where
+    nobody said."""
     build: "Callable[[], nn.Module]"
     """Makes it, with weights drawn from torch's global generator; of a detector its backbone."""
-    image_size: int = IMAGE_SIZE
-    """Height and width in pixels that counts and shapes are given for."""
+    image_size: int | None = IMAGE_SIZE
+    """Height and width in pixels that counts and shapes are given for; ``None`` where that is for
+    the user to say."""
     smallest_image: int = STRIDE
     largest_image: int | None = None
     """``None`` where any larger image will do."""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the user's: what it takes and learns from is not known here."""
+        return self.image_size is None
+
+    def size_for(self, asked: int) -> int:
+        """Return the image size for one that is asked of many networks: it has limits of its own.
+
+        A network whose own size is smaller gets that.
+        """
+        most = asked if self.image_size is None else self.image_size
+        return max(min(asked, most), self.smallest_image)
 
     def check_image_size(self, size: int) -> None:
         """Raise ValueError, one line, if it cannot take images of that height and width."""
@@ -59,16 +78,24 @@ class Architecture:
 def architecture(name: str) -> Architecture:
     """Return what is declared of the network called `name`.
 
+    ``"pkg.mod:factory(key=value, …)"`` is what a function or class of the user's makes, see
+    `own.parse_factory`.
+
     Raises
     ------
     ValueError
         If there is none: one line that names near ones.
     """
+    if ":" in name:
+        own.parse_factory(name)
+        return Architecture(
+            name, name, "", partial(own.build, name), image_size=None, smallest_image=1
+        )
     return _ARCHITECTURES[choice("network", name, names())]
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all networks."""
+    """Return the names of all networks that are declared."""
     return tuple(_ARCHITECTURES)
 
 
@@ -77,32 +104,38 @@ def create(name: str) -> "nn.Module":
 
     It returns (N, classes) for classification; for segmentation a dict whose ``"out"`` is
     (N, classes, H, W); for detectors, of which it is the backbone, a dict of feature maps
-    (N, 256, h, w), the finest first.
+    (N, 256, h, w), the finest first; the user's own what it likes.
 
     Raises
     ------
     ValueError
-        If there is no such network.
+        If there is no such network, or the user's own cannot be made.
     """
     return architecture(name).build()
 
 
-def example_input(name: str, batch: int = 1, image_size: int | None = None) -> "Tensor":
+def example_input(
+    name: str, batch: int = 1, image_size: int | None = None, sample: str = ""
+) -> "Example":
     """Return what a network takes, the same each time.
 
     Parameters
     ----------
     name
-        One of `names()`.
+        One of `names()`, or a network of the user's own.
     batch
         How many images.
     image_size
         Height and width in pixels, by default the network's own.
+    sample
+        In place of an image size: the sizes of a sample, ``"3x480x640"``, or the place of a
+        function, ``"pkg.mod:function"``, which makes a batch of a given size.
 
     Returns
     -------
     Tensor
-        (batch, 3, size, size), N(0, 1) as normalised images are.
+        (batch, 3, size, size), or (batch, *sizes), N(0, 1) as normalised images are; of a
+        function what it makes: a tensor, a tuple of several inputs, or a dict of them by name.
 
     Raises
     ------
@@ -112,11 +145,17 @@ def example_input(name: str, batch: int = 1, image_size: int | None = None) -> "
     import torch
 
     declared = architecture(name)
-    size = declared.image_size if image_size is None else image_size
     if batch < 1:
         raise ValueError(f"batch must be at least 1, got {batch}")
-    declared.check_image_size(size)
-    return torch.randn((batch, 3, size, size), generator=torch.Generator().manual_seed(SEED))
+    if ":" in sample:
+        return own.example(sample, batch)
+    if sample:
+        shape = sample_shape(sample)
+    else:
+        size = (declared.image_size or IMAGE_SIZE) if image_size is None else image_size
+        declared.check_image_size(size)
+        shape = (3, size, size)
+    return torch.randn((batch, *shape), generator=torch.Generator().manual_seed(SEED))
 
 
 def _lenet() -> "nn.Module":

@@ -3,20 +3,26 @@
 from collections import Counter
 
 import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from dynact.networks import architectures
 from dynact.networks.sites import GATE, find_sites
 
 
-def shapes_in(name: str, image_size: int | None = None) -> dict[tuple[int, int, int], int]:
+def shapes_in(
+    name: str, image_size: int | None = None, sample: str = ""
+) -> dict[tuple[int, int, int], int]:
     """Return how often an activation is called at each shape in one forward pass of a network.
 
     Parameters
     ----------
     name
-        A network's name.
+        A network's name, or a network of the user's own.
     image_size
         Height and width of the image in pixels, by default the network's own.
+    sample
+        In place of them, as of `architectures.example_input`.
 
     Returns
     -------
@@ -29,10 +35,16 @@ def shapes_in(name: str, image_size: int | None = None) -> dict[tuple[int, int, 
     ValueError
         If there is no such network, or it cannot take such an image.
     """
-    image = architectures.example_input(name, image_size=image_size)
-    # There a pass takes no time.
-    with torch.device("meta"):
-        sites = find_sites(architectures.create(name), image.to("meta"))
+    example = architectures.example_input(name, image_size=image_size, sample=sample)
+    if ":" in name:
+        # Its own code may not run without values.
+        sites = find_sites(architectures.create(name), example)
+    else:
+        # There a pass takes no time.
+        with torch.device("meta"):
+            sites = find_sites(
+                architectures.create(name), tree_map_only(Tensor, lambda x: x.to("meta"), example)
+            )
     return dict(
         Counter(
             (site.channels, site.height, site.width)

@@ -1,5 +1,6 @@
 """What to measure: a layer at a shape, or a network with an activation in it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar
@@ -150,7 +151,13 @@ class NetworkCase:
 
     table: ClassVar[str] = "network_rows.jsonl"
 
-    network: str = field(metadata=described("network", "", "A name that `--networks` takes."))
+    network: str = field(
+        metadata=described(
+            "network",
+            "",
+            "A name that `--networks` takes, or `pkg.mod:factory` for a network of one's own.",
+        )
+    )
     activation: str = field(metadata=_ACTIVATION)
     placement: str = field(
         metadata=described(
@@ -164,37 +171,69 @@ class NetworkCase:
     dtype: str = field(metadata=_DTYPE)
     batch: int = field(metadata=_BATCH)
     image_size: int = field(
-        metadata=described("image size", "pixels", "Height and width of the images.")
+        metadata=described(
+            "image size", "pixels", "Height and width of the images; 0 where `sample` says it."
+        )
     )
     device: str = field(metadata=_DEVICE)
     impl: str = field(default="reference", metadata=_IMPL)
+    sample: str = field(
+        default="",
+        metadata=described(
+            "sample",
+            "",
+            "What a sample is where it is no square image of three channels: its sizes, as in "
+            "`3x480x640`, or `pkg.mod:function`, which makes a batch.",
+        ),
+    )
+    loss: str = field(
+        default="",
+        metadata=described(
+            "loss",
+            "",
+            "Of a training step: `pkg.mod:function` where it is the user's own, else empty.",
+        ),
+    )
 
     def __post_init__(self) -> None:
         _check(
             self,
             {"placement": PLACEMENTS, "phase": PHASES, "dtype": DTYPES},
-            ("batch", "image_size"),
+            ("batch",) if self.sample else ("batch", "image_size"),
         )
+        if self.sample and self.image_size:
+            raise ValueError(f"image_size is 0 where sample says it, got {self.image_size}")
 
     @property
     def id(self) -> str:
         """A readable name, equal only for equal cases; what differs from the usual comes last."""
-        shape = f"{self.batch}x3x{self.image_size}x{self.image_size}"
+        shape = f"{self.batch}x{self.sample or f'3x{self.image_size}x{self.image_size}'}"
         parts = [self.network, self.activation, self.phase, shape, self.dtype, self.device]
         unusual = [
             value
             for value, usual in (
                 (self.placement, "all"),
                 (f"impl_{self.impl}", "impl_reference"),
+                (f"loss_{self.loss}", "loss_"),
             )
             if value != usual
         ]
         return "-".join([*parts, *unusual])
 
-    @property
-    def input_bytes(self) -> int:
-        """Bytes of the images."""
-        return self.batch * 3 * self.image_size**2 * BYTES_PER_ELEMENT[self.dtype]
+
+def sample_shape(text: str) -> tuple[int, ...]:
+    """Return the sizes of a sample, the channels first, of ``"3x480x640"``.
+
+    Raises
+    ------
+    ValueError
+        If it is not that: one line.
+    """
+    if not re.fullmatch(r"[1-9][0-9]{0,8}(x[1-9][0-9]{0,8})+", text):
+        raise ValueError(
+            f"a sample's sizes are channels × height × width, as 3x480x640, got {text!r}"
+        )
+    return tuple(map(int, text.split("x")))
 
 
 AnyCase = Case | NetworkCase

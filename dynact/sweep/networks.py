@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dynact.activations import names as activation_names
 from dynact.activations import obstacle_in_networks
 from dynact.networks.architectures import architecture
 from dynact.schema.cases import NetworkCase, SiteCase
@@ -15,8 +16,8 @@ from dynact.sweep.presets import Grid, NetworkGrid
 Shape = tuple[int, int, int]
 # Answers where a network case replaces activations: as in the column `sites` of a row.
 Sites = Callable[[NetworkCase], list[dict[str, Any]]]
-# Answers how often a network calls an activation at each shape, given an image size.
-ShapesIn = Callable[[str, int], Mapping[Shape, int]]
+# Answers how often a network calls an activation at each shape, given an image size and a sample.
+ShapesIn = Callable[[str, int, str], Mapping[Shape, int]]
 
 
 @dataclass(frozen=True)
@@ -56,23 +57,39 @@ def plan_networks(grid: NetworkGrid, device: str, sites: Sites) -> NetworkPlan:
             left_out[f"{case.network}, {case.activation}: {error}"] = None
         else:
             placed.append(case)
-            layers |= dict.fromkeys(_layer(case, site) for site in there)
+            layers |= dict.fromkeys(_layer(case, site) for site in there if _has_layer(site))
     if left_out and not placed:
         raise ValueError(next(iter(left_out)))
     return NetworkPlan(tuple(placed), tuple(layers), (*without_place, *left_out))
 
 
-def shapes_of(networks: Iterable[str], image_size: int, shapes_in: ShapesIn) -> Counter[Shape]:
+def own_networks(grid: NetworkGrid, device: str) -> list[NetworkCase]:
+    """Return a case of each network of the user's own and phase, to be tried before the sweep."""
+    found: dict[tuple[str, str], NetworkCase] = {}
+    for case in grid.cases(device):
+        if architecture(case.network).is_own:
+            found.setdefault((case.network, case.phase), case)
+    return list(found.values())
+
+
+def shapes_of(
+    networks: Iterable[str], image_size: int, shapes_in: ShapesIn, own_sample: str = ""
+) -> Counter[Shape]:
     """Return at which shapes activations occur in some networks, and how often.
 
     Raises
     ------
     ValueError
-        If a network is unknown or cannot take images of that size.
+        If a network is unknown, cannot take images of that size, or has no maps.
     """
     found: Counter[Shape] = Counter()
     for network in networks:
-        found.update(shapes_in(network, min(image_size, architecture(network).image_size)))
+        declared = architecture(network)
+        size = declared.size_for(image_size)
+        shapes = shapes_in(network, size, own_sample if declared.is_own else "")
+        if not shapes:
+            raise ValueError(f"{network} calls no activation on maps (N, C, H, W)")
+        found.update(shapes)
     return found
 
 
@@ -82,6 +99,11 @@ def at_shapes(grid: Grid, shapes: Iterable[Shape]) -> tuple[Grid, ...]:
         replace(grid, channels=(channels,), resolutions=((height, width),))
         for channels, height, width in shapes
     )
+
+
+def _has_layer(site: dict[str, Any]) -> bool:
+    """Whether a site is of known channels, and of an activation that there is by itself."""
+    return site["channels"] > 0 and site["original"] in activation_names()
 
 
 def _layer(case: NetworkCase, site: dict[str, Any]) -> SiteCase:

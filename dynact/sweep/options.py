@@ -4,13 +4,20 @@ import argparse
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
 from dynact import activations
-from dynact.networks import architectures
-from dynact.schema.cases import DTYPES, MEMORY_FORMATS, MODES, PHASES, PLACEMENTS
+from dynact.networks import architectures, own
+from dynact.schema.cases import (
+    DTYPES,
+    MEMORY_FORMATS,
+    MODES,
+    PHASES,
+    PLACEMENTS,
+    sample_shape,
+)
 from dynact.schema.choice import choice
 from dynact.schema.run_folder import LATEST
 from dynact.schema.settings import Settings
@@ -38,6 +45,14 @@ def add_options(add: Callable[..., Any]) -> None:
         help="networks: sweep exactly the shapes at which these have activations")  # fmt: skip
     add("--networks", metavar="LIST", help="measure networks with the activations in them; or none "
         "(default: the preset's, unless axes of layers or a budget are given)")  # fmt: skip
+    add("--network-from", metavar="PKG.MOD:FACTORY[(KEY=VALUE,…)]", action="append", default=[],
+        help="measure your own network, which that function or class makes")  # fmt: skip
+    add("--input-shape", metavar="CxHxW",
+        help="of a sample for --network-from (default: 3x224x224)")  # fmt: skip
+    add("--example-from", metavar="PKG.MOD:FUNCTION",
+        help="makes the inputs for --network-from, called with a batch size")  # fmt: skip
+    add("--loss-from", metavar="PKG.MOD:FUNCTION", help="makes the loss of what --network-from "
+        "gives out (default: outputs times random numbers, summed)")  # fmt: skip
     add("--placements", metavar="LIST", help="in networks: all (default), paper, official")
     add("--image-size", metavar="N", help="of networks, in pixels "
         "(default: the preset's; 224 for --shapes-from)")  # fmt: skip
@@ -80,6 +95,9 @@ class NetworkOptions:
     networks: tuple[str, ...] | None = None
     placements: tuple[str, ...] | None = None
     image_size: int | None = None
+    own_image_size: int | None = None
+    own_sample: str | None = None
+    own_loss: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +110,8 @@ class SweepOptions:
     shapes_from: tuple[str, ...] | None
     """Networks whose shapes to take."""
     shapes_image_size: int
+    shapes_sample: str
+    """Of the user's own networks among these, as of a `NetworkCase`."""
     networks: NetworkOptions | None
     """``None`` where none are to be measured."""
     own_layers: tuple[str, ...]
@@ -130,12 +150,14 @@ def read_options(given: argparse.Namespace) -> SweepOptions:
     if given.run is not None:
         check_run_name(given.run)
     shapes_from = _shapes_from(given)
+    own_networks = _own_networks(given, shapes_from or ())
     return SweepOptions(
         preset=choice("preset", given.sweep, PRESETS),
         axes=axes,
         shapes_from=shapes_from,
-        shapes_image_size=_image_size(given) or USUAL_IMAGE_SIZE,
-        networks=_networks(given, axes, shapes_from),
+        shapes_image_size=own_networks.own_image_size or _image_size(given) or USUAL_IMAGE_SIZE,
+        shapes_sample=own_networks.own_sample or "",
+        networks=_networks(given, axes, shapes_from, own_networks),
         own_layers=tuple(given.activation_from),
         own_impls=own_impls,
         baseline=given.baseline,
@@ -186,11 +208,51 @@ def _shapes_from(given: argparse.Namespace) -> tuple[str, ...] | None:
     return _network_names(given.shapes_from, "--shapes-from", _image_size(given))
 
 
+def _own_networks(given: argparse.Namespace, shapes_from: tuple[str, ...]) -> NetworkOptions:
+    """Return the user's own networks, and what they take."""
+    names = tuple(dict.fromkeys(given.network_from))
+    for name in names:
+        own.parse_factory(name)
+    if not any(":" in name for name in (*names, given.networks or "", *shapes_from)):
+        for option in ("input_shape", "example_from", "loss_from"):
+            if getattr(given, option) is not None:
+                raise ValueError(
+                    f"--{option.replace('_', '-')} is of networks of your own; name one by "
+                    "--network-from"
+                )
+        return NetworkOptions()
+    if given.input_shape is not None and given.example_from is not None:
+        raise ValueError("--input-shape and --example-from exclude each other; name one of them")
+    for option in ("example_from", "loss_from"):
+        if getattr(given, option) is not None:
+            own.check_place(getattr(given, option), f"--{option.replace('_', '-')}")
+    size, sample = _image_size(given), given.example_from
+    if given.input_shape is not None:
+        try:
+            channels, *sides = sample_shape(given.input_shape)
+        except ValueError:
+            raise ValueError(
+                f"--input-shape takes CxHxW, as 3x640x480, got {given.input_shape!r}"
+            ) from None
+        if channels == 3 and len(sides) == 2 and sides[0] == sides[1]:
+            size = sides[0]
+        else:
+            sample = given.input_shape
+    return NetworkOptions(
+        names or None, own_image_size=size, own_sample=sample, own_loss=given.loss_from
+    )
+
+
 def _networks(
-    given: argparse.Namespace, axes: dict[str, Any], shapes_from: tuple[str, ...] | None
+    given: argparse.Namespace,
+    axes: dict[str, Any],
+    shapes_from: tuple[str, ...] | None,
+    own_networks: NetworkOptions,
 ) -> NetworkOptions | None:
     of_layers_alone = {*axes} - {"activations", "phases"} or shapes_from
-    by_default = not (of_layers_alone or given.budget)
+    by_default = own_networks.networks or not (of_layers_alone or given.budget)
+    if own_networks.networks and given.networks == NO_NETWORKS:
+        raise ValueError("--networks none and --network-from exclude each other; name one of them")
     if not (by_default if given.networks is None else given.networks != NO_NETWORKS):
         idle = {"placements": given.placements, "image-size": given.image_size}
         if shapes_from:
@@ -205,14 +267,15 @@ def _networks(
                 f"networks take no --{name.replace('_', '-')}; leave it out, or add --networks none"
             )
     image_size = _image_size(given)
-    networks = placements = None
+    networks, placements = own_networks.networks, None
     if given.networks is not None:
-        networks = _network_names(given.networks, "--networks", image_size)
+        named = _network_names(given.networks, "--networks", image_size)
+        networks = tuple(dict.fromkeys([*named, *(own_networks.networks or ())]))
     if given.placements is not None:
         placements = split_list(given.placements, "--placements")
         for placement in placements:
             choice("placement", placement, PLACEMENTS)
-    return NetworkOptions(networks, placements, image_size)
+    return replace(own_networks, networks=networks, placements=placements, image_size=image_size)
 
 
 def _network_names(text: str, option: str, image_size: int | None) -> tuple[str, ...]:
@@ -221,7 +284,7 @@ def _network_names(text: str, option: str, image_size: int | None) -> tuple[str,
         declared = architectures.architecture(name)
         if image_size is not None:
             # A network whose own size is smaller gets that.
-            declared.check_image_size(min(image_size, declared.image_size))
+            declared.check_image_size(min(image_size, declared.image_size or image_size))
     return names
 
 

@@ -20,7 +20,7 @@ from dynact.schema.redact import without_paths
 from dynact.schema.run_folder import RunError, RunFolder, check_run, find_run
 from dynact.schema.settings import Settings
 from dynact.sweep.known_pairs import known_pairs
-from dynact.sweep.networks import NetworkPlan, Shape, plan_networks, shapes_of
+from dynact.sweep.networks import NetworkPlan, Shape, own_networks, plan_networks, shapes_of
 from dynact.sweep.options import (
     SHARED_AXES,
     NetworkOptions,
@@ -306,12 +306,15 @@ class SweepPlugin:
         if options.shapes_from is None:
             return None
 
-        def shapes_in(network: str, image_size: int) -> dict[Shape, int]:
-            asked = Request("shapes", arguments={"name": network, "image_size": image_size})
+        def shapes_in(network: str, image_size: int, sample: str) -> dict[Shape, int]:
+            arguments = {"name": network, "image_size": image_size, "sample": sample}
+            asked = Request("shapes", arguments=arguments)
             found = ask_or_raise(self._bench, asked).figures["shapes"]
             return {(channels, height, width): count for channels, height, width, count in found}
 
-        return shapes_of(options.shapes_from, options.shapes_image_size, shapes_in)
+        return shapes_of(
+            options.shapes_from, options.shapes_image_size, shapes_in, options.shapes_sample
+        )
 
     def _plan_networks(self, options: SweepOptions, asked: NetworkOptions) -> NetworkPlan:
         info = self._bench.info
@@ -325,6 +328,9 @@ class SweepPlugin:
             activations=grid.activations + options.own_layers,
             own_impls=options.own_impls,
         )
+
+        for case in own_networks(grid, info.device):
+            ask_or_raise(self._bench, Request("check", case))
 
         def sites(case: NetworkCase) -> list[dict[str, Any]]:
             found: list[dict[str, Any]] = ask_or_raise(self._bench, Request("sites", case)).figures[

@@ -7,7 +7,7 @@ from math import inf, prod
 from typing import Any
 
 from dynact.activations import REFERENCE, implementations
-from dynact.networks.architectures import architecture
+from dynact.networks.architectures import IMAGE_SIZE, architecture
 from dynact.schema.cases import MEMORY_FORMATS, MODES, PHASES, Case, NetworkCase
 
 PRESETS = ("smoke", "quick", "standard", "full")
@@ -204,6 +204,10 @@ class NetworkGrid:
     """Those of them that an activation has."""
     own_impls: tuple[tuple[str, str], ...] = ()
     """As of a `Grid`."""
+    own_image_size: int = IMAGE_SIZE
+    """Of the user's own networks; so are sample and loss, as of a `NetworkCase`."""
+    own_sample: str = ""
+    own_loss: str = ""
 
     def cases(self, device: str) -> Iterator[NetworkCase]:
         """Yield the cases, a network's together."""
@@ -213,10 +217,18 @@ class NetworkGrid:
             self.networks, self.dtypes, self.batches, self.placements, layers, self.phases,
         )  # fmt: skip
         for network, dtype, batch, placement, (activation, impl), phase in product(*axes):
-            size = min(self.image_size, architecture(network).image_size)
+            size, sample, loss = self._taken_by(network)
             yield NetworkCase(
-                network, activation, placement, phase, dtype, batch, size, device, impl
-            )
+                network, activation, placement, phase, dtype, batch, size, device, impl, sample,
+                loss,
+            )  # fmt: skip
+
+    def _taken_by(self, network: str) -> tuple[int, str, str]:
+        declared = architecture(network)
+        if not declared.is_own:
+            return declared.size_for(self.image_size), "", ""
+        size = 0 if self.own_sample else self.own_image_size
+        return size, self.own_sample, self.own_loss
 
 
 def network_preset(name: str, on_accelerator: bool) -> NetworkGrid:

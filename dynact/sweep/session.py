@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from dynact.schema.cases import CASE_TYPES, AnyCase, Case, KnownPair, SiteCase
+from dynact.schema.cases import CASE_TYPES, AnyCase, Case, KnownPair, NetworkCase, SiteCase
 from dynact.schema.limits import Ceilings
 from dynact.schema.messages import Answer, Request, WorkerInfo
 from dynact.schema.rows import Measured, figures_of, new_row, upgraded
@@ -256,7 +256,7 @@ class Sweep:
             return Answer("crashed", str(error))
 
     def _floor(self, case: AnyCase, figures: Mapping[str, Any]) -> dict[str, Any]:
-        if "floor_time_ns" not in figures_of(case.table):
+        if isinstance(case, NetworkCase) or "floor_time_ns" not in figures_of(case.table):
             return {}
         self._ceilings = self._ceilings or self._known_ceilings()
         return self._ceilings.figures(

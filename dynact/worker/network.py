@@ -8,14 +8,17 @@ from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 
 from dynact import activations, timing
 from dynact.cost import MemoryTracker, peak_on_cpu
 from dynact.networks.architectures import architecture, create, example_input
-from dynact.networks.loss import training_loss
-from dynact.networks.sites import Site
+from dynact.networks.loss import loss_of, tensors_in, training_loss
+from dynact.networks.passes import Example, call_with
+from dynact.networks.sites import Site, find_sites
 from dynact.networks.swap import Swap, swap_to_compare
 from dynact.schema.cases import Case, NetworkCase, SiteCase
+from dynact.schema.redact import error_line
 from dynact.worker import counters
 from dynact.worker.counter_cache import Counter, Figures
 from dynact.worker.device import Device
@@ -34,7 +37,7 @@ class NetworkWorkload:
     """A network against the same one with its own activations.
 
     Both are called the same way on one shared batch of images. Inference is eval mode under
-    inference mode; training is train mode, forward and backward of the task's loss, without an
+    inference mode; training is train mode, forward and backward of `loss.loss_of`, without an
     optimiser; images require no gradient.
     """
 
@@ -81,7 +84,7 @@ class NetworkWorkload:
                     "saved for backward",
                     (case, device),
                     lambda: counters.saved(
-                        network(), draw_images(case, case.batch, device), case.phase
+                        *_plain(network(), draw_images(case, case.batch, device)), case.phase
                     ),
                 ),
             ]
@@ -94,7 +97,7 @@ class NetworkWorkload:
             Counter(
                 "saved for backward",
                 (case, device),
-                lambda: counters.saved(*_on_meta(network(), case, case.batch), case.phase),
+                lambda: counters.saved(*_plain(*_on_meta(network(), case, case.batch)), case.phase),
             ),
         ]
 
@@ -102,7 +105,7 @@ class NetworkWorkload:
         """Return what is counted of the operators that a network shows."""
         device = self._device
         # What papers state is of one image of the network's own size, whatever is timed.
-        own_size = architecture(case.network).image_size
+        own_size = architecture(case.network).image_size or case.image_size
         stated = replace(case, phase="inference", batch=1, image_size=own_size)
         return [
             Counter("parameters", (stated, device), lambda: counters.parameters(network())),
@@ -117,14 +120,14 @@ class _Networks:
         self.pair = pair_of(case, device)
         self._case = case
         self._device = device
-        self._images: tuple[Tensor, ...] = ()
+        self._images: tuple[Example, ...] = ()
         self._looks = 0
 
     @property
     def kept_bytes(self) -> int:
         """What both take, and the images once there are."""
         tensors = [
-            *self._images,
+            *_tensors_in(self._images),
             *(
                 tensor
                 for network in (self.pair.original, self.pair.baseline, self.pair.swapped)
@@ -183,7 +186,7 @@ def pair_of(case: NetworkCase, device: Device) -> Pair:
     """
     torch.manual_seed(SEED)
     original = create(case.network)
-    images = example_input(case.network, 1, case.image_size)
+    images = example_input(case.network, 1, case.image_size, case.sample)
     swapped, baseline, swaps = swap_to_compare(
         original, case.activation, case.placement, example_input=images, impl=case.impl
     )
@@ -193,25 +196,61 @@ def pair_of(case: NetworkCase, device: Device) -> Pair:
     return Pair(original, baseline, swapped, tuple(swaps))
 
 
-def draw_images(case: NetworkCase, batch: int, device: Device) -> Tensor:
-    """Return a batch of images (batch, 3, H, W), the same for every activation."""
-    images = example_input(case.network, batch, case.image_size)
-    return images.to(device.torch_device, getattr(torch, case.dtype))
+def check_network(case: NetworkCase, device: Device) -> None:
+    """Try a network as it is, once: make it, run it, and in training go back through it.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be made, fails, or calls no activation: one line that names it.
+    """
+    torch.manual_seed(SEED)
+    network = create(case.network)
+    images = draw_images(case, case.batch, device)
+    network.to(device.torch_device, getattr(torch, case.dtype))
+    call = call_of_network(case, network.train(case.phase == "training"), images)
+    try:
+        with grad_mode(case):
+            call()
+    except Exception as error:
+        taken = case.sample or f"3x{case.image_size}x{case.image_size}"
+        raise ValueError(
+            f"{case.network} fails in {case.phase} on a batch of {case.batch} × {taken}: "
+            f"{error_line(error)}"
+        ) from error
+    if not find_sites(network, images):
+        raise ValueError(f"{case.network} calls no activation that could be replaced")
 
 
-def call_of_network(case: NetworkCase, network: nn.Module, images: Tensor) -> Callable[[], None]:
+def draw_images(case: NetworkCase, batch: int, device: Device) -> Example:
+    """Return a batch of what the network takes, images (batch, 3, H, W) as a rule.
+
+    The same for every activation.
+    """
+    dtype = getattr(torch, case.dtype)
+
+    def prepare(x: Tensor) -> Tensor:
+        return x.to(device.torch_device, dtype if x.is_floating_point() else x.dtype)
+
+    example = example_input(case.network, batch, case.image_size, case.sample)
+    prepared: Example = tree_map_only(Tensor, prepare, example)
+    return prepared
+
+
+def call_of_network(case: NetworkCase, network: nn.Module, images: Example) -> Callable[[], None]:
     """Return what is timed: a forward pass, or a training step but for the optimiser."""
     if case.phase == "inference":
 
         def infer() -> None:
-            network(images)
+            call_with(network, images)
 
         return infer
 
     parameters = list(network.parameters())
+    loss = loss_of(case.network, case.loss)
 
     def train() -> None:
-        torch.autograd.backward(training_loss(case.network, network, images))
+        torch.autograd.backward(training_loss(case.network, network, images, loss))
         for parameter in parameters:
             parameter.grad = None
 
@@ -232,7 +271,7 @@ def _new_layers(case: NetworkCase, swaps: Iterable[Swap]) -> dict[Case, nn.Modul
 
 def _arithmetic(network: nn.Module, case: NetworkCase, device: Device) -> Figures:
     image = draw_images(case, 1, device)
-    return counters.arithmetic(network, image) | {"counted_image_size": case.image_size}
+    return counters.arithmetic(*_plain(network, image)) | {"counted_image_size": case.image_size}
 
 
 def _peak(network: nn.Module, case: NetworkCase, device: Device) -> Figures:
@@ -255,30 +294,79 @@ def _memory(network: nn.Module, case: NetworkCase) -> Figures:
     totals = []
     for batch in LARGE_BATCHES:
         on_meta, images = _on_meta(network, case, batch)
-        there = (*on_meta.parameters(), *on_meta.buffers(), images)
+        there = (*on_meta.parameters(), *on_meta.buffers(), *_tensors_in(images))
         totals.append(_tracked(case, on_meta, images) + sum(tensor.nbytes for tensor in there))
     (fewer, more), (less, most) = LARGE_BATCHES, totals
     per_image = (most - less) / (more - fewer)
     return {"memory_fixed_bytes": less - fewer * per_image, "memory_per_image_bytes": per_image}
 
 
-def _on_meta(network: nn.Module, case: NetworkCase, batch: int) -> tuple[nn.Module, Tensor]:
+class _Plain(nn.Module):
+    """A network as one of a single input, with a list of tensors as output, to be counted.
+
+    Of several inputs it is the first of floating point; the others are the example's.
+    """
+
+    def __init__(self, network: nn.Module, example: Example) -> None:
+        super().__init__()
+        self.network = network
+        self._example = example
+
+    @property
+    def input(self) -> Tensor:
+        """The one input."""
+        return next(x for x in _tensors_in(self._example) if x.is_floating_point())
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return all tensors of the network's output."""
+        inputs = tree_map_only(Tensor, lambda y: x if y is self.input else y, self._example)
+        return list(tensors_in(call_with(self.network, inputs)))
+
+
+def _plain(network: nn.Module, example: Example) -> tuple[nn.Module, Tensor]:
+    plain = _Plain(network, example).train(network.training)
+    return plain, plain.input
+
+
+def _tensors_in(values: object) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
+
+
+def _on_meta(network: nn.Module, case: NetworkCase, batch: int) -> tuple[nn.Module, Example]:
     """Return a copy of a network and its images where neither takes memory or time."""
-    images = torch.empty(
-        (batch, 3, case.image_size, case.image_size),
-        dtype=getattr(torch, case.dtype),
-        device="meta",
+    dtype = getattr(torch, case.dtype)
+    (of_one, structure), (of_two, _) = (
+        tree_flatten(example_input(case.network, few, case.image_size, case.sample))
+        for few in (1, 2)
+    )
+    images: Example = tree_unflatten(
+        [
+            _stretched(one, two, batch, dtype) if isinstance(one, Tensor) else one
+            for one, two in zip(of_one, of_two, strict=True)
+        ],
+        structure,
     )
     return copy.deepcopy(network).to("meta"), images
 
 
-def _tracked(case: NetworkCase, network: nn.Module, images: Tensor) -> int:
+def _stretched(of_one: Tensor, of_two: Tensor, batch: int, dtype: torch.dtype) -> Tensor:
+    """Return a tensor without values for a batch, of the tensors for one sample and for two."""
+    shape = [
+        one + (batch - 1) * (two - one) for one, two in zip(of_one.shape, of_two.shape, strict=True)
+    ]
+    return torch.empty(
+        shape, dtype=dtype if of_one.is_floating_point() else of_one.dtype, device="meta"
+    )
+
+
+def _tracked(case: NetworkCase, network: nn.Module, images: Example) -> int:
+    call = call_of_network(case, network, images)
     with watched_mode(case):
         # What a layer sets up at its first call is there at any other.
-        call_of_network(case, network, images)()
-        there = (*network.parameters(), *network.buffers(), images)
+        call()
+        there = (*network.parameters(), *network.buffers(), *_tensors_in(images))
         with MemoryTracker(there) as tracker:
-            call_of_network(case, network, images)()
+            call()
     peak: int = tracker.peak_bytes
     return peak
 

@@ -96,9 +96,14 @@ def _count(bench: InProcess, request: Request) -> Answer:
 
 
 def _check(bench: InProcess, request: Request) -> Answer:
-    """Try a case's layer once."""
+    """Try a case's layer once, or its network as it is."""
     case: Any = request.case
-    check_layer(case, bench.device)
+    if isinstance(case, NetworkCase):
+        from dynact.worker.network import check_network
+
+        check_network(case, bench.device)
+    else:
+        check_layer(case, bench.device)
     return Answer()
 
 

@@ -1,12 +1,14 @@
 """What a training step of a network starts from."""
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from dynact.networks.loss import training_loss
+from dynact.networks.loss import loss_of, training_loss
 
 
 def test_the_loss_of_a_backbone_is_linear_in_its_features() -> None:
@@ -60,6 +62,40 @@ def test_of_a_segmentation_each_pixel_has_a_class_of_its_own() -> None:
     torch.testing.assert_close(targets.sum(dim=1), torch.ones(2, 3, 5, dtype=torch.float64))
     # Any class, not one alone.
     assert len(targets.argmax(dim=1).unique()) == 4
+
+
+@dataclass
+class Found:
+    boxes: Tensor
+    levels: list[Any]
+    name: str = "found"
+
+
+def test_of_the_users_own_each_output_starts_from_its_own_random_gradient() -> None:
+    leaves = [torch.randn(400, 5, requires_grad=True) for _ in range(3)]
+    counts, fixed = torch.arange(3), torch.ones(2)
+    output = {"a": leaves[0], "b": Found(leaves[1], [(leaves[2], counts), None, fixed])}
+
+    loss = loss_of("my.net:build")
+    first, second = (torch.autograd.grad(loss(output), leaves) for _ in range(2))
+    of_another = torch.autograd.grad(loss_of("my.net:build")(output), leaves)
+
+    for one, again, other in zip(first, second, of_another, strict=True):
+        assert torch.equal(one, again)
+        assert torch.equal(one, other)
+        # Of 2000 numbers from N(0, 1).
+        assert abs(one.mean().item()) < 0.1
+        assert abs(one.std().item() - 1) < 0.1
+    assert not torch.equal(first[0], first[1])
+    expected = sum((leaf * gradient).sum() for leaf, gradient in zip(leaves, first, strict=True))
+    torch.testing.assert_close(loss(output), expected)
+
+
+def test_an_output_without_gradient_is_said_to_have_none() -> None:
+    with pytest.raises(
+        ValueError, match=r"^no tensor in the output, a dict, has a gradient in tra"
+    ):
+        loss_of("my.net:build")({"classes": torch.arange(3)})
 
 
 def test_a_network_that_is_unknown() -> None:

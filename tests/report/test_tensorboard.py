@@ -163,7 +163,7 @@ def test_networks_are_trials_of_their_own_axes(make_rows, write_run):
     assert {folder.name for folder in (logdir / "networks").iterdir()} == set(ok.index)
     for case_id, row in ok.iterrows():
         axes = {
-            axis: value.string_value or value.number_value
+            axis: getattr(value, value.WhichOneof("kind"))
             for axis, value in by_name[case_id].hparams.items()
         }
         assert axes == {axis: row[axis] for axis in NETWORK_FIELDS}

@@ -98,6 +98,8 @@ class TestNetworkCase:
     def test_an_id_says_what_was_measured(self) -> None:
         assert NETWORK.id == "resnet18-frelu-training-2x3x64x64-float32-cpu"
         assert replace(NETWORK, placement="paper").id == f"{NETWORK.id}-paper"
+        own = replace(NETWORK, network="a:B(c=1)", image_size=0, sample="1x8x9", loss="a:l")
+        assert own.id == "a:B(c=1)-frelu-training-2x1x8x9-float32-cpu-loss_a:l"
 
     @given(NETWORK_CASES, st.data())
     def test_ids_are_equal_only_for_equal_cases(
@@ -105,6 +107,8 @@ class TestNetworkCase:
     ) -> None:
         other = data.draw(NETWORK_CASES)
         taken = data.draw(st.sets(st.sampled_from(NETWORK_FIELDS)))
+        # Either says what a sample is.
+        taken |= {"image_size", "sample"} if taken & {"image_size", "sample"} else set()
         mixed = replace(case, **{name: getattr(other, name) for name in taken})
 
         assert (case.id == mixed.id) == (case == mixed)
@@ -118,6 +122,7 @@ class TestNetworkCase:
             ("dtype", "float23", "unknown dtype 'float23'; did you mean"),
             ("batch", 0, "batch must be at least 1, got 0"),
             ("image_size", -1, "image_size must be at least 1, got -1"),
+            ("sample", "3x8x9", "image_size is 0 where sample says it, got 64"),
         ],
     )
     def test_a_value_that_cannot_be(self, field: str, value: object, message: str) -> None:
@@ -131,11 +136,6 @@ class TestNetworkCase:
     @pytest.mark.parametrize("placement", PLACEMENTS)
     def test_each_placement_is_a_case(self, placement: str) -> None:
         assert replace(NETWORK, placement=placement).placement == placement
-
-    def test_input_bytes_are_those_of_its_images(self) -> None:
-        case = network_case_of(batch=5, image_size=7, dtype="float16")
-
-        assert case.input_bytes == 5 * 3 * 7 * 7 * 2
 
 
 class TestRecord:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dynact.schema.cases import NetworkCase, SiteCase
-from dynact.sweep.networks import Shape, at_shapes, plan_networks, shapes_of
+from dynact.sweep.networks import Shape, at_shapes, own_networks, plan_networks, shapes_of
 from dynact.sweep.presets import Grid, NetworkGrid
 
 
@@ -103,14 +103,58 @@ def test_what_goes_wrong_everywhere_is_no_matter_of_placement() -> None:
 def test_shapes_are_counted_over_all_networks_at_no_more_than_their_own_size() -> None:
     asked = {}
 
-    def shapes_in(network: str, image_size: int) -> dict[Shape, int]:
+    def shapes_in(network: str, image_size: int, sample: str) -> dict[Shape, int]:
         asked[network] = image_size
+        assert not sample
         return {(8, image_size, image_size): 2, (4, 3, 5): 1}
 
     found = shapes_of(["lenet", "resnet18"], 224, shapes_in)
 
     assert asked == {"lenet": 32, "resnet18": 224}
     assert found == Counter({(8, 32, 32): 2, (8, 224, 224): 2, (4, 3, 5): 2})
+
+
+def test_shapes_of_the_users_own_are_those_of_its_sample() -> None:
+    found = shapes_of(["a:B"], 224, lambda *asked: {(8, 2, 3): len(asked[2])}, "3x48x64")
+
+    assert found == Counter({(8, 2, 3): len("3x48x64")})
+
+
+def test_a_network_without_maps_has_no_shapes() -> None:
+    with pytest.raises(ValueError, match=r"^a:B calls no activation on maps \(N, C, H, W\)$"):
+        shapes_of(["a:B"], 224, lambda *_: {})
+
+
+def test_of_the_users_own_each_is_tried_once_a_phase_on_what_it_takes() -> None:
+    grid = NetworkGrid(
+        ("lenet", "a:B", "a:B(c=1)"), ("frelu", "acon_c"), batches=(2, 8),
+        own_sample="3x48x64", own_loss="a:loss",
+    )  # fmt: skip
+
+    tried = own_networks(grid, "cpu")
+
+    assert {(case.network, case.phase, case.batch) for case in tried} == {
+        (name, phase, 2) for name in ("a:B", "a:B(c=1)") for phase in ("inference", "training")
+    }
+    assert {(case.image_size, case.sample, case.loss) for case in tried} == {
+        (0, "3x48x64", "a:loss")
+    }
+    # What is declared takes what it always did.
+    declared = [case for case in grid.cases("cpu") if case.network == "lenet"]
+    assert {(case.image_size, case.sample, case.loss) for case in declared} == {(32, "", "")}
+
+
+def test_a_site_that_is_no_layer_by_itself_is_not_measured() -> None:
+    found = [
+        {"name": "a", "original": "tanh", "channels": 8, "height": 4, "width": 4},
+        {"name": "b", "original": "silu", "channels": 0, "height": None, "width": None},
+        {"name": "c", "original": "silu", "channels": 8, "height": 4, "width": 4},
+    ]
+    grid = NetworkGrid(("a:B",), ("acon_c",), phases=("training",))
+
+    plan = plan_networks(grid, "cpu", lambda _: found)
+
+    assert [(case.baseline, case.channels) for case in plan.sites] == [("silu", 8)]
 
 
 def test_a_grid_at_shapes_has_these_alone() -> None:

@@ -130,6 +130,7 @@ class TestWhatIsAskedFor:
             axes={},
             shapes_from=None,
             shapes_image_size=224,
+            shapes_sample="",
             networks=NetworkOptions(),
             own_layers=(),
             own_impls=(),
@@ -216,6 +217,42 @@ class TestNetworks:
                 ("--networks", "lenet", "--image-size", "224"),
                 NetworkOptions(("lenet",), image_size=224),
             ),
+            (("--network-from", "my.net:build"), NetworkOptions(("my.net:build",))),
+            # Beside what else is named; of the axes of layers, and with a default of its own.
+            (
+                (
+                    "--network-from",
+                    "a:B(width=2, depth=[1, 2])",
+                    "--network-from",
+                    "c:d",
+                    "--networks",
+                    "lenet",
+                    "--channels",
+                    "8",
+                    "--input-shape",
+                    "3x64x64",
+                    "--loss-from",
+                    "a:loss",
+                ),
+                NetworkOptions(
+                    ("lenet", "a:B(width=2, depth=[1, 2])", "c:d"),
+                    own_image_size=64,
+                    own_loss="a:loss",
+                ),
+            ),
+            (
+                ("--network-from", "a:B", "--image-size", "96"),
+                NetworkOptions(("a:B",), image_size=96, own_image_size=96),
+            ),
+            *(
+                (("--network-from", "a:B", *typed), NetworkOptions(("a:B",), own_sample=sample))
+                for typed, sample in (
+                    (("--input-shape", "3x480x640"), "3x480x640"),
+                    (("--input-shape", "1x64x64"), "1x64x64"),
+                    (("--input-shape", "3x16x112x112"), "3x16x112x112"),
+                    (("--example-from", "a:inputs"), "a:inputs"),
+                )
+            ),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
     )
@@ -223,6 +260,11 @@ class TestNetworks:
         self, typed: tuple[str, ...], asked: NetworkOptions
     ) -> None:
         assert read(*typed).networks == asked
+
+    def test_shapes_of_the_users_own(self) -> None:
+        asked = read("--shapes-from", "a:B", "--input-shape", "3x480x640")
+
+        assert (asked.shapes_from, asked.shapes_sample) == (("a:B",), "3x480x640")
 
     def test_shapes_are_those_of_networks_at_224_pixels_or_as_asked_for(self) -> None:
         usual = read("--shapes-from", "lenet,resnet18")
@@ -283,6 +325,29 @@ BAD = [
     ("--networks lenet --placements=", "--placements takes a comma list without empty parts"),
     ("--activations=", "--activations takes a comma list without empty parts, got ''"),
     ("--shapes-from=", "--shapes-from takes a comma list without empty parts, got ''"),
+    ("--network-from mine", "a network of your own is PKG.MOD:FACTORY or PKG.MOD:FACTORY(key=val"),
+    ("--network-from a:b(2)", "a:b(2): name each argument, as in width=2"),
+    ("--network-from a:b(c=d)", "a:b(c=d): d is no literal of Python's; a text is quoted, 'd'"),
+    ("--network-from a:b(c=)", "a:b(c=): what is in brackets is not key=value, …"),
+    (
+        "--network-from a:b --networks none",
+        "--networks none and --network-from exclude each other; name one of them",
+    ),
+    ("--network-from a:b --input-shape 64", "--input-shape takes CxHxW, as 3x640x480, got '64'"),
+    ("--network-from a:b --input-shape 3x0x4", "--input-shape takes CxHxW, as 3x640x480, got "),
+    ("--network-from a:b --example-from c", "--example-from takes PKG.MOD:FUNCTION, got 'c'"),
+    ("--network-from a:b --loss-from c:d:e", "--loss-from takes PKG.MOD:FUNCTION, got 'c:d:e'"),
+    (
+        "--network-from a:b --input-shape 3x8x8 --example-from c:d",
+        "--input-shape and --example-from exclude each other; name one of them",
+    ),
+    *(
+        (
+            f"--networks lenet {option}",
+            f"{option.split()[0]} is of networks of your own; name one by --network-from",
+        )
+        for option in ("--input-shape 3x8x8", "--example-from a:b", "--loss-from a:b")
+    ),
     ("--shapes-from lent", "unknown network 'lent'; did you mean lenet?"),
     (
         "--networks resnet18 --image-size 8",

@@ -157,7 +157,8 @@ class TestSweep:
         )  # fmt: skip
 
         assert [request.arguments for request in bench.requests("shapes")] == [
-            {"name": "lenet", "image_size": 32}, {"name": "resnet18", "image_size": 64},
+            {"name": "lenet", "image_size": 32, "sample": ""},
+            {"name": "resnet18", "image_size": 64, "sample": ""},
         ]  # fmt: skip
         rows = read_records(reports / "first" / "rows.jsonl")
         # Each of the two networks answered with one of each.
@@ -495,6 +496,7 @@ class TestRefusal:
             ("check", ("--activation-from", "mine:InPlace")),
             ("shapes", ("--shapes-from", "lenet")),
             ("sites", ("--networks", "lenet")),
+            ("check", ("--network-from", "mine:build")),
         ],
     )
     def test_what_the_worker_refuses(

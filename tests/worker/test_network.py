@@ -1,6 +1,7 @@
 """A network against itself, measured and counted."""
 
 import gc
+import re
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import ResNet, get_model_weights
@@ -26,7 +28,13 @@ from dynact.worker.counter_cache import Counter
 from dynact.worker.counts import CACHE, count_workload
 from dynact.worker.device import Cpu
 from dynact.worker.kept import Kept
-from dynact.worker.network import NetworkWorkload, call_of_network, draw_images, pair_of
+from dynact.worker.network import (
+    NetworkWorkload,
+    call_of_network,
+    check_network,
+    draw_images,
+    pair_of,
+)
 from tests.fake_device import Kernels, LazyLibrary, VirtualDevice
 from tests.measuring import Bench, count, visit, workload_of
 
@@ -514,3 +522,122 @@ def test_what_was_counted_before_is_no_answer_for_another_case(
         del figures["counting_s"]
     assert there_and_back == [*alone, *reversed(alone)]
     assert len({str(figures) for figures in alone}) == len(cases)
+
+
+@dataclass
+class Answer:
+    maps: Tensor
+    score: list[Tensor]
+
+
+class Masked(nn.Module):
+    """Takes two inputs, answers with a dataclass, and calls SiLU and ELU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.act = nn.SiLU()
+
+    def forward(self, images: Tensor, lengths: Tensor) -> Answer:
+        y = functional.elu(self.act(self.conv(images))) * lengths.reshape(-1, 1, 1, 1)
+        return Answer(y, [y.mean()])
+
+
+def masked_inputs(batch: int) -> dict[str, Tensor]:
+    return {"images": torch.randn(batch, 3, 6, 5), "lengths": torch.arange(1, batch + 1)}
+
+
+def squared(output: Answer) -> Tensor:
+    return output.maps.square().mean()
+
+
+OWN = NetworkCase(
+    f"{__name__}:Masked", "acon_c", "all", "training", "float32", 3, 0, "cpu",
+    sample=f"{__name__}:masked_inputs",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+@pytest.mark.parametrize("loss", ["", f"{__name__}:squared"])
+def test_the_users_own_of_several_inputs(phase: str, loss: str) -> None:
+    case = replace(OWN, phase=phase, loss=loss)
+
+    visited, figures = visit(case, Cpu()), count(case, Cpu())
+
+    assert (visited.status, visited.message, figures["message"]) == ("ok", "", "")
+    elements = 4 * 6 * 5
+    # The convolution with its bias, and two lines of three more parameters a channel.
+    assert figures["baseline_parameters"] == 3 * 4 * 9 + 4
+    assert figures["parameters"] == figures["baseline_parameters"] + 2 * 3 * 4
+    assert figures["macs"] == figures["baseline_macs"] == 27 * elements
+    assert figures["counted_image_size"] == 0
+    assert [site["original"] for site in figures["sites"]] == ["silu", "elu"]
+    if phase == "inference":
+        # Of one sample more: its images and length, and at most two maps at a time.
+        grown = figures["baseline_memory_per_image_bytes"]
+        assert grown == 3 * 6 * 5 * 4 + 8 + 2 * elements * 4
+    else:
+        # SiLU's input; ELU's output or input; what the length multiplies.
+        assert figures["baseline_saved_for_backward_bytes"] >= 3 * elements * 4
+
+
+def test_the_gradients_of_the_users_own_are_those_of_its_loss() -> None:
+    device = Cpu()
+    for loss in ("", f"{__name__}:squared"):
+        case = replace(OWN, loss=loss)
+        original = pair_of(case, device).original
+        weight = original.conv.weight
+        gradients: list[Tensor] = []
+        weight.register_post_accumulate_grad_hook(lambda p, g=gradients: g.append(p.grad.clone()))
+        call = call_of_network(case, original, draw_images(case, case.batch, device))
+
+        call()
+        call()
+
+        assert torch.equal(*gradients)
+        if loss:
+            output = original(**draw_images(case, case.batch, device))
+            expected = torch.autograd.grad(output.maps.square().mean(), weight)[0]
+            torch.testing.assert_close(gradients[0], expected)
+
+
+class Plain(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2
+
+
+class Sometimes(nn.Sequential):
+    """Fails in training."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            raise RuntimeError("not yet")
+        return torch.relu(x)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, ""),
+        (
+            {"network": f"{__name__}:Plain", "phase": "inference", "sample": "3x4x5"},
+            f"{__name__}:Plain calls no activation that could be replaced",
+        ),
+        (
+            {"network": f"{__name__}:Sometimes", "sample": "3x4x5"},
+            f"{__name__}:Sometimes fails in training on a batch of 3 × 3x4x5: RuntimeError: not",
+        ),
+        (
+            {"sample": "3x4x5"},
+            f"{__name__}:Masked fails in training on a batch of 3 × 3x4x5: TypeError: ",
+        ),
+    ],
+)
+def test_the_users_own_is_tried_before_it_is_measured(changes: dict[str, Any], line: str) -> None:
+    case = replace(OWN, **changes)
+    if not line:
+        check_network(case, Cpu())
+        return
+    with pytest.raises(ValueError, match="^" + re.escape(line)) as caught:
+        check_network(case, Cpu())
+    assert "\n" not in str(caught.value)

@@ -18,7 +18,7 @@ PAPER_NOTE = (
 _UNITS = (("s", 1e9), ("ms", 1e6), ("µs", 1e3), ("ns", 1.0))
 _UNSTEADY = "‡"
 
-_SETTINGS = ("batch", "dtype", "image_size", "device")
+_SETTINGS = ("batch", "dtype", "images", "loss", "device")
 
 
 def network_name(network: str) -> str:
@@ -36,13 +36,14 @@ def labelled(networks: pd.DataFrame) -> pd.DataFrame:
     and phase tell any two lines apart; of repeated ones the last stays. ``mark`` goes behind a
     overhead that is not to be taken at its word, and is explained by `mark_note`.
     """
+    settings = networks.assign(images=_images(networks))
     varying = {
-        field: networks.groupby("network")[field].transform("nunique") > 1 for field in _SETTINGS
+        field: settings.groupby("network")[field].transform("nunique") > 1 for field in _SETTINGS
     }
     subjects = networks["network"].map(network_name)
     for field, differs in varying.items():
         subjects = subjects.mask(
-            differs, subjects + ", " + networks[field].map(lambda v, f=field: _read(f, v))
+            differs, subjects + ", " + settings[field].map(lambda v, f=field: _read(f, v))
         )
     placed = networks["placement"].map({"all": ""}).fillna(" (" + networks["placement"] + ")")
     variants = networks["activation"].map(display_names(networks["activation"])) + placed
@@ -52,10 +53,8 @@ def labelled(networks: pd.DataFrame) -> pd.DataFrame:
 
 def setting(networks: pd.DataFrame) -> str:
     """Return in words what batch, dtype and image size the rows were measured at."""
-    batches, dtypes, sizes = (
-        sorted(networks[field].unique()) for field in ("batch", "dtype", "image_size")
-    )
-    images = " and ".join(resolution(size, size) for size in sizes)
+    batches, dtypes = (sorted(networks[field].unique()) for field in ("batch", "dtype"))
+    images = " and ".join(_images(networks.sort_values(["image_size", "sample"])).unique())
     return f"batch {' and '.join(map(str, batches))}, {' and '.join(dtypes)}, images of {images}"
 
 
@@ -126,10 +125,18 @@ def _marks(networks: pd.DataFrame) -> "pd.Series[str]":
     return unsteady.map({True: _UNSTEADY, False: ""})
 
 
+def _images(networks: pd.DataFrame) -> "pd.Series[str]":
+    """Return what each row's network took: ``48²``, ``3×480×640``, or what makes its inputs."""
+    sizes = networks["image_size"].map(lambda size: resolution(size, size))
+    samples = networks["sample"].map(lambda text: text if ":" in text else text.replace("x", "×"))
+    return sizes.where(samples == "", samples)
+
+
 def _read(field: str, value: object) -> str:
     if field == "batch":
         return f"batch {value}"
-    if field == "image_size":
-        size = int(str(value))
-        return f"images of {resolution(size, size)}"
+    if field == "images":
+        return f"images of {value}"
+    if field == "loss":
+        return f"loss {value or 'of dynact'}"
     return str(value)

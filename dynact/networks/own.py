@@ -1,0 +1,176 @@
+"""A network, its inputs and its loss by their places in the user's own code."""
+
+import ast
+import functools
+import importlib
+import inspect
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dynact.schema.choice import choice
+from dynact.schema.redact import error_line
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from dynact.networks.passes import Example
+
+_PLACE = re.compile(r"[\w.]+:\w+")
+_FACTORY = re.compile(rf"({_PLACE.pattern})(?:\((.*)\))?", re.DOTALL)
+
+
+def check_place(text: str, option: str) -> None:
+    """Raise ValueError, one line, if that is not where a function can be."""
+    if not _PLACE.fullmatch(text):
+        raise ValueError(f"{option} takes PKG.MOD:FUNCTION, got {text!r}")
+
+
+def parse_factory(name: str) -> tuple[str, dict[str, Any]]:
+    """Return the place of a network's factory, and what it is called with.
+
+    Parameters
+    ----------
+    name
+        ``"pkg.mod:factory"`` or ``"pkg.mod:factory(key=value, …)"``, with literals for values.
+
+    Raises
+    ------
+    ValueError
+        If it is neither: one line.
+    """
+    match = _FACTORY.fullmatch(name.strip())
+    if not match:
+        raise ValueError(
+            f"a network of your own is PKG.MOD:FACTORY or PKG.MOD:FACTORY(key=value, …), got "
+            f"{name!r}"
+        )
+    place, arguments = match.groups()
+    try:
+        call = ast.parse(f"factory({arguments or ''})", mode="eval").body
+    except SyntaxError:
+        raise ValueError(f"{name}: what is in brackets is not key=value, …") from None
+    if not isinstance(call, ast.Call) or call.args or any(not k.arg for k in call.keywords):
+        raise ValueError(f"{name}: name each argument, as in width=2")
+    return place, {str(k.arg): _literal(name, k.value) for k in call.keywords}
+
+
+def _literal(name: str, value: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(value)
+    except ValueError:
+        said = ast.unparse(value)
+        raise ValueError(
+            f"{name}: {said} is no literal of Python's; a text is quoted, {said!r}"
+        ) from None
+
+
+def build(name: str) -> "nn.Module":
+    """Call a factory, a function or a class, and return the network that it makes.
+
+    Raises
+    ------
+    ValueError
+        If it is not to be found, does not take such arguments, fails, or makes something else.
+    """
+    from torch import nn
+
+    place, arguments = parse_factory(name)
+    factory = find(place)
+    try:
+        inspect.signature(factory).bind(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}; it takes {inspect.signature(factory)}") from None
+    network = _called(name, functools.partial(factory, **arguments))
+    if not isinstance(network, nn.Module):
+        raise ValueError(
+            f"{name} makes a value of type {type(network).__name__}, not a torch.nn.Module"
+        )
+    return network
+
+
+def example(place: str, batch: int) -> "Example":
+    """Return the inputs that the user's function makes, the same each time.
+
+    Raises
+    ------
+    ValueError
+        If there is no such function, it fails, or makes no tensor, nor a tuple or dict of several.
+    """
+    import torch
+
+    from dynact.networks.passes import same_random_numbers
+
+    make = find(place)
+    with same_random_numbers():
+        torch.manual_seed(0)
+        made = _called(f"{place}, called with a batch of {batch},", lambda: make(batch))
+    if not isinstance(made, torch.Tensor | tuple | dict) or (
+        isinstance(made, dict) and not all(isinstance(key, str) for key in made)
+    ):
+        raise ValueError(
+            f"{place} makes a value of type {type(made).__name__}; a network takes a tensor, a "
+            "tuple of several inputs, or a dict of them by name"
+        )
+    return made
+
+
+def loss(place: str) -> "Callable[[Any], Tensor]":
+    """Return the user's loss of a network's output.
+
+    Raises
+    ------
+    ValueError
+        If there is no such function; when it is called, if it makes no scalar.
+    """
+    import torch
+
+    function = find(place)
+
+    def of_output(output: Any) -> "Tensor":
+        found = function(output)
+        if not isinstance(found, torch.Tensor) or found.numel() != 1:
+            said = (
+                f"a tensor of shape {tuple(found.shape)}"
+                if isinstance(found, torch.Tensor)
+                else f"of type {type(found).__name__}"
+            )
+            raise ValueError(f"the loss {place} is {said}, not a scalar tensor")
+        return found
+
+    return of_output
+
+
+def find(place: str) -> Callable[..., Any]:
+    """Return what is to be called at ``"pkg.mod:name"``, from the current folder on.
+
+    Raises
+    ------
+    ValueError
+        If it is not there or cannot be called: one line that says what is missing.
+    """
+    module_name, _, name = place.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing and f"{module_name}.".startswith(f"{missing}."):
+            raise ValueError(
+                f"{place}: there is no module {missing!r} in the current folder or among what is "
+                "installed"
+            ) from None
+        raise ValueError(f"{place} cannot be imported: {error_line(error)}") from error
+    if not hasattr(module, name):
+        known = [word for word, value in vars(module).items() if callable(value)]
+        choice(f"name in {module_name},", name, known)
+    found: Callable[..., Any] = getattr(module, name)
+    if not callable(found):
+        raise ValueError(f"{place} is of type {type(found).__name__}, which cannot be called")
+    return found
+
+
+def _called(what: str, call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except Exception as error:
+        raise ValueError(f"{what} fails: {error_line(error)}") from error
