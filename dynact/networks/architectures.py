@@ -3,12 +3,14 @@
 What is declared here is known without torch: torchvision is imported when a network is made.
 """
 
+import difflib
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dynact.networks import own
+from dynact.networks import own, torchvision_models
 from dynact.schema.cases import sample_shape
 from dynact.schema.choice import choice
 
@@ -22,11 +24,12 @@ IMAGE_SIZE = 224
 # Of ResNet's and MobileNet's last feature map: a smaller image is less than one of its cells.
 STRIDE = 32
 SEED = 0
+TIMM = "timm:"
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network by its name: one that takes images (N, 3, H, W), but for the user's own.
+    """A network by its name: one that takes images (N, 3, H, W), if nothing else is said.
 
     A detector stands for its backbone, the feature extractor with its pyramid. What comes after
     that hangs on what is detected: with random weights, another activation finds ten times as
@@ -47,10 +50,12 @@ class Architecture:
     smallest_image: int = STRIDE
     largest_image: int | None = None
     """``None`` where any larger image will do."""
+    frames: int | None = None
+    """Of a clip (N, 3, frames, H, W), where it takes these instead."""
 
     @property
     def is_own(self) -> bool:
-        """Whether it is the user's: what it takes and learns from is not known here."""
+        """Whether it is the user's, or one of timm's: what it takes is not known here."""
         return self.image_size is None
 
     def size_for(self, asked: int) -> int:
@@ -60,6 +65,10 @@ class Architecture:
         """
         most = asked if self.image_size is None else self.image_size
         return max(min(asked, most), self.smallest_image)
+
+    def sample(self, image_size: int) -> str:
+        """Return the sizes of a clip, as in ``"3x16x112x112"``; empty where it takes images."""
+        return f"3x{self.frames}x{image_size}x{image_size}" if self.frames else ""
 
     def check_image_size(self, size: int) -> None:
         """Raise ValueError, one line, if it cannot take images of that height and width."""
@@ -78,14 +87,21 @@ class Architecture:
 def architecture(name: str) -> Architecture:
     """Return what is declared of the network called `name`.
 
-    ``"pkg.mod:factory(key=value, …)"`` is what a function or class of the user's makes, see
-    `own.parse_factory`.
+    ``"timm:name"`` is a network of timm; ``"pkg.mod:factory(key=value, …)"`` what a function or
+    class of the user's makes, see `own.parse_factory`.
 
     Raises
     ------
     ValueError
         If there is none: one line that names near ones.
     """
+    if name.startswith(TIMM):
+        if importlib.util.find_spec("timm") is None:
+            raise ValueError(f"{name} needs timm, which is not installed: pip install timm")
+        return Architecture(
+            name, name, "classification", partial(_of_timm, name), image_size=None,
+            smallest_image=1,
+        )  # fmt: skip
     if ":" in name:
         own.parse_factory(name)
         return Architecture(
@@ -149,12 +165,11 @@ def example_input(
         raise ValueError(f"batch must be at least 1, got {batch}")
     if ":" in sample:
         return own.example(sample, batch)
-    if sample:
-        shape = sample_shape(sample)
-    else:
+    if not sample:
         size = (declared.image_size or IMAGE_SIZE) if image_size is None else image_size
         declared.check_image_size(size)
-        shape = (3, size, size)
+        sample = declared.sample(size) or f"3x{size}x{size}"
+    shape = sample_shape(sample)
     return torch.randn((batch, *shape), generator=torch.Generator().manual_seed(SEED))
 
 
@@ -175,8 +190,16 @@ def _backbone_of_torchvision(name: str) -> "nn.Module":
     return _of_torchvision(name, weights_backbone=None).get_submodule("backbone")
 
 
-def _classifier(name: str, title: str) -> Architecture:
-    return Architecture(name, title, "classification", partial(_of_torchvision, name))
+def _of_timm(name: str) -> "nn.Module":
+    import timm
+
+    known = name.removeprefix(TIMM)
+    if not timm.is_model(known):
+        near = difflib.get_close_matches(known, timm.list_models(), n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() has all"
+        raise ValueError(f"unknown network of timm {known!r}; {hint}")
+    network: nn.Module = timm.create_model(known, pretrained=False)
+    return network
 
 
 def _narrow_mobilenet(name: str, title: str, width: float) -> Architecture:
@@ -184,13 +207,25 @@ def _narrow_mobilenet(name: str, title: str, width: float) -> Architecture:
     return Architecture(name, title, "classification", build)
 
 
-def _segmenter(name: str, title: str) -> Architecture:
-    build = partial(_of_torchvision, name, weights_backbone=None)
-    return Architecture(name, title, "segmentation", build)
-
-
-def _detector(name: str, title: str, task: str) -> Architecture:
-    return Architecture(name, title, task, partial(_backbone_of_torchvision, name))
+def _declared_of_torchvision(name: str, title: str, task: str) -> Architecture:
+    options = {}
+    if name in torchvision_models.WITHOUT_AUXILIARY_HEADS:
+        # Without the second torchvision warns.
+        options = {"aux_logits": False, "init_weights": True}
+    build: dict[str, Callable[[], nn.Module]] = {
+        "classification": partial(_of_torchvision, name, **options),
+        "segmentation": partial(_of_torchvision, name, weights_backbone=None),
+    }
+    size = torchvision_models.IMAGE_SIZES.get(name, IMAGE_SIZE)
+    is_fixed = name in torchvision_models.OF_ONE_IMAGE_SIZE
+    return Architecture(
+        name, title, task,
+        build.get(task, partial(_backbone_of_torchvision, name)),
+        image_size=size,
+        smallest_image=size if is_fixed else torchvision_models.SMALLEST_IMAGES.get(name, STRIDE),
+        largest_image=size if is_fixed else None,
+        frames=torchvision_models.FRAMES if name in torchvision_models.OF_CLIPS else None,
+    )  # fmt: skip
 
 
 _ARCHITECTURES = {
@@ -203,18 +238,10 @@ _ARCHITECTURES = {
         _narrow_mobilenet("mobilenet_v2_x0_35", "MobileNetV2 0.35×", 0.35),
         _narrow_mobilenet("mobilenet_v2_x0_5", "MobileNetV2 0.5×", 0.5),
         _narrow_mobilenet("mobilenet_v2_x0_75", "MobileNetV2 0.75×", 0.75),
-        _classifier("mobilenet_v2", "MobileNetV2"),
-        _classifier("mobilenet_v3_small", "MobileNetV3 small"),
-        _classifier("mobilenet_v3_large", "MobileNetV3 large"),
-        _classifier("resnet18", "ResNet-18"),
-        _classifier("resnet34", "ResNet-34"),
-        _classifier("resnet50", "ResNet-50"),
-        _classifier("resnet101", "ResNet-101"),
-        _classifier("shufflenet_v2_x0_5", "ShuffleNetV2 0.5×"),
-        _classifier("shufflenet_v2_x1_5", "ShuffleNetV2 1.5×"),
-        _segmenter("fcn_resnet50", "FCN ResNet-50"),
-        _segmenter("deeplabv3_mobilenet_v3_large", "DeepLabV3 MobileNetV3 large"),
-        _detector("retinanet_resnet50_fpn", "RetinaNet ResNet-50 FPN", "detection"),
-        _detector("keypointrcnn_resnet50_fpn", "Keypoint R-CNN ResNet-50 FPN", "keypoints"),
+        *(
+            _declared_of_torchvision(name, title, task)
+            for task, titles in torchvision_models.TITLES.items()
+            for name, title in titles.items()
+        ),
     )
 }  # fmt: skip

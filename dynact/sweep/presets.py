@@ -226,7 +226,9 @@ class NetworkGrid:
     def _taken_by(self, network: str) -> tuple[int, str, str]:
         declared = architecture(network)
         if not declared.is_own:
-            return declared.size_for(self.image_size), "", ""
+            size = declared.size_for(self.image_size)
+            sample = declared.sample(size)
+            return 0 if sample else size, sample, ""
         size = 0 if self.own_sample else self.own_image_size
         return size, self.own_sample, self.own_loss
 

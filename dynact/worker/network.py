@@ -106,7 +106,9 @@ class NetworkWorkload:
         device = self._device
         # What papers state is of one image of the network's own size, whatever is timed.
         own_size = architecture(case.network).image_size or case.image_size
-        stated = replace(case, phase="inference", batch=1, image_size=own_size)
+        stated = replace(case, phase="inference", batch=1)
+        if not case.sample:
+            stated = replace(stated, image_size=own_size)
         return [
             Counter("parameters", (stated, device), lambda: counters.parameters(network())),
             Counter("arithmetic", (stated, device), lambda: _arithmetic(network(), stated, device)),

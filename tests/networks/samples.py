@@ -8,6 +8,14 @@ from torch.nn import functional
 
 from dynact.networks import architecture, create, example_input
 
+# Of each kind one or two that are made and trained a step in no time.
+HOSTS = (
+    "lenet", "mobilenet_v2_x0_35", "mobilenet_v2_x0_5", "mobilenet_v2_x0_75", "mobilenet_v2",
+    "mobilenet_v3_small", "mobilenet_v3_large", "resnet18", "resnet34", "resnet50", "resnet101",
+    "shufflenet_v2_x0_5", "shufflenet_v2_x1_5", "fcn_resnet50", "deeplabv3_mobilenet_v3_large",
+    "retinanet_resnet50_fpn", "keypointrcnn_resnet50_fpn",
+)  # fmt: skip
+
 
 @functools.cache
 def network(name: str) -> nn.Module:

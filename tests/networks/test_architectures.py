@@ -1,5 +1,6 @@
 """The networks are the published ones, and take what they say they take."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -7,22 +8,38 @@ from pathlib import Path
 
 import pytest
 import torch
-from torchvision.models import get_model_weights
+from torchvision.models import get_model_weights, list_models
 
 from dynact.cost import count_flops, count_parameters
+from dynact.networks import find_sites
 from dynact.networks.architectures import STRIDE, architecture, create, example_input, names
 from tests.networks.samples import network, smallest_input, without_values
+
+# What is not of torchvision, or not by that name.
+OTHERS = {"lenet", "mobilenet_v2_x0_35", "mobilenet_v2_x0_5", "mobilenet_v2_x0_75"}
+# One of each kind that has its own way of being made, and takes no second to make.
+MADE = (
+    *OTHERS, "mobilenet_v2", "resnet18", "inception_v3", "googlenet", "alexnet", "vit_b_32",
+    "swin_v2_t", "maxvit_t", "regnet_x_400mf", "lraspp_mobilenet_v3_large", "ssd300_vgg16",
+    "ssdlite320_mobilenet_v3_large", "fcos_resnet50_fpn", "keypointrcnn_resnet50_fpn", "r3d_18",
+    "s3d", "mvit_v2_s",
+)  # fmt: skip
+
+
+def test_all_of_torchvision_are_known_but_quantized_ones_and_optical_flow() -> None:
+    known = {name for name in list_models() if not name.startswith(("quantized_", "raft_"))}
+
+    assert {*names()} - OTHERS == known
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        n
-        for n in names()
-        if architecture(n).task == "classification" and n != "lenet" and "v2_x0_" not in n
-    ]
-    + ["shufflenet_v2_x0_5"],
-)
+        "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "resnet18", "resnet34",
+        "resnet50", "resnet101", "shufflenet_v2_x0_5", "shufflenet_v2_x1_5", "googlenet",
+        "vit_b_32", "swin_t", "maxvit_t", "s3d", "mvit_v2_s",
+    ],
+)  # fmt: skip
 def test_parameters_are_those_torchvision_publishes(name: str) -> None:
     published = get_model_weights(name).DEFAULT.meta["num_params"]
     assert count_parameters(without_values(name)).learnable == published
@@ -67,7 +84,7 @@ def test_the_example_is_the_same_each_time() -> None:
 @pytest.mark.parametrize(
     ("name", "batch", "size", "line"),
     [
-        ("resnet52", 1, None, "unknown network 'resnet52'; did you mean resnet50 or"),
+        ("resnet52", 1, None, "unknown network 'resnet52'; did you mean resnet152 or resnet50"),
         ("xyz", 1, None, "unknown network 'xyz'; choose from: lenet, "),
         ("resnet18", 1, 31, "resnet18 takes images of 32 × 32 pixels or more, got 31"),
         ("lenet", 1, 224, "lenet takes images of 32 × 32 pixels at most, got 224"),
@@ -106,24 +123,103 @@ TITLES = {
 
 
 def test_titles() -> None:
-    assert {name: architecture(name).title for name in names()} == TITLES
+    assert {name: architecture(name).title for name in TITLES} == TITLES
+    assert len({architecture(name).title for name in names()}) == len(names())
+
+
+def test_inception_is_the_network_without_the_head_for_training_alone() -> None:
+    # As Keras publishes it, which has no such head.
+    assert count_parameters(without_values("inception_v3")).learnable == 23_834_568
+
+
+def test_the_image_sizes_are_those_of_the_published_weights() -> None:
+    # Two have weights for larger images alone, which other networks of these names do not take.
+    for name in set(names()) - OTHERS - {"regnet_y_128gf", "vit_h_14"}:
+        first = next(iter(get_model_weights(name)))
+        size = getattr(first.transforms, "keywords", {}).get("crop_size")
+        if size is not None:
+            assert architecture(name).image_size == (size if isinstance(size, int) else size[0])
+    usual = [name for name in TITLES if name != "lenet"]
+    assert {architecture(name).image_size for name in usual} == {224}
+    assert {architecture(name).smallest_image for name in usual} == {STRIDE}
 
 
 @pytest.mark.parametrize("name", names())
-def test_sizes(name: str) -> None:
+def test_its_own_size_is_one_that_it_takes(name: str) -> None:
     declared = architecture(name)
 
-    # Of the tutorial's LeNet one alone; of all others whatever their stride fits into.
-    sizes = (32, 32, 32) if name == "lenet" else (224, STRIDE, None)
-    assert (declared.image_size, declared.smallest_image, declared.largest_image) == sizes
     declared.check_image_size(declared.image_size)
+    assert declared.size_for(1) == declared.smallest_image
+    assert declared.size_for(10**6) == declared.image_size
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", MADE)
 def test_each_takes_the_smallest_image_it_says_in_training(name: str) -> None:
-    model = create(name).train()
+    torch.manual_seed(0)
+    model = create(name).train().to("meta")
 
-    assert model(smallest_input(name)) is not None
+    for phase in (True, False):
+        assert model.train(phase)(smallest_input(name).to("meta")) is not None
+
+
+@pytest.mark.parametrize(
+    "name", ["lenet", "alexnet", "s3d", "ssd300_vgg16", "vit_b_32", "maxvit_t"]
+)
+def test_smaller_images_fail(name: str) -> None:
+    smaller = architecture(name).smallest_image - (8 if name == "maxvit_t" else 1)
+    images = smallest_input(name)[..., :smaller, :smaller].to("meta")
+
+    with pytest.raises((RuntimeError, AssertionError)):
+        create(name).to("meta")(images)
+
+
+def test_a_video_network_takes_clips() -> None:
+    assert example_input("r3d_18", 2).shape == (2, 3, 16, 112, 112)
+    assert example_input("s3d", 1, 224).shape == (1, 3, 16, 224, 224)
+    assert architecture("r3d_18").sample(64) == "3x16x64x64"
+    assert architecture("resnet18").sample(64) == ""
+
+
+TIMM = """
+from torch import nn
+
+def list_models():
+    return ["resnet18", "resnet18d", "convnextv2_atto"]
+
+def is_model(name):
+    return name.split(".")[0] in list_models()
+
+def create_model(name, pretrained):
+    assert not pretrained
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU(), nn.Flatten())
+"""
+
+
+def test_timm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "timm.py").write_text(TIMM)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+
+    network = create("timm:resnet18.a1_in1k")
+
+    assert [site.original for site in find_sites(network, torch.randn(1, 3, 8, 8))] == ["gelu"]
+    assert architecture("timm:resnet18").title == "timm:resnet18"
+    assert architecture("timm:resnet18").task == "classification"
+    for name, line in (
+        ("resnet18x", "unknown network of timm 'resnet18x'; did you mean resnet18"),
+        ("xyz", "unknown network of timm 'xyz'; timm.list_models() has all"),
+    ):
+        with pytest.raises(ValueError, match="^" + re.escape(line)):
+            create(f"timm:{name}")
+    monkeypatch.delitem(sys.modules, "timm")
+
+
+def test_where_timm_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+
+    line = "timm:resnet18 needs timm, which is not installed: pip install timm"
+    with pytest.raises(ValueError, match="^" + re.escape(line) + "$"):
+        architecture("timm:resnet18")
 
 
 def test_what_is_declared_is_known_without_torch() -> None:
@@ -131,7 +227,7 @@ def test_what_is_declared_is_known_without_torch() -> None:
         "import sys\n"
         "from dynact.networks import architectures\n"
         "for name in architectures.names():\n"
-        "    architectures.architecture(name).check_image_size(32)\n"
+        "    architectures.architecture(name).size_for(32)\n"
         "print({'torch', 'torchvision', 'numpy'} & set(sys.modules))\n"
     )
     root = Path(__file__).parents[2]

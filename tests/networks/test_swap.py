@@ -22,12 +22,18 @@ from dynact.networks import (
     architecture,
     example_input,
     find_sites,
-    names,
     swap_activations,
     training_loss,
 )
 from dynact.networks.lenet import LeNet
-from tests.networks.samples import EveryWay, meta_image, network, smallest_input, without_values
+from tests.networks.samples import (
+    HOSTS,
+    EveryWay,
+    meta_image,
+    network,
+    smallest_input,
+    without_values,
+)
 
 # All parameters with DY-ReLU-A, B, C, FReLU with and without bias, and ACON-C at every call.
 GOLDEN = {
@@ -56,7 +62,7 @@ def test_golden_parameters(name: str) -> None:
         assert not any(swap.kept_because for swap in swaps)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", HOSTS)
 def test_its_own_activation_changes_no_bit(name: str) -> None:
     model, images = network(name), example_input(name, 1, architecture(name).smallest_image)
     before = copy.deepcopy(model.state_dict())
@@ -72,7 +78,7 @@ def test_its_own_activation_changes_no_bit(name: str) -> None:
     assert not any(module.training for module in swapped.modules())
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", HOSTS)
 def test_its_own_activation_changes_no_bit_of_a_training_step(name: str) -> None:
     original, images = copy.deepcopy(network(name)), smallest_input(name)
     swapped = with_its_own(original, images)
@@ -134,7 +140,7 @@ def losses(model: nn.Module, images: list[Tensor]) -> dict[str, float]:
     return {name: loss.item() for name, loss in found.items()}
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", HOSTS)
 def test_a_swapped_network_trains_a_step(name: str) -> None:
     model, images = network(name), smallest_input(name)
     torch.manual_seed(0)

@@ -348,7 +348,7 @@ BAD = [
         )
         for option in ("--input-shape 3x8x8", "--example-from a:b", "--loss-from a:b")
     ),
-    ("--shapes-from lent", "unknown network 'lent'; did you mean lenet?"),
+    ("--shapes-from lent", "unknown network 'lent'; did you mean lenet or"),
     (
         "--networks resnet18 --image-size 8",
         "resnet18 takes images of 32 × 32 pixels or more, got 8",
