@@ -1,5 +1,6 @@
 """Draw the overhead figures of a run and write its tables, its page and its dashboards."""
 
+import argparse
 import os
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from dynact.report.data.baseline_mode import BASELINE_MODES  # noqa: E402
+from dynact.report.data.budget import DEFAULT, Budget, budget_of  # noqa: E402
 from dynact.report.figures.declaration import (  # noqa: E402
     LayerFigure,
     NetworkFigure,
@@ -27,6 +29,14 @@ from dynact.sweep.one_line_parser import OneLineParser  # noqa: E402
 def names(text: str) -> list[str]:
     """Split a comma list."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def memory(text: str) -> Budget:
+    """Read a size such as 24GiB."""
+    try:
+        return budget_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def main() -> None:
@@ -54,12 +64,22 @@ def main() -> None:
         help="in tables that mix modes, ratios are over the eager baseline (the default), or over "
         "the one of the same mode",
     )
+    parser.add_argument(
+        "--memory",
+        type=memory,
+        default=DEFAULT,
+        metavar="SIZE",
+        help="for which the largest batch of whole networks is computed, such as 24GiB; default: "
+        f"{DEFAULT.name}",
+    )
     options = parser.parse_args()
     folder = ROOT / "reports"
     try:
         folder = find_run(options.run, folder)
         run = Run(folder)
-        written = render(run, options.figures, options.format, options.baseline_mode)
+        written = render(
+            run, options.figures, options.format, options.baseline_mode, options.memory
+        )
         written.append(write_dashboards(run))
     except (RunError, ChoiceError) as error:
         parser.error(str(error))

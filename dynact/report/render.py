@@ -12,6 +12,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from dynact.report.data.baseline_mode import BaselineMode
+from dynact.report.data.budget import DEFAULT, Budget
 from dynact.report.data.settings_groups import SettingsGroup
 from dynact.report.figures.declaration import (
     LayerFigure,
@@ -37,6 +38,7 @@ def render(
     figures: Sequence[str] | None = None,
     formats: Sequence[str] = ("png", "svg"),
     baseline_mode: BaselineMode = "eager",
+    budget: Budget = DEFAULT,
 ) -> list[Path]:
     """Draw the figures of a run and write its table, summary and page, from what is stored.
 
@@ -52,6 +54,8 @@ def render(
     baseline_mode
         Over which baseline tables that mix modes give their ratios: the eager one, or each mode's
         own.
+    budget
+        The memory for which the largest batch of whole networks is computed.
 
     Returns
     -------
@@ -79,7 +83,7 @@ def render(
 
     table, summary = run.folder / "table.csv", run.folder / "summary.md"
     # Before anything is written: a file that is read for it may be cut short.
-    findings = summary_markdown(run, baseline_mode)
+    findings = summary_markdown(run, baseline_mode, budget)
     write_csv(run.rows, table)
     summary.write_text(findings, encoding="utf-8")
     written = [table, summary]
@@ -91,7 +95,7 @@ def render(
         if name in of_run:
             origin, caption = run.origin(FIGURES[name].files), run.caption(run.main)
             written += _write_of_run(folder, formats, origin, name, of_run[name], caption)
-    return [*written, write_page(run)]
+    return [*written, write_page(run, budget)]
 
 
 def _drawers_of_run(run: Run) -> dict[str, Callable[[str], Figure]]:

@@ -13,6 +13,7 @@ from dynact.report.figures.declaration import LayerFigure
 from dynact.report.figures.registry import FIGURES, figures_of
 from dynact.schema import run_folder
 from dynact.schema.run_folder import RunError
+from tests.report.networks_sample import build_networks
 
 ROOT = Path(__file__).parents[2]
 ROW = {
@@ -98,6 +99,22 @@ def test_it_compares_modes_over_the_baseline_that_is_asked_for(
     assert f"| compile, × {over} ReLU |" in summary
 
 
+def test_it_tells_the_largest_batch_in_the_memory_that_is_asked_for(checkout: Path) -> None:
+    networks, _ = build_networks(("lenet",), ("frelu",))
+    rows = networks.to_json(orient="records", lines=True)
+    (checkout / "reports/monday/network_rows.jsonl").write_text(rows)
+
+    done = plot(
+        checkout, "monday", "--figures", "overhead_ranking", "--format", "svg", "--memory", "24GiB"
+    )
+
+    assert done.returncode == 0, done.stderr
+    for name in ("summary.md", "index.html"):
+        text = (checkout / "reports/monday" / name).read_text()
+        assert "largest batch in 24 GiB" in text
+        assert "does not exceed 24 GiB" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -108,6 +125,7 @@ def test_it_compares_modes_over_the_baseline_that_is_asked_for(
         (["--figures", ","], "no figure given"),
         (["--format", "gif"], "png, svg, pdf"),
         (["--baseline-mode", "compile"], "'eager', 'same'"),
+        (["--memory", "24 gigs"], "no memory '24 gigs'; give a number and a unit"),
         (["--nonsense"], "--nonsense"),
     ],
 )

@@ -80,17 +80,6 @@ def resolution(height: int, width: int) -> str:
     return f"{height}²" if height == width else f"{height}×{width}"
 
 
-def with_prefix(value: float, unit: str) -> str:
-    """Return a quantity in two digits or more with a decimal prefix: 49 kB, 3.2 MB, 410 GB/s."""
-    power = 0
-    # What would be rounded to 1000 has the next prefix.
-    while power < 4 and value / 1000**power >= 999.5:
-        power += 1
-    scaled = value / 1000**power
-    digits = 0 if scaled >= 9.95 or power == 0 else 1
-    return f"{scaled:.{digits}f} {('', 'k', 'M', 'G', 'T')[power]}{unit}"
-
-
 def count_range(counts: "pd.Series[float]") -> str:
     """Return the least and the most of several counts: 12, 12–14, or a dash for none."""
     known = counts.dropna().astype(int)

@@ -35,13 +35,15 @@ class Prediction:
     parts: pd.DataFrame
     """A line for each replaced site of each network row, in order of depth: ``case_id``, ``site``
     (its number, from 1), ``name``, ``baseline`` (what it replaces), ``channels``, ``height``,
-    ``width``, ``extra_ns``, ``extra_lo_ns``, ``extra_hi_ns`` (NaN where no layer of that shape was
-    measured)."""
+    ``width``, ``baseline_time_ns``, ``extra_ns``, ``extra_lo_ns``, ``extra_hi_ns`` (NaN where no
+    layer of that shape was measured)."""
 
     totals: pd.DataFrame
     """The ok network rows, with ``predicted``, ``measured`` and ``rest`` (each ``_ns``,
     ``_lo_ns``, ``_hi_ns``), ``site_count`` and ``unmeasured``: the sites without a measured layer,
-    ``", "`` between them. The sum leaves these out; it is NaN where it would have no part."""
+    ``", "`` between them. The sum leaves these out; it is NaN where it would have no part. So do
+    ``original_share``, of the original's time that of the activations that are replaced, and
+    ``share``, of the new network's time that of the new ones."""
 
 
 def predict(networks: pd.DataFrame, sites: pd.DataFrame) -> Prediction:
@@ -71,6 +73,10 @@ def predict(networks: pd.DataFrame, sites: pd.DataFrame) -> Prediction:
         sums = extra.sum(min_count=1).where(extra.count() == by_row["extra_ns"].count())
         total = ok["case_id"].map(sums)
         totals[f"predicted{end}_ns"] = total.where(count > 0, 0.0)
+    alone_ns = ok["case_id"].map(by_row["baseline_time_ns"].sum(min_count=1))
+    totals["original_share"] = alone_ns / ok["baseline_time_ns"]
+    new_ns = ok["baseline_time_ns"] * ok["overhead"]
+    totals["share"] = (alone_ns + totals["predicted_ns"]) / new_ns
     for end, other in (("", ""), ("_lo", "_hi"), ("_hi", "_lo")):
         totals[f"rest{end}_ns"] = totals[f"measured{end}_ns"] - totals[f"predicted{other}_ns"]
     unknown = parts[parts["extra_ns"].isna()].groupby("case_id")["name"].agg(", ".join)
@@ -110,10 +116,12 @@ def _parts(networks: pd.DataFrame, sites: pd.DataFrame) -> pd.DataFrame:
         complete(sites, _MEASURED).astype(_ENDS).drop_duplicates(list(_SITE_KEY), keep="last")
     )
     extra = _extra_ns(measured, "extra")
-    costs = measured[list(_SITE_KEY)].assign(**extra).set_index(list(_SITE_KEY))
+    known = measured[[*_SITE_KEY, "baseline_time_ns"]].assign(**extra)
+    costs = known.set_index(list(_SITE_KEY))
     found = costs.reindex(pd.MultiIndex.from_frame(places[list(_SITE_KEY)]))
     columns = ["case_id", "site", "name", "baseline", "channels", "height", "width"]
-    return places[columns].assign(**{name: found[name].to_numpy() for name in extra})
+    names = ("baseline_time_ns", *extra)
+    return places[columns].assign(**{name: found[name].to_numpy() for name in names})
 
 
 def _extra_ns(rows: pd.DataFrame, name: str) -> "dict[str, pd.Series[float]]":

@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from dynact.report.data.names import cell_ratio, with_prefix
+from dynact.report.data.names import cell_ratio
 from dynact.report.data.profile import Profile
 from dynact.schema.digits import NO_FIGURE
+from dynact.schema.prefix import with_prefix
 from dynact.timing import format_ns
 
 # How far a step's time under the profiler may be from that without it, as a share.

@@ -13,7 +13,6 @@ from dynact.activations import writes_in_place
 from dynact.report.data.names import (
     resolution,
     shortened,
-    with_prefix,
 )
 from dynact.report.data.omissions import absence, complete, formulation
 from dynact.report.data.own_inputs import own_inputs
@@ -30,6 +29,7 @@ from dynact.report.figures.style import (
     write_beside,
 )
 from dynact.schema.cases import BYTES_PER_ELEMENT
+from dynact.schema.prefix import with_prefix
 
 # Lengths in inches.
 _LINE = 0.32

@@ -11,11 +11,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FuncFormatter, NullLocator
 
 from dynact.report.data.aggregate import times_over_floor
-from dynact.report.data.names import cell_ratio, shortened, with_prefix
+from dynact.report.data.names import cell_ratio, shortened
 from dynact.report.data.omissions import complete, omission, understatement
 from dynact.report.data.settings_groups import SettingsGroup, input_bytes
 from dynact.report.figures.declaration import LayerFigure
 from dynact.report.figures.style import INK, Page, nothing_to_draw, series_looks, styled
+from dynact.schema.prefix import with_prefix
 
 # Lengths in inches.
 _PLOT = (6.4, 4.4)

@@ -6,6 +6,7 @@ import jinja2
 
 from dynact.report.comparison.section import NOTHING_DIFFERS
 from dynact.report.data.aggregate import hold_between_runs
+from dynact.report.data.budget import DEFAULT, Budget
 from dynact.report.data.caveats import doubts, failures, gaps, visited
 from dynact.report.data.digits import means_note
 from dynact.report.data.names import with_subjects
@@ -24,13 +25,15 @@ from dynact.report.tables.ways import ways_sentences
 _KERNELS_SHOWN = 12
 
 
-def write_page(run: Run) -> Path:
+def write_page(run: Run, budget: Budget = DEFAULT) -> Path:
     """Write the index.html of a run, which needs no other file and no network.
 
     Parameters
     ----------
     run
         One with at least one row. Its folder gets the page, which shows the figures that are there.
+    budget
+        The memory for which the largest batch of whole networks is computed.
 
     Returns
     -------
@@ -56,8 +59,8 @@ def write_page(run: Run) -> Path:
         own_inputs=own_inputs(run.main.rows),
         figures=page_figures(run),
         rows=all_rows(rows),
-        networks=network_sections(run) if len(run.networks) else [],
-        network_notes=network_notes(run) if len(run.networks) else [],
+        networks=network_sections(run, budget) if len(run.networks) else [],
+        network_notes=network_notes(run, budget) if len(run.networks) else [],
         comparisons=page_comparisons(run),
         nothing_differs=NOTHING_DIFFERS,
         steps=profiled_steps(profile) if profile is not None else [],

@@ -5,12 +5,12 @@ from typing import Any
 from dynact.report.data.names import (
     count_range,
     ratio_or_none,
-    with_prefix,
 )
 from dynact.report.data.omissions import formulation, uncounted_operators, unwatched
 from dynact.report.data.settings_groups import SettingsGroup
 from dynact.report.tables.markdown import escaped, table
 from dynact.schema.cases import Case
+from dynact.schema.prefix import with_prefix
 from dynact.schema.rows import columns_of
 
 _LABELS = {column.name: column.label for column in columns_of(Case.table)}

@@ -9,9 +9,10 @@ import pandas as pd
 
 from dynact.networks.published import DYRELU, DYRELU_FLOPS_CLAIM, PAPERS_IMAGE_SIZE
 from dynact.report.data.aggregate import hold_between_runs
+from dynact.report.data.budget import DEFAULT, Budget
 from dynact.report.data.digits import one_visit_note, range_note
 from dynact.report.data.kept_sites import kept_sites_notes
-from dynact.report.data.names import resolution, with_prefix
+from dynact.report.data.names import resolution
 from dynact.report.data.network_frames import (
     PAPER_NOTE,
     counted_image_size,
@@ -25,9 +26,10 @@ from dynact.report.run import Run
 from dynact.report.tables.markdown import escaped
 from dynact.report.tables.table import Table
 from dynact.schema.digits import NO_FIGURE, ratio_with_interval
+from dynact.schema.prefix import rate, with_prefix
 
-# The memory for which the largest batch is computed.
-BUDGET_BYTES = 16 * 10**9
+# More images a step do not make a difference any more, and nobody has tried them.
+_MANY_IMAGES = 10_000
 
 
 class Extra(NamedTuple):
@@ -56,6 +58,11 @@ class Speed:
     predicted: Extra | None = None
     measured: Extra | None = None
     rest: Extra | None = None
+    original_share: float | None = None
+    """Of the time of the original network its activations that are replaced, each measured alone;
+    of those in `unmeasured_sites` nothing is in it."""
+    share: float | None = None
+    """The same of the new activations in theirs."""
     unmeasured_sites: str = ""
 
 
@@ -81,8 +88,11 @@ class NetworkRecord:
     memory_ratio: float | None
     """Of a training step: bytes that one more image takes, or else the peaks."""
     memory_ratio_is_of_peaks: bool
+    memory_per_image_bytes: float | None
+    """By what all memory of a training step grows with each image."""
+    original_memory_per_image_bytes: float | None
     largest_batch: int | None
-    """Images of a training step that fit `BUDGET_BYTES`, computed."""
+    """Images of a training step that fit the budget, computed."""
     original_largest_batch: int | None
 
 
@@ -101,33 +111,33 @@ class NetworkSection:
     notes: list[str]
 
 
-def network_records(run: Run) -> list[NetworkRecord]:
+def network_records(run: Run, budget: Budget = DEFAULT) -> list[NetworkRecord]:
     """Return one record for each network, activation and placement, in the rows' order."""
     rows = run.labelled_networks.join(memory_ratios(run.networks))
     rows["counted_image_size"] = counted_image_size(rows).astype(int)
     return [
-        _record(str(subject), str(variant), part, run.prediction)
+        _record(str(subject), str(variant), part, run.prediction, budget)
         for (subject, variant), part in rows.groupby(["subject", "variant"], sort=False)
     ]
 
 
-def network_sections(run: Run) -> list[NetworkSection]:
+def network_sections(run: Run, budget: Budget = DEFAULT) -> list[NetworkSection]:
     """Return what is known of each network: speed, costs, and prediction beside measurement."""
     by_network: dict[str, list[NetworkRecord]] = {}
-    for record in network_records(run):
+    for record in network_records(run, budget):
         by_network.setdefault(record.network, []).append(record)
     rows = run.labelled_networks
     return [
         NetworkSection(
             name,
-            _tables(records),
+            _tables(records, budget),
             [*kept_sites_notes(rows[rows["subject"] == name]), *_unmeasured(records)],
         )
         for name, records in by_network.items()
     ]
 
 
-def network_notes(run: Run) -> list[str]:
+def network_notes(run: Run, budget: Budget = DEFAULT) -> list[str]:
     """Return what a reader of these tables has to know."""
     placed = bool((run.networks["placement"] != "all").any())
     marks = mark_note(run.labelled_networks["mark"])
@@ -139,16 +149,17 @@ def network_notes(run: Run) -> list[str]:
     ]  # fmt: skip
     meaning = " ".join(filter(None, notes))
     ranges = f"{_RANGES} {lacking_range_note(run.prediction.totals)}".rstrip()
-    return [meaning, ranges, REST, _LARGEST_BATCH, *filter(None, [_claim(run.networks)])]
+    largest = _largest_batch_note(budget)
+    return [meaning, ranges, REST, largest, *filter(None, [_claim(run.networks)])]
 
 
-def networks_markdown(run: Run) -> str:
+def networks_markdown(run: Run, budget: Budget = DEFAULT) -> str:
     """Return a section of Markdown on all networks, empty without rows."""
     if run.networks.empty:
         return ""
-    meaning, *others = map(escaped, network_notes(run))
+    meaning, *others = map(escaped, network_notes(run, budget))
     parts = ["## In whole networks", meaning]
-    for section in network_sections(run):
+    for section in network_sections(run, budget):
         parts.append(f"### {escaped(section.network)}")
         parts += [part.markdown() for part in section.tables]
         parts += map(escaped, section.notes)
@@ -156,7 +167,7 @@ def networks_markdown(run: Run) -> str:
 
 
 def _record(
-    subject: str, variant: str, rows: pd.DataFrame, prediction: Prediction
+    subject: str, variant: str, rows: pd.DataFrame, prediction: Prediction, budget: Budget
 ) -> NetworkRecord:
     ok = rows[rows["status"] == "ok"]
     trained = rows[(rows["phase"] == "training") & (rows["status"] == "ok")]
@@ -181,8 +192,10 @@ def _record(
         uncounted_ops=list(ok["uncounted_ops"].explode().dropna().unique()),
         memory_ratio=_number(trained["ratio"]),
         memory_ratio_is_of_peaks=bool(trained["of_peaks"].any()),
-        largest_batch=_largest_batch(trained, ""),
-        original_largest_batch=_largest_batch(trained, "baseline_"),
+        memory_per_image_bytes=_number(trained["memory_per_image_bytes"]),
+        original_memory_per_image_bytes=_number(trained["baseline_memory_per_image_bytes"]),
+        largest_batch=_largest_batch(trained, "", budget),
+        original_largest_batch=_largest_batch(trained, "baseline_", budget),
     )
 
 
@@ -203,6 +216,8 @@ def _speed(rows: pd.DataFrame, phase: str, variant: str, prediction: Prediction)
         predicted=_extra(row, "predicted"),
         measured=_extra(row, "measured"),
         rest=_extra(row, "rest"),
+        original_share=_known(row["original_share"]),
+        share=_known(row["share"]),
         unmeasured_sites=row["unmeasured"],
     )
 
@@ -212,13 +227,17 @@ def _extra(row: "pd.Series[Any]", name: str) -> Extra | None:
     return None if math.isnan(extra.ns) else extra
 
 
-def _largest_batch(rows: pd.DataFrame, prefix: str) -> int | None:
+def _largest_batch(rows: pd.DataFrame, prefix: str, budget: Budget) -> int | None:
     fixed, per_image = (
         _number(rows[f"{prefix}memory_{part}_bytes"]) for part in ("fixed", "per_image")
     )
     if fixed is None or per_image is None or per_image <= 0:
         return None
-    return max(int((BUDGET_BYTES - fixed) // per_image), 0)
+    return max(int((budget.nbytes - fixed) // per_image), 0)
+
+
+def _known(share: float) -> float | None:
+    return None if math.isnan(share) else float(share)
 
 
 def _number(values: "pd.Series[Any]") -> float | None:
@@ -234,28 +253,30 @@ def _meaning(setting: str, within: str) -> str:
         "is added to it. Parameters are all of the network's; MACs and FLOPs are of one image in "
         "inference, at the timed size or at the one that their heading names, a MAC counted as "
         "two FLOPs, FLOPs with all element-wise work (≥: some operators could not be counted). "
-        "Memory is what one more image takes in a training step (with a star: the ratio of "
-        "the peaks at this batch)."
+        "Memory is what one more image takes in a training step, as a multiple of what it takes "
+        "in the original (with a star: the ratio of the peaks at this batch). The activations' "
+        "share is about: the time of all that are replaced, each measured alone, of that of the "
+        "whole network, as it is → with the new ones (≥: some were not measured)."
     )
-
-
-def _budget() -> str:
-    return with_prefix(BUDGET_BYTES, "B")
 
 
 _RANGES = (
     "The range of a measured extra time is its 95 % interval. That of a sum takes all of its sites "
     "to err to the same side, and that of the rest adds both: they are wider than 95 %."
 )
-_LARGEST_BATCH = (
-    f"The largest batch is computed, not tried, for the original as for the new: the most images n "
-    "of the timed size for which memory_fixed_bytes + n × memory_per_image_bytes (for the original "
-    f"baseline_memory_fixed_bytes and so on) does not exceed {_budget()}. For another memory, put "
-    "its bytes there; the figures are in the training rows of network_rows.jsonl."
-)
 
 
-def _tables(records: list[NetworkRecord]) -> list[Table]:
+def _largest_batch_note(budget: Budget) -> str:
+    return (
+        "The largest batch is computed, not tried, for the original as for the new: the most "
+        "images n of the timed size for which memory_fixed_bytes + n × memory_per_image_bytes (for "
+        "the original baseline_memory_fixed_bytes and so on, all in the training rows of "
+        f"network_rows.jsonl) does not exceed {budget.name}. For another memory draw the run "
+        "again, with scripts/plot_overhead.py --memory 24GiB."
+    )
+
+
+def _tables(records: list[NetworkRecord], budget: Budget) -> list[Table]:
     speeds = [
         [
             r.activation,
@@ -286,7 +307,8 @@ def _tables(records: list[NetworkRecord]) -> list[Table]:
         Table(
             [
                 "activation", "parameters (extra)", f"MACs{counted} (extra)",
-                f"FLOPs{counted} (extra)", "memory, training", f"largest batch in {_budget()}",
+                f"FLOPs{counted} (extra)", "memory an image, training",
+                f"largest batch in {budget.name}",
             ],
             [*_original(records), *costs],
         ),
@@ -298,7 +320,10 @@ def _tables(records: list[NetworkRecord]) -> list[Table]:
             if (speed := speed_of(record)).overhead is not None
         ]
         if lines:
-            header = [f"extra time of {call}", "predicted: sum of the sites", "measured", "rest"]
+            header = [
+                *(f"extra time of {call}", "predicted: sum of the sites", "measured", "rest"),
+                "activations’ share, about",
+            ]
             tables.append(Table(header, lines))
     return tables
 
@@ -316,7 +341,14 @@ def _extra_cells(speed: Speed) -> list[str]:
         NO_FIGURE if extra is None else extra_with_range(*extra)
         for extra in (speed.predicted, speed.measured, speed.rest)
     )
-    return [predicted + "†" * bool(speed.unmeasured_sites), measured, rest]
+    return [predicted + "†" * bool(speed.unmeasured_sites), measured, rest, _shares(speed)]
+
+
+def _shares(speed: Speed) -> str:
+    if speed.original_share is None or speed.share is None:
+        return NO_FIGURE
+    least = "≥ " * bool(speed.unmeasured_sites)
+    return f"{least}{100 * speed.original_share:.0f} % → {least}{100 * speed.share:.0f} %"
 
 
 def _original(records: list[NetworkRecord]) -> list[list[str]]:
@@ -327,7 +359,9 @@ def _original(records: list[NetworkRecord]) -> list[list[str]]:
     counts = (record.original_parameters, record.original_macs, record.original_flops)
     cells = [NO_FIGURE if count is None else with_prefix(count, "") for count in counts]
     batches = [b for r in records if (b := r.original_largest_batch) is not None]
-    return [["(original)", *cells, "1×", _whole(batches[0] if batches else None)]]
+    memory = next((m for r in records if (m := r.original_memory_per_image_bytes)), None)
+    cells.append("1×" + _image_bytes(memory))
+    return [["(original)", *cells, _whole(batches[0] if batches else None)]]
 
 
 def _speed_cells(speed: Speed) -> list[str]:
@@ -342,12 +376,8 @@ def _speed_cells(speed: Speed) -> list[str]:
     return [
         ratio_with_interval(speed.overhead, speed.overhead_lo, speed.overhead_hi)
         + f" {speed.mark}".rstrip(),
-        f"{_rate(speed.images_per_s)} ({_rate(speed.original_images_per_s)})",
+        f"{rate(speed.images_per_s)} ({rate(speed.original_images_per_s)})",
     ]
-
-
-def _rate(images_per_s: float) -> str:
-    return f"{images_per_s:.3g}" if images_per_s < 1000 else f"{images_per_s:,.0f}"
 
 
 def _with_extra(new: int | None, original: int | None) -> str:
@@ -367,11 +397,19 @@ def _percent(new: int | None, original: int | None) -> str:
 def _memory(record: NetworkRecord) -> str:
     if record.memory_ratio is None:
         return NO_FIGURE
-    return f"{record.memory_ratio:.2f}×" + "*" * record.memory_ratio_is_of_peaks
+    if record.memory_ratio_is_of_peaks:
+        return f"{record.memory_ratio:.2f}×*"
+    return f"{record.memory_ratio:.2f}×" + _image_bytes(record.memory_per_image_bytes)
+
+
+def _image_bytes(nbytes: float | None) -> str:
+    return "" if nbytes is None else f" ({with_prefix(nbytes, 'B')})"
 
 
 def _whole(count: int | None) -> str:
-    return NO_FIGURE if count is None else f"{count:,}"
+    if count is None:
+        return NO_FIGURE
+    return f"{count:,}" if count <= _MANY_IMAGES else f"more than {_MANY_IMAGES:,}"
 
 
 def _unmeasured(records: list[NetworkRecord]) -> list[str]:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from dynact.report.data.aggregate import geometric_means
 from dynact.report.data.baseline_mode import BaselineMode
+from dynact.report.data.budget import DEFAULT, Budget
 from dynact.report.data.caveats import doubts, failures, gaps, visited
 from dynact.report.data.digits import means_note, measured_ratios
 from dynact.report.data.efficiency import efficiency
@@ -40,13 +41,17 @@ def write_csv(rows: pd.DataFrame, path: Path) -> None:
     ordered.to_csv(path, index=False, lineterminator="\n")
 
 
-def summary_markdown(run: Run, baseline_mode: BaselineMode = "eager") -> str:
+def summary_markdown(
+    run: Run, baseline_mode: BaselineMode = "eager", budget: Budget = DEFAULT
+) -> str:
     """Return the findings of a run with at least one row, in Markdown.
 
     Parameters
     ----------
     baseline_mode
         Of what a time in another mode than the eager one is a multiple, in the table of modes.
+    budget
+        The memory for which the largest batch of whole networks is computed.
     """
     main, *others = run.groups
     batches = [s for s in others if _differs(s, main) == ["batch"]]
@@ -62,7 +67,7 @@ def summary_markdown(run: Run, baseline_mode: BaselineMode = "eager") -> str:
         _beside("Other batch sizes", main, batches),
         _beside("Other settings", main, beyond),
         modes(run, baseline_mode),
-        networks_markdown(run),
+        networks_markdown(run, budget),
         _caveats(with_subjects(run.rows)),
         ceilings(run.limits),
         _environment(run.environment),

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from dynact.report.data.names import with_prefix
 from dynact.report.data.trust import not_trustworthy, percent, told
 from dynact.report.tables.table import Table
 from dynact.schema.digits import NO_FIGURE, ratio_with_interval
+from dynact.schema.prefix import with_prefix
 
 
 @dataclass(frozen=True)

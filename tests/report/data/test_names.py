@@ -12,7 +12,6 @@ from dynact.report.data.names import (
     display_name,
     display_names,
     shortened,
-    with_prefix,
 )
 from dynact.report.data.network_frames import network_name
 
@@ -101,24 +100,6 @@ def test_two_classes_of_one_name_are_told_apart() -> None:
 )
 def test_cells_read(ratio: float, text: str) -> None:
     assert cell_ratio(ratio) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        *[(0, "0 B"), (512, "512 B"), (50_176, "50 kB"), (3_211_264, "3.2 MB")],
-        *[
-            (9.96e6, "10 MB"),
-            (999_400, "999 kB"),
-            (999_600, "1.0 MB"),
-            (1e9, "1.0 GB"),
-            (2.3e13, "23 TB"),
-            (4e16, "40000 TB"),
-        ],
-    ],
-)
-def test_quantities_read(value: float, text: str) -> None:
-    assert with_prefix(value, "B") == text
 
 
 def test_long_names_lose_their_middle() -> None:

@@ -3,6 +3,7 @@ import math
 import pytest
 from markdown_it import MarkdownIt
 
+from dynact.report.data.budget import budget_of
 from dynact.report.data.prediction import predict
 from dynact.report.tables.networks import (
     network_notes,
@@ -46,6 +47,7 @@ def test_records_hold_what_a_hand_computes():
     # (16e9 − 1e9) / 4.1e7 = 365.8; (16e9 − 0.5e9) / 2e7 = 775
     assert (record.largest_batch, record.original_largest_batch) == (365, 775)
     assert record.memory_ratio == pytest.approx(2.05)
+    assert (record.memory_per_image_bytes, record.original_memory_per_image_bytes) == (4.1e7, 2e7)
     assert record.training.images_per_s == pytest.approx(200)  # 8 images in 40 ms
     assert record.training.original_images_per_s == pytest.approx(400)
     total = predict(networks, sites).totals.set_index("phase").loc["training"]
@@ -73,7 +75,7 @@ def test_markdown_is_tables_with_a_line_an_activation():
     assert html.count("<h3>") == 2
     assert html.count("<table>") == 8
     # Of each network the speeds, the costs, and the extra times of two kinds of call.
-    for table, columns in zip(html.split("<table>")[1:], 2 * (5, 6, 4, 4), strict=True):
+    for table, columns in zip(html.split("<table>")[1:], 2 * (5, 6, 5, 5), strict=True):
         header, *lines = table.split("<tr>")[1:]
         assert header.count("</th>") == columns
         assert {line.count("</td>") for line in lines} == {columns}
@@ -113,11 +115,13 @@ def test_markdown_gives_what_was_predicted_and_measured_with_ranges_in_both_phas
     assert inference[0][0] == "extra time of a call in inference"
     assert inference[2] == [
         *("FReLU", "+340 µs (+330 to +355)", "+500 µs (+490 to +510)", "+160 µs (+135 to +180)"),
+        # 17 × 10 of 1000 µs; 17 × 30 of 1500.
+        "17 % → 34 %",
     ]
     assert training[0][0] == "extra time of a training step"
     assert training[2] == [
         "FReLU", "+34.0 ms (+33.0 to +35.5)", "+50.0 ms (+49.0 to +51.0)",
-        "+16.0 ms (+13.5 to +18.0)",
+        "+16.0 ms (+13.5 to +18.0)", "17 % → 34 %",
     ]  # fmt: skip
 
 
@@ -171,6 +175,50 @@ def test_a_stated_largest_batch_is_the_last_that_the_notes_formula_allows():
         assert fixed + most * image <= 16e9 < fixed + (most + 1) * image
     (note,) = [n for n in network_notes(run_of(networks=networks)) if "computed, not tried" in n]
     assert "memory_fixed_bytes + n × memory_per_image_bytes" in note
+    assert "does not exceed 16 GB" in note
+
+
+def test_the_largest_batch_is_that_of_the_memory_asked_for():
+    networks, sites = build_networks(("resnet18",), ("frelu",))
+    networks["memory_fixed_bytes"] = networks["baseline_memory_fixed_bytes"] = 2**30
+    networks["memory_per_image_bytes"] = 2.0**30
+    networks["baseline_memory_per_image_bytes"] = 1e6
+    run = run_of(networks=networks, sites=sites)
+
+    _, costs, *_ = tables_of(networks_markdown(run, budget_of("24GiB")))
+
+    assert costs[0][4:] == ["memory an image, training", "largest batch in 24 GiB"]
+    # Of 23 GiB that are left; the original takes 23 × 2^30 / 10^6 images: nobody will.
+    original, frelu = costs[2:]
+    assert frelu[4:] == ["1073.74× (1.1 GB)", "23"]
+    assert original[4:] == ["1× (1.0 MB)", "more than 10,000"]
+    assert "does not exceed 24 GiB" in network_notes(run, budget_of("24GiB"))[3]
+
+
+@pytest.mark.parametrize(
+    ("left", "said"), [(10_000, "10,000"), (10_001, "more than 10,000"), (0, "0")]
+)
+def test_more_images_than_make_a_difference_are_not_counted(left, said):
+    networks, sites = build_networks(("resnet18",), ("frelu",))
+    networks["memory_fixed_bytes"] = 16e9 - left * 1000
+    networks["memory_per_image_bytes"] = 1000.0
+
+    _, costs, *_ = tables_of(networks_markdown(run_of(networks=networks, sites=sites)))
+
+    assert costs[-1][-1] == said
+
+
+def test_a_share_of_what_was_measured_alone_is_at_least_so_much():
+    networks, sites = build_networks(("resnet18",), ("frelu",), ("inference",))
+    networks[["overhead", "baseline_time_ns"]] = 2.0, 1e6
+    sites[["overhead", "baseline_time_ns"]] = 5.0, 2e4
+    some = sites[sites["channels"] == 512]  # 4 of 17 sites
+
+    for layers, share in ((sites, "34 % → 85 %"), (some, "≥ 8 % → ≥ 20 %"), (sites[:0], "–")):
+        *_, extra = tables_of(networks_markdown(run_of(networks=networks, sites=layers)))
+
+        assert extra[0][-1] == "activations’ share, about"
+        assert extra[-1][-1] == share
 
 
 def test_kept_sites_are_told_with_their_reasons():
@@ -196,7 +244,8 @@ SAID: dict[str, set[Situation]] = {
     "† Sites without a measured layer are not in the sum": {without_a_layer},
     "×\\*": {of_peaks},
     "failed: oom": {failed, one_lost},
-    "| ≥ ": {lacking},
+    "| ≥ ": {lacking, without_a_layer},
+    "% → ≥ ": {without_a_layer},
     " at 224² (extra)": {small},
     "1 of ": {kept},
 }
