@@ -27,6 +27,7 @@ from dynact.schema.choice import choice
 from dynact.schema.redact import error_line
 
 Where = str | slice | Callable[[Site], bool]
+Names = str | Mapping[str, str]
 
 # Of each dimension but the channels', at most, to try a layer on; as it is made from channels
 # alone, any will do.
@@ -48,7 +49,7 @@ class Swap:
 
 def swap_activations(
     model: nn.Module,
-    name: str,
+    name: Names,
     where: Where = "all",
     *,
     example_input: Example,
@@ -78,7 +79,8 @@ def swap_activations(
     model
         Any network; it is not changed.
     name
-        A name of the registry, or ``"pkg.mod:Class"``.
+        A name of the registry, or ``"pkg.mod:Class"``; or what takes the place of what, as in
+        ``{"silu": "frelu", "relu": "dyrelu_b"}``.
     where
         Which of `find_sites(model, example_input)`: "all"; "paper" or "official", see
         `papers.placement`; a function of a site; or a slice of the list.
@@ -101,7 +103,8 @@ def swap_activations(
     ------
     ValueError
         If the network does not run on the example, cannot be copied, or is compiled or scripted;
-        if there is no such activation or option, or nothing to replace.
+        if there is no such activation or option, nothing to replace, or the network does not call
+        what is to be replaced.
     PlacementError
         If neither the paper nor its code has the activation in such a network; a ValueError too.
     """
@@ -111,7 +114,7 @@ def swap_activations(
 
 def swap_to_compare(
     model: nn.Module,
-    name: str,
+    name: Names,
     where: Where = "all",
     *,
     example_input: Example,
@@ -132,26 +135,27 @@ def swap_to_compare(
 
 def _swap(
     model: nn.Module,
-    name: str,
+    name: Names,
     where: Where,
     example_input: Example,
     impl: str,
     options: dict[str, object],
 ) -> tuple[nn.Module, list[Swap], Observed]:
-    if ":" not in name + impl:
-        activations.activation(name)
-    no_place = activations.obstacle_in_networks(name)
+    for new in _new(name):
+        if ":" not in new + impl:
+            activations.activation(new)
     observed = observe(model, example_input)
     calls = observed.calls
-    selected = _selected(where, [call.site for call in calls], name, model)
+    selected = _wanted(name, where, [call.site for call in calls], model)
     swapped = _materialised(copied(model), example_input)
     made: dict[Site, nn.Module] = {}
     kept: dict[Site, str] = {}
     for call in calls:
         site = call.site
-        reason = site.obstacle or ("" if site in selected else "not selected") or no_place
+        new = selected.get(site, "")
+        reason = site.obstacle or (activations.obstacle_in_networks(new) if new else "not selected")
         if not reason:
-            layer = _fitted(name, impl, call, options)
+            layer = _fitted(new, impl, call, options)
             if isinstance(layer, nn.Module):
                 made[site] = layer
             else:
@@ -167,13 +171,14 @@ def _swap(
     table = [
         Swap(site, site.original, kept[site])
         if site in kept
-        else Swap(site, name, layer=_bare(made[site]))
+        else Swap(site, selected[site], layer=_bare(made[site]))
         for site in (call.site for call in calls)
     ]
     if len(kept) == len(calls):
         first = next(swap for swap in table if swap.site in selected)
         raise ValueError(
-            f"{name!r} cannot be placed anywhere; {first.site.name}: {first.kept_because}"
+            f"{selected[first.site]!r} cannot be placed anywhere; "
+            f"{first.site.name}: {first.kept_because}"
         )
     return swapped, table, observed
 
@@ -188,10 +193,37 @@ def _materialised(model: nn.Module, example_input: Example) -> nn.Module:
     return model
 
 
-def _selected(where: Where, sites: list[Site], name: str, model: nn.Module) -> set[Site]:
+def _new(name: Names) -> list[str]:
+    return [name] if isinstance(name, str) else list(dict.fromkeys(name.values()))
+
+
+def _wanted(name: Names, where: Where, sites: list[Site], model: nn.Module) -> dict[Site, str]:
+    """Return what is to take the place of each site that is selected."""
+    if not name:
+        raise ValueError("no activation is named to take the place of another")
     if not sites:
         known = ", ".join(sorted(set(MODULES.values())))
         raise ValueError(f"the network calls none of the activations that torch knows: {known}")
+    called = sorted({site.original for site in sites})
+    if isinstance(name, str):
+        by_original = dict.fromkeys(called, name)
+    else:
+        by_original = {
+            choice("activation of this network", original, called): new
+            for original, new in name.items()
+        }
+    wanted = {
+        site: new
+        for new in _new(name)
+        for site in _selected(where, sites, new, model)
+        if by_original.get(site.original) == new
+    }
+    if not wanted:
+        raise ValueError(f"where selects no call of {', '.join(by_original)}")
+    return wanted
+
+
+def _selected(where: Where, sites: list[Site], name: str, model: nn.Module) -> set[Site]:
     if isinstance(where, slice):
         selected = set(sites[where])
     elif callable(where):
