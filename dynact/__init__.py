@@ -8,13 +8,15 @@ if TYPE_CHECKING:
     from dynact.networks import swap_activations
     from dynact.report.run import load
     from dynact.timing import compare
+    from dynact.worker.own_network import measure_network
 
-__all__ = ["compare", "create", "load", "swap_activations"]
+__all__ = ["compare", "create", "load", "measure_network", "swap_activations"]
 
 _HOMES = {
     "compare": "dynact.timing",
     "create": "dynact.activations",
     "load": "dynact.report.run",
+    "measure_network": "dynact.worker.own_network",
     "swap_activations": "dynact.networks",
 }
 

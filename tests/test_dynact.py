@@ -8,6 +8,7 @@ import pytest
 import dynact
 from dynact import activations, networks, timing
 from dynact.report import run
+from dynact.worker import own_network
 
 
 def test_importing_it_imports_neither_torch_nor_pandas() -> None:
@@ -24,6 +25,7 @@ def test_importing_it_imports_neither_torch_nor_pandas() -> None:
         ("compare", timing),
         ("create", activations),
         ("load", run),
+        ("measure_network", own_network),
         ("swap_activations", networks),
     ],
 )

@@ -13,7 +13,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dynact import measure_network
 from dynact.activations import create, implementations, names
+from dynact.networks import create as create_network
 from dynact.report.run import load
 from dynact.schema.cases import Case, KnownPair, NetworkCase
 from dynact.schema.limits import Ceilings
@@ -319,6 +321,22 @@ def test_a_smoke_sweep_ends_well(device: Accelerator, tmp_path: Path) -> None:
     assert set(rows["clock"]) == {"event"}
     assert (rows["overhead_lo"] > 0).all()
     assert json.loads((run / "benchmark.json").read_text())["benchmarks"]
+
+
+def test_ones_own_network_is_measured_where_it_is(device: Accelerator) -> None:
+    network = create_network("resnet18").to(device.torch_device)
+    images = torch.randn(8, 3, 128, 128, device=device.torch_device)
+
+    found = measure_network(network, "dyrelu_b", example_input=images, seconds=1)
+
+    for row in (found.inference, found.training):
+        assert (row.status, row.message, row.clock) == ("ok", "", "event")
+        # K lines stacked and a max, in the place of one kernel.
+        assert row.overhead is not None
+        assert row.overhead > 1.1
+        assert row.peak_bytes is not None
+        assert row.peak_bytes > 0
+    assert found.training.saved_for_backward_bytes is not None
 
 
 @pytest.mark.parametrize("activation", ["relu", "frelu", "dyrelu_b"])

@@ -1,7 +1,6 @@
 """What a training step of a network minimises."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dynact.cost import tensors_in
 from dynact.networks import architectures, own
 from dynact.networks.passes import Example, call_with
 
@@ -100,21 +100,6 @@ class RandomGradients:
             drawn = torch.randn(y.shape, generator=generator) if y.device.type != "meta" else y
             self._drawn[key] = drawn.detach().to(y.device, y.dtype)
         return self._drawn[key]
-
-
-def tensors_in(output: Any) -> Iterator[Tensor]:
-    """Yield the tensors in nested lists, tuples, dicts and dataclasses."""
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, Mapping):
-        for value in output.values():
-            yield from tensors_in(value)
-    elif isinstance(output, list | tuple):
-        for value in output:
-            yield from tensors_in(value)
-    elif is_dataclass(output):
-        for field in fields(output):
-            yield from tensors_in(getattr(output, field.name))
 
 
 def _of_classes(logits: Tensor) -> Tensor:

@@ -1,9 +1,19 @@
 """What is counted alike of a layer and of a network, by the names of a row's figures."""
 
+from collections.abc import Iterable
+
 from torch import Tensor, nn
 
-from dynact.cost import count_flops, count_parameters, saved_for_backward
+from dynact.cost import (
+    MemoryTracker,
+    count_flops,
+    count_parameters,
+    peak_on_cpu,
+    saved_for_backward,
+)
+from dynact.timing.clock import Call
 from dynact.worker.counter_cache import Figures
+from dynact.worker.device import Device
 
 
 def parameters(module: nn.Module) -> Figures:
@@ -39,3 +49,35 @@ def saved(module: nn.Module, x: Tensor, phase: str) -> Figures:
         "saved_input_bytes": found.input,
         "saved_output_bytes": found.output,
     }
+
+
+def tracked_peak(call: Call, network: nn.Module, inputs: Iterable[Tensor]) -> int:
+    """Return the most bytes that a network's call has alive at once, beside network and inputs."""
+    # What a layer sets up at its first call is there at any other.
+    call()
+    with MemoryTracker([*network.parameters(), *network.buffers(), *inputs]) as tracker:
+        call()
+    peak: int = tracker.peak_bytes
+    return peak
+
+
+def allocated_peak(call: Call, device: Device, by_profiler: bool) -> int | None:
+    """Return the most bytes that a call allocates at once, as an allocator says.
+
+    Parameters
+    ----------
+    call
+        Of a network.
+    device
+        Where the call's work is done.
+    by_profiler
+        Whether to ask the profiler of the host's allocator where the device keeps no statistics;
+        else None is returned there.
+    """
+    # What libraries set up at their first call is none of the network's.
+    device.peak_bytes(call)
+    peak = device.peak_bytes(call)
+    if peak is None and by_profiler:
+        call()
+        peak = peak_on_cpu(call)
+    return peak

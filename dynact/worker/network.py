@@ -2,18 +2,18 @@
 
 import copy
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
 from dynact import activations, timing
-from dynact.cost import MemoryTracker, peak_on_cpu
+from dynact.cost import tensors_in
 from dynact.networks.architectures import architecture, create, example_input
-from dynact.networks.loss import loss_of, tensors_in, training_loss
+from dynact.networks.loss import loss_of, training_loss
 from dynact.networks.passes import Example, call_with
 from dynact.networks.sites import Site, find_sites
 from dynact.networks.swap import Swap, swap_to_compare
@@ -25,6 +25,8 @@ from dynact.worker.device import Device
 from dynact.worker.kept import Kept
 from dynact.worker.layer import SEED, check_again, check_once, prepared, warm_up
 from dynact.worker.modes import grad_mode, watched_mode
+from dynact.worker.plain import plain
+from dynact.worker.step import training_step
 
 # In place of an activation: the network keeps its own.
 ITSELF = ""
@@ -63,7 +65,7 @@ class NetworkWorkload:
         of_any_batch = replace(self.case, phase="inference", batch=1)
         return [
             *self._counters(self.case, lambda: self._networks().pair.swapped),
-            Counter("sites", of_any_batch, lambda: _sites(self._networks().pair.swaps)),
+            Counter("sites", of_any_batch, lambda: sites_of(self._networks().pair.swaps)),
         ]
 
     def baseline_counters(self) -> list[Counter]:
@@ -76,15 +78,15 @@ class NetworkWorkload:
         one_image = replace(case, batch=1)
         if case.impl not in activations.PLAIN:
             # What is generated shows no operators, and runs on no meta tensors.
-            plain = replace(case, impl=activations.REFERENCE)
+            shown = replace(case, impl=activations.REFERENCE)
             return [
-                *self._shown(plain, lambda: pair_of(plain, device).swapped),
+                *self._shown(shown, lambda: pair_of(shown, device).swapped),
                 Counter("peak memory", (case, device), lambda: _peak(network(), case, device)),
                 Counter(
                     "saved for backward",
                     (case, device),
                     lambda: counters.saved(
-                        *_plain(network(), draw_images(case, case.batch, device)), case.phase
+                        *plain(network(), draw_images(case, case.batch, device)), case.phase
                     ),
                 ),
             ]
@@ -97,7 +99,7 @@ class NetworkWorkload:
             Counter(
                 "saved for backward",
                 (case, device),
-                lambda: counters.saved(*_plain(*_on_meta(network(), case, case.batch)), case.phase),
+                lambda: counters.saved(*plain(*_on_meta(network(), case, case.batch)), case.phase),
             ),
         ]
 
@@ -129,7 +131,7 @@ class _Networks:
     def kept_bytes(self) -> int:
         """What both take, and the images once there are."""
         tensors = [
-            *_tensors_in(self._images),
+            *tensors_in(self._images),
             *(
                 tensor
                 for network in (self.pair.original, self.pair.baseline, self.pair.swapped)
@@ -248,15 +250,12 @@ def call_of_network(case: NetworkCase, network: nn.Module, images: Example) -> C
 
         return infer
 
-    parameters = list(network.parameters())
     loss = loss_of(case.network, case.loss)
 
-    def train() -> None:
+    def forward_and_backward() -> None:
         torch.autograd.backward(training_loss(case.network, network, images, loss))
-        for parameter in parameters:
-            parameter.grad = None
 
-    return train
+    return training_step(network, forward_and_backward)
 
 
 def _new_layers(case: NetworkCase, swaps: Iterable[Swap]) -> dict[Case, nn.Module]:
@@ -273,18 +272,13 @@ def _new_layers(case: NetworkCase, swaps: Iterable[Swap]) -> dict[Case, nn.Modul
 
 def _arithmetic(network: nn.Module, case: NetworkCase, device: Device) -> Figures:
     image = draw_images(case, 1, device)
-    return counters.arithmetic(*_plain(network, image)) | {"counted_image_size": case.image_size}
+    return counters.arithmetic(*plain(network, image)) | {"counted_image_size": case.image_size}
 
 
 def _peak(network: nn.Module, case: NetworkCase, device: Device) -> Figures:
     call = call_of_network(case, network, draw_images(case, case.batch, device))
     with watched_mode(case):
-        # What libraries set up at their first call is none of the network's.
-        device.peak_bytes(call)
-        peak = device.peak_bytes(call)
-        if peak is None and case.impl not in activations.PLAIN:
-            call()
-            peak = peak_on_cpu(call)
+        peak = counters.allocated_peak(call, device, case.impl not in activations.PLAIN)
     if peak is not None:
         return {"peak_bytes": peak, "peak_source": "allocator"}
     on_meta, images = _on_meta(network, case, case.batch)
@@ -296,42 +290,11 @@ def _memory(network: nn.Module, case: NetworkCase) -> Figures:
     totals = []
     for batch in LARGE_BATCHES:
         on_meta, images = _on_meta(network, case, batch)
-        there = (*on_meta.parameters(), *on_meta.buffers(), *_tensors_in(images))
+        there = (*on_meta.parameters(), *on_meta.buffers(), *tensors_in(images))
         totals.append(_tracked(case, on_meta, images) + sum(tensor.nbytes for tensor in there))
     (fewer, more), (less, most) = LARGE_BATCHES, totals
     per_image = (most - less) / (more - fewer)
     return {"memory_fixed_bytes": less - fewer * per_image, "memory_per_image_bytes": per_image}
-
-
-class _Plain(nn.Module):
-    """A network as one of a single input, with a list of tensors as output, to be counted.
-
-    Of several inputs it is the first of floating point; the others are the example's.
-    """
-
-    def __init__(self, network: nn.Module, example: Example) -> None:
-        super().__init__()
-        self.network = network
-        self._example = example
-
-    @property
-    def input(self) -> Tensor:
-        """The one input."""
-        return next(x for x in _tensors_in(self._example) if x.is_floating_point())
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Return all tensors of the network's output."""
-        inputs = tree_map_only(Tensor, lambda y: x if y is self.input else y, self._example)
-        return list(tensors_in(call_with(self.network, inputs)))
-
-
-def _plain(network: nn.Module, example: Example) -> tuple[nn.Module, Tensor]:
-    plain = _Plain(network, example).train(network.training)
-    return plain, plain.input
-
-
-def _tensors_in(values: object) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
 
 
 def _on_meta(network: nn.Module, case: NetworkCase, batch: int) -> tuple[nn.Module, Example]:
@@ -362,18 +325,13 @@ def _stretched(of_one: Tensor, of_two: Tensor, batch: int, dtype: torch.dtype) -
 
 
 def _tracked(case: NetworkCase, network: nn.Module, images: Example) -> int:
-    call = call_of_network(case, network, images)
     with watched_mode(case):
-        # What a layer sets up at its first call is there at any other.
-        call()
-        there = (*network.parameters(), *network.buffers(), *_tensors_in(images))
-        with MemoryTracker(there) as tracker:
-            call()
-    peak: int = tracker.peak_bytes
-    return peak
+        call = call_of_network(case, network, images)
+        return counters.tracked_peak(call, network, tensors_in(images))
 
 
-def _sites(swaps: tuple[Swap, ...]) -> Figures:
+def sites_of(swaps: Sequence[Swap]) -> Figures:
+    """Return what a row says of what was replaced, and of what was kept."""
     return {
         "sites": [placed_at(s.site) for s in swaps if not s.kept_because],
         "kept_sites": [

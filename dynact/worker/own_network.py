@@ -1,0 +1,318 @@
+"""A network of one's own against itself with other activations, measured in this process."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+from dynact import activations, timing
+from dynact.cost import tensors_in
+from dynact.networks.loss import Loss, RandomGradients
+from dynact.networks.passes import Example, call_with, copied, same_random_numbers
+from dynact.networks.swap import Names, Swap, swap_activations, swap_to_compare
+from dynact.schema.cases import PHASES, NetworkCase
+from dynact.schema.redact import error_line
+from dynact.schema.rows import NetworkRow
+from dynact.schema.settings import Settings
+from dynact.schema.visits import Visit, estimate, has_converged, measured_figures
+from dynact.worker import counters
+from dynact.worker.counter_cache import Counter, Figures
+from dynact.worker.counts import count_workload
+from dynact.worker.device import Device, open_device
+from dynact.worker.layer import warm_up
+from dynact.worker.modes import grad_mode, watched_mode
+from dynact.worker.network import sites_of
+from dynact.worker.network_measurement import NetworkMeasurement, Share
+from dynact.worker.plain import plain
+from dynact.worker.step import training_step
+from dynact.worker.visit import visit_workload
+
+# Of a pair, at least: the interval of two is Student's with a factor of 12.7.
+FEWEST_VISITS = 3
+
+
+def measure_network(
+    model: nn.Module,
+    swaps: Names,
+    *,
+    example_input: Example,
+    impl: str = activations.REFERENCE,
+    loss: Loss | None = None,
+    seconds: float = 10.0,
+    activation_share: bool = False,
+) -> NetworkMeasurement:
+    """Measure what other activations cost in a network: time, memory, parameters, arithmetic.
+
+    The network is paired with a copy that has the other activations, in inference (eval mode under
+    inference mode) and in training (train mode, forward and backward, without an optimiser), as
+    `dynact.timing.Pair` pairs, in several visits of either phase in turn. Its own activations are
+    called as the new ones are, see `swap_to_compare`. Both are called on the example, where it is,
+    in its dtype and with torch's number of threads; autocast, which keeps what it has cast from
+    call to call, belongs into the network's own forward. The new layers are not compared with their
+    references, as a sweep does before it times them. No random number of the caller's is drawn.
+
+    Parameters
+    ----------
+    model
+        Any network; it is not changed. Three copies of it are made.
+    swaps
+        What takes the place of what, as in ``{"silu": "frelu", "relu": "dyrelu_b"}``; or the name
+        of what takes the place of all. Names of the registry, or ``"pkg.mod:Class"``.
+    example_input
+        The network's one argument, a batch on the network's device; a tuple of several arguments,
+        or a dict of them by name. Its tensors require no gradient here.
+    impl
+        Which implementation of the new activations, see `dynact.activations.implementations`.
+    loss
+        Makes of the network's output in train mode the scalar that the backward pass starts from.
+        Without it, it starts from a random gradient, N(0, 1), of each output that requires one, the
+        same in all steps.
+    seconds
+        For timed calls of either phase, but three visits are made in any case. A phase ends before
+        that once its interval is within ±1 %.
+    activation_share
+        Whether to find out which share of the network's time its own activations are, where they
+        are replaced: it is paired with a third copy that has none there. What stood in a pass for
+        them alone, such as a copy of what they wrote into, is in that share. Takes half as long
+        again, or more.
+
+    Returns
+    -------
+    NetworkMeasurement
+        Its figures are a row's by phase; printed, it is a report. What goes wrong in one phase, as
+        when memory is short, is the row's `status` and `message`.
+
+    Raises
+    ------
+    ValueError
+        If the network does not run on the example, cannot be copied, or is compiled or scripted;
+        if there is no such activation or implementation, the network does not call one that is to
+        be replaced, or it can nowhere be; if seconds is not positive.
+    """
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"seconds must be positive, got {seconds}")
+    example = tree_map_only(Tensor, lambda x: x.detach().clone(), example_input)
+    first = next(iter(tensors_in(example)), None)
+    if first is None or first.dim() == 0:
+        raise ValueError("example_input holds no tensor with a batch")
+    with same_random_numbers():
+        original = copied(model)
+        _try(original, example)
+        swapped, baseline, became = swap_to_compare(
+            original, swaps, example_input=example, impl=impl
+        )
+        device = open_device(str(first.device))
+        of_output = loss or RandomGradients()
+        sides = _Sides(baseline, swapped, example, device, of_output)
+
+        def shown() -> nn.Module:
+            if impl in activations.PLAIN:
+                return swapped
+            return swap_activations(original, swaps, example_input=example)[0]
+
+        pairs = {
+            phase: _TwoNetworks(_case(model, swaps, impl, first, phase), sides, shown, became)
+            for phase in PHASES
+        }
+        without = {}
+        if activation_share:
+            replaced = {swap.site for swap in became if not swap.kept_because}
+            bare, baseline, _ = swap_to_compare(
+                original, "identity", replaced.__contains__, example_input=example
+            )
+            pair = _Sides(baseline, bare, example, device, of_output)
+            without = {
+                phase: _TwoNetworks(each.case, pair, shown, became) for phase, each in pairs.items()
+            }
+        visits = _visited([*pairs.values(), *without.values()], device, seconds)
+        rows = {phase: _row(each, visits[each], device) for phase, each in pairs.items()}
+        shares = {phase: _share(visits[each]) for phase, each in without.items()}
+    return NetworkMeasurement(
+        rows["inference"],
+        rows["training"],
+        tuple(replace(swap, layer=None) for swap in became),
+        tuple(first.shape),
+        torch.get_num_threads(),
+        {phase: share for phase, share in shares.items() if share is not None},
+    )
+
+
+def _try(network: nn.Module, example: Example) -> None:
+    """Run a network once; what it keeps of a pass, no later one finds made in inference mode."""
+    try:
+        with torch.no_grad():
+            call_with(network.eval(), example)
+    except Exception as error:
+        raise ValueError(f"the network fails on the example input: {error_line(error)}") from error
+
+
+def _case(model: nn.Module, swaps: Names, impl: str, first: Tensor, phase: str) -> NetworkCase:
+    if not isinstance(swaps, str):
+        swaps = ", ".join(f"{original}→{name}" for original, name in swaps.items())
+    floating = [x for x in (first, *model.parameters()) if x.is_floating_point()]
+    dtype = str(floating[0].dtype if floating else first.dtype).removeprefix("torch.")
+    size = first.shape[-1] if first.dim() > 1 else 1
+    device = str(first.device)
+    return NetworkCase(
+        type(model).__name__, swaps, "all", phase, dtype, len(first), size, device, impl
+    )
+
+
+@dataclass(eq=False)
+class _Sides:
+    """Two networks and what they are called on."""
+
+    original: nn.Module
+    other: nn.Module
+    example: Example
+    device: Device
+    loss: Loss
+
+    def enter(self, phase: str) -> None:
+        """Put both networks into the mode of a phase."""
+        for network in (self.original, self.other):
+            network.train(phase == "training")
+
+    def call(self, network: nn.Module, phase: str) -> Callable[[], None]:
+        """Return what is timed."""
+        if phase == "inference":
+
+            def infer() -> None:
+                call_with(network, self.example)
+
+            return infer
+
+        def forward_and_backward() -> None:
+            torch.autograd.backward(self.loss(call_with(network, self.example)))
+
+        return training_step(network, forward_and_backward)
+
+
+class _TwoNetworks:
+    """A workload of two networks that are at hand, in one phase."""
+
+    def __init__(
+        self,
+        case: NetworkCase,
+        sides: _Sides,
+        shown: Callable[[], nn.Module],
+        swaps: Sequence[Swap],
+    ) -> None:
+        self.case = case
+        self._sides = sides
+        self._shown = shown
+        self._swaps = swaps
+        self._pair: timing.Pair | None = None
+
+    @contextmanager
+    def ready(self) -> Iterator[timing.Pair]:
+        """Yield both networks warm, in the mode of the phase."""
+        sides, phase = self._sides, self.case.phase
+        sides.enter(phase)
+        if self._pair is None:
+            target, baseline = (
+                sides.call(network, phase) for network in (sides.other, sides.original)
+            )
+            with grad_mode(self.case):
+                for call in (target, baseline):
+                    warm_up(call)
+            self._pair = timing.Pair(target, baseline, sides.device.clock)
+        yield self._pair
+
+    def target_counters(self) -> list[Counter]:
+        """Return what is counted of the network with the new activations."""
+        sites = Counter("sites", object(), lambda: sites_of(self._swaps))
+        return [*self._counters(self._sides.other, self._shown), sites]
+
+    def baseline_counters(self) -> list[Counter]:
+        """Return the same of the network as it is."""
+        original = self._sides.original
+        return self._counters(original, lambda: original)
+
+    def _counters(self, network: nn.Module, shown: Callable[[], nn.Module]) -> list[Counter]:
+        sides, phase = self._sides, self.case.phase
+
+        def saved() -> Figures:
+            sides.enter(phase)
+            return counters.saved(*plain(network, sides.example), phase)
+
+        # Nothing else has an equal key: what is counted is of these networks alone.
+        return [
+            Counter("parameters", object(), lambda: counters.parameters(network)),
+            Counter("arithmetic", object(), lambda: self._arithmetic(shown())),
+            Counter("peak memory", object(), lambda: self._peak(network)),
+            Counter("saved for backward", object(), saved),
+        ]
+
+    def _peak(self, network: nn.Module) -> Figures:
+        sides, phase = self._sides, self.case.phase
+        shows_operators = self.case.impl in activations.PLAIN
+        sides.enter(phase)
+        call = sides.call(network, phase)
+        with watched_mode(self.case):
+            peak = counters.allocated_peak(call, sides.device, not shows_operators)
+            if peak is not None:
+                return {"peak_bytes": peak, "peak_source": "allocator"}
+            peak = counters.tracked_peak(call, network, tensors_in(sides.example))
+        return {"peak_bytes": peak, "peak_source": "tracker"}
+
+    def _arithmetic(self, network: nn.Module) -> Figures:
+        one = tree_map_only(Tensor, self._first_sample, self._sides.example)
+        counted = counters.arithmetic(*plain(network, one))
+        return counted | {"counted_image_size": self.case.image_size}
+
+    def _first_sample(self, x: Tensor) -> Tensor:
+        return x[:1] if x.dim() and len(x) == self.case.batch else x
+
+
+def _visited(
+    workloads: Sequence[_TwoNetworks], device: Device, seconds: float
+) -> dict[_TwoNetworks, list[Visit]]:
+    """Visit each in turn until its time is up or its interval is narrow."""
+    start_s = time.perf_counter()
+    visits: dict[_TwoNetworks, list[Visit]] = {workload: [] for workload in workloads}
+    for number in range(1, Settings.passes + 1):
+        for workload, of_one in visits.items():
+            if of_one and _is_done(of_one, seconds):
+                continue
+            visit_s = seconds / Settings.passes
+            answer = visit_workload(workload, device, visit_s)
+            case = workload.case
+            of_one.append(
+                Visit(
+                    case.table, case.id, number, answer.status, answer.message, visit_s, "",
+                    time.perf_counter() - start_s, **answer.figures,
+                )
+            )  # fmt: skip
+    return visits
+
+
+def _is_done(visits: Sequence[Visit], seconds: float) -> bool:
+    if visits[-1].status != "ok":
+        return True
+    spent_s = sum(visit.timing_s or 0 for visit in visits)
+    return (len(visits) >= FEWEST_VISITS and spent_s >= seconds) or has_converged(
+        visits, Settings.precision
+    )
+
+
+def _row(workload: _TwoNetworks, visits: Sequence[Visit], device: Device) -> NetworkRow:
+    figures = measured_figures(visits, Settings.precision)
+    if figures["status"] == "ok":
+        counted = count_workload(workload, device)
+        figures |= counted.figures | {"message": counted.message}
+    return NetworkRow(workload.case, **figures)
+
+
+def _share(visits: Sequence[Visit]) -> Share | None:
+    """Return which share of the original's time it lacks without its activations."""
+    if any(visit.status != "ok" for visit in visits):
+        return None
+    without = estimate(visits)
+    low, high = (None if end is None else 1 - end for end in (without.upper, without.lower))
+    return Share(1 - without.middle, low, high)
