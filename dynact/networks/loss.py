@@ -1,4 +1,4 @@
-"""What a training step of a network minimises."""
+"""What a training step of a network goes back from."""
 
 from collections.abc import Callable, Mapping
 from math import prod
@@ -10,42 +10,43 @@ from torch.nn import functional
 
 from dynact.cost import tensors_in
 from dynact.networks import architectures, own
-from dynact.networks.passes import Example, call_with
 
 Loss = Callable[[Any], Tensor]
+Backward = Callable[[Any], None]
 
 
-def training_loss(
-    name: str, model: nn.Module, example: Example, loss: Loss | None = None
-) -> Tensor:
-    """Return the loss of a network on an example with made-up targets, ready for its backward pass.
+def training_loss(name: str, model: nn.Module, images: Tensor) -> Tensor:
+    """Return the loss of a network on images with made-up targets, ready for its backward pass.
+
+    Cross-entropy for classification and segmentation. For a detector's backbone, whose loss would
+    hang on what is detected, the sum over its feature maps of their means: linear, so that the
+    backward pass starts from the same gradients whatever the features are.
 
     Parameters
     ----------
     name
-        The network that the model was made from.
+        The network that the model was made from: a declared one.
     model
         In train mode.
-    example
-        As `architectures.example_input` makes it.
-    loss
-        Of the output, by default that of `loss_of`.
+    images
+        As `architectures.example_input` makes them.
 
     Raises
     ------
     ValueError
-        If there is no such network, or no gradient leads into it.
+        If there is no such network, or its task is not known.
     """
-    return (loss or loss_of(name))(call_with(model, example))
+    task = architectures.architecture(name).task
+    if task not in _LOSSES:
+        raise ValueError(f"{name} is of no task whose loss is known")
+    return _LOSSES[task](model(images))
 
 
-def loss_of(name: str, place: str = "") -> Loss:
-    """Return the loss of a network's output, the same for any model of that name.
+def backward_of(name: str, place: str = "") -> Backward:
+    """Return what goes back from the output of a network in training.
 
-    Cross-entropy for classification and segmentation. For a detector's backbone, whose loss would
-    hang on what is detected, the sum over its feature maps of their means: linear, so that the
-    backward pass starts from the same gradients whatever the features are. For a network of the
-    user's own, `RandomGradients`.
+    From the loss of its task, see `training_loss`; from `RandomGradients` where that is not known,
+    as of a network of the user's own.
 
     Parameters
     ----------
@@ -57,27 +58,36 @@ def loss_of(name: str, place: str = "") -> Loss:
     Raises
     ------
     ValueError
-        If there is no such network or function.
+        If there is no such network or function; when it is called, if no gradient leads back.
     """
     task = architectures.architecture(name).task
-    if place:
-        return own.loss(place)
-    return _LOSSES.get(task) or RandomGradients()
+    loss = own.loss(place) if place else _LOSSES.get(task)
+    return RandomGradients() if loss is None else backward_from(loss)
+
+
+def backward_from(loss: Loss) -> Backward:
+    """Return what goes back from a loss of the output."""
+
+    def backward(output: Any) -> None:
+        torch.autograd.backward(loss(output))
+
+    return backward
 
 
 class RandomGradients:
-    """The sum of all outputs, each element times a number drawn once from N(0, 1).
+    """Goes back from a gradient of each output whose elements were drawn once from N(0, 1).
 
-    The backward pass starts from these numbers, whatever the outputs are: the tensors of floating
-    point, in nested lists, tuples, dicts and dataclasses, that lead back into the network. Another
-    one draws the same numbers.
+    As from the sum of all outputs, each element times such a number, whatever the outputs are: the
+    tensors of floating point, in nested lists, tuples, dicts and dataclasses, that lead back into
+    the network. No such sum is made, so that nothing is timed but the network. Another one draws
+    the same numbers.
     """
 
     def __init__(self) -> None:
         self._drawn: dict[tuple[Any, ...], Tensor] = {}
 
-    def __call__(self, output: Any) -> Tensor:
-        """Return the loss of an output.
+    def __call__(self, output: Any) -> None:
+        """Go back from an output.
 
         Raises
         ------
@@ -90,8 +100,7 @@ class RandomGradients:
                 f"no tensor in the output, a {type(output).__name__}, has a gradient in training; "
                 "name a loss of your own"
             )
-        sums = [(y * self._gradient(number, y)).sum() for number, y in enumerate(found)]
-        return torch.stack([each.to(sums[0]) for each in sums]).sum()
+        torch.autograd.backward(found, [self._gradient(*each) for each in enumerate(found)])
 
     def _gradient(self, number: int, y: Tensor) -> Tensor:
         key = number, y.shape, y.dtype, y.device

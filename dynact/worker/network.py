@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 from dynact import activations, timing
 from dynact.cost import tensors_in
 from dynact.networks.architectures import architecture, create, example_input
-from dynact.networks.loss import loss_of, training_loss
+from dynact.networks.loss import backward_of
 from dynact.networks.passes import Example, call_with
 from dynact.networks.sites import Site, find_sites
 from dynact.networks.swap import Swap, swap_to_compare
@@ -39,7 +39,7 @@ class NetworkWorkload:
     """A network against the same one with its own activations.
 
     Both are called the same way on one shared batch of images. Inference is eval mode under
-    inference mode; training is train mode, forward and backward of `loss.loss_of`, without an
+    inference mode; training is train mode, forward and `loss.backward_of`, without an
     optimiser; images require no gradient.
     """
 
@@ -250,10 +250,10 @@ def call_of_network(case: NetworkCase, network: nn.Module, images: Example) -> C
 
         return infer
 
-    loss = loss_of(case.network, case.loss)
+    backward = backward_of(case.network, case.loss)
 
     def forward_and_backward() -> None:
-        torch.autograd.backward(training_loss(case.network, network, images, loss))
+        backward(call_with(network, images))
 
     return training_step(network, forward_and_backward)
 

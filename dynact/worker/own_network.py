@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map_only
 
 from dynact import activations, timing
 from dynact.cost import tensors_in
-from dynact.networks.loss import Loss, RandomGradients
+from dynact.networks.loss import Backward, Loss, RandomGradients, backward_from
 from dynact.networks.passes import Example, call_with, copied, same_random_numbers
 from dynact.networks.swap import Names, Swap, swap_activations, swap_to_compare
 from dynact.schema.cases import PHASES, NetworkCase
@@ -107,8 +107,8 @@ def measure_network(
             original, swaps, example_input=example, impl=impl
         )
         device = open_device(str(first.device))
-        of_output = loss or RandomGradients()
-        sides = _Sides(baseline, swapped, example, device, of_output)
+        backward = backward_from(loss) if loss else RandomGradients()
+        sides = _Sides(baseline, swapped, example, device, backward)
 
         def shown() -> nn.Module:
             if impl in activations.PLAIN:
@@ -125,7 +125,7 @@ def measure_network(
             bare, baseline, _ = swap_to_compare(
                 original, "identity", replaced.__contains__, example_input=example
             )
-            pair = _Sides(baseline, bare, example, device, of_output)
+            pair = _Sides(baseline, bare, example, device, backward)
             without = {
                 phase: _TwoNetworks(each.case, pair, shown, became) for phase, each in pairs.items()
             }
@@ -171,7 +171,7 @@ class _Sides:
     other: nn.Module
     example: Example
     device: Device
-    loss: Loss
+    backward: Backward
 
     def enter(self, phase: str) -> None:
         """Put both networks into the mode of a phase."""
@@ -188,7 +188,7 @@ class _Sides:
             return infer
 
         def forward_and_backward() -> None:
-            torch.autograd.backward(self.loss(call_with(network, self.example)))
+            self.backward(call_with(network, self.example))
 
         return training_step(network, forward_and_backward)
 

@@ -134,7 +134,7 @@ def test_inception_is_the_network_without_the_head_for_training_alone() -> None:
 
 def test_the_image_sizes_are_those_of_the_published_weights() -> None:
     # Two have weights for larger images alone, which other networks of these names do not take.
-    for name in set(names()) - OTHERS - {"regnet_y_128gf", "vit_h_14"}:
+    for name in {*names()} - {*OTHERS} - {"regnet_y_128gf", "vit_h_14"}:
         first = next(iter(get_model_weights(name)))
         size = getattr(first.transforms, "keywords", {}).get("crop_size")
         if size is not None:

@@ -140,7 +140,7 @@ class TestRefusal:
         [
             (
                 Request("shapes", arguments={"name": "lent", "image_size": 32}),
-                "unknown network 'lent'; did you mean lenet?",
+                "unknown network 'lent'; did you mean lenet",
             ),
             (
                 Request("sites", network_case_of(network="resnet18", image_size=16)),
