@@ -181,8 +181,8 @@ class House:
         environment.pop("PYTHONPATH", None)
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
         return subprocess.Popen(
-            command, cwd=self.folder, env=environment, text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how,
+            command, **{"cwd": self.folder} | how, env=environment, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
     def sweep(self, *options: str, preexec_fn: Callable[[], None] | None = None) -> Outcome:
