@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.eval_frame import OptimizedModule
 from torch.nn.parameter import is_lazy
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from dynact.schema.redact import error_line
 
@@ -109,6 +109,14 @@ def run_pass(
     except Exception as error:
         raise ValueError(f"the network fails on the example input: {error_line(error)}") from error
     return found
+
+
+def batch_of(example_input: Example) -> int:
+    """Return of how many samples an example is: of its first tensor, or of a list of images."""
+    if isinstance(example_input, list):
+        return len(example_input)
+    tensors = (x for x in tree_leaves(example_input) if isinstance(x, Tensor) and x.dim() > 0)
+    return next((len(x) for x in tensors), 1)
 
 
 def doubled(example_input: Example) -> Example:

@@ -4,13 +4,15 @@ import itertools
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, UntypedStorage, nn
 
+from dynact.networks.extent import FLAT, Extent, extent_of
 from dynact.networks.known import LISTS, MODULES
-from dynact.networks.passes import Example, doubled, run_pass
+from dynact.networks.passes import Example, batch_of, doubled, run_pass
 from dynact.networks.watch import Met, Watch
 
 GATE = "in a gate or inside another activation"
@@ -29,10 +31,12 @@ class Site:
     channels: int
     """0 where unknown."""
     height: int | None
-    """``None``, as is `width`, where the input has none or is of unknown layout."""
+    """Of maps (N, C, H, W) or (N, H, W, C); ``None``, as is `width`, of anything else."""
     width: int | None
     obstacle: str = ""
     """Why no other activation can be placed here; empty where it can."""
+    extent: Extent = FLAT
+    """What of its input is there beside the channels."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +103,12 @@ def find_sites(model: nn.Module, example_input: Example) -> list[Site]:
 
 def observe(model: nn.Module, example_input: Example) -> Observed:
     """Return the calls that `find_sites` tells the sites of, and who calls whom."""
-    watch = run_pass(model, example_input, False, Watch)
+    watch = run_pass(model, example_input, False, partial(Watch, batch_of(example_input)))
     in_training = None
     # Detectors want targets in training; modules that they call there alone are still listed.
     with suppress(ValueError):
-        in_training = run_pass(model, doubled(example_input), True, Watch)
+        twice = doubled(example_input)
+        in_training = run_pass(model, twice, True, partial(Watch, batch_of(twice)))
     return _merged(model, watch, in_training)
 
 
@@ -147,7 +152,7 @@ def _merged(model: nn.Module, watch: Watch, in_training: Watch | None) -> Observ
             "several blocks call it where one of them keeps it": callers[place.name] > 1,
         }
         obstacle = next((reason for reason, holds in obstacles.items() if reason and holds), "")
-        site = _site(place.name + of_same, each[0], obstacle)
+        site = _site(place.name + of_same, each, obstacle)
         like = _like(model.get_submodule(place.caller), model)
         calls.append(_call(site, place, each, (turn, turns[place]), like))
     called = {path for each in callees.values() for path in each}
@@ -201,9 +206,11 @@ def _times(n: int) -> str:
     return "once" if n == 1 else f"{n} times"
 
 
-def _site(name: str, met: Met, obstacle: str) -> Site:
+def _site(name: str, passes: list[Met], obstacle: str) -> Site:
+    met = passes[0]
     height, width = met.maps or (None, None)
-    return Site(name, met.original, met.channels, height, width, obstacle)
+    extent = extent_of(passes)
+    return Site(name, met.original, met.channels, height, width, obstacle, extent)
 
 
 def _call(

@@ -37,6 +37,9 @@ class Met:
     """Path below the caller of the activation; empty where it is a function."""
     original: str
     shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    batch: int
+    """Of the pass, not of the call."""
     channel_dim: int | None
     memory: tuple[UntypedStorage, UntypedStorage]
     """Of its input and output; alive, or a later tensor's could be taken for it."""
@@ -70,8 +73,9 @@ class Met:
 class Watch(TorchFunctionMode):
     """Watches a network of its own, whose modules tell it when they begin and end."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, batch: int, model: nn.Module) -> None:
         super().__init__()
+        self._batch = batch
         self.runs: Counter[str] = Counter()
         """How often each module ran, by its path."""
         self.callees: dict[str, set[str]] = {}
@@ -151,6 +155,8 @@ class Watch(TorchFunctionMode):
                 child,
                 original,
                 tuple(x.shape),
+                x.stride(),
+                self._batch,
                 self._layout.of(x),
                 (x.untyped_storage(), y.untyped_storage()),
                 writes_in_place,

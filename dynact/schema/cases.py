@@ -63,7 +63,13 @@ class Case:
             "many.",
         )
     )
-    height: int = field(metadata=described("height", "count", "Positions from top to bottom."))
+    height: int = field(
+        metadata=described(
+            "height",
+            "count",
+            "Positions from top to bottom; of the layer for a network’s site see `sites`.",
+        )
+    )
     width: int = field(metadata=described("width", "count", "Positions from left to right."))
     device: str = field(metadata=_DEVICE)
     baseline: str = field(

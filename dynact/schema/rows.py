@@ -295,8 +295,12 @@ class NetworkRow(Measured):
     sites: list[dict[str, Any]] | None = column(
         "sites",
         "",
-        "What was replaced, in order of depth: name, original activation, channels, height and "
-        "width; these two are null where the input is (N, C).",
+        "What was replaced, in order of depth: name, original activation, channels (0 where "
+        "unknown); height and width of maps (N, C, H, W) or (N, H, W, C), else null; its samples "
+        "for each of the network's (0 where unknown) or, where they do not grow with the batch, "
+        "for all; positions, the sizes of all other dimensions; and memory format. The layer that "
+        "is measured for it has as many elements and the same memory format: tokens (N, L, C) are "
+        "its maps of L × 1, clips (N, C, T, H, W) those of (T·H) × W.",
     )
     kept_sites: list[dict[str, Any]] | None = column(
         "kept sites", "", "What kept its activation, as in `sites`, and the reason."

@@ -10,6 +10,7 @@ from dynact.activations import names as activation_names
 from dynact.activations import obstacle_in_networks
 from dynact.networks.architectures import architecture
 from dynact.schema.cases import NetworkCase, SiteCase
+from dynact.schema.sites import layer_at, site_case
 from dynact.sweep.presets import Grid, NetworkGrid
 
 # Channels, height and width; of a fully connected site (channels, 1, 1).
@@ -57,7 +58,9 @@ def plan_networks(grid: NetworkGrid, device: str, sites: Sites) -> NetworkPlan:
             left_out[f"{case.network}, {case.activation}: {error}"] = None
         else:
             placed.append(case)
-            layers |= dict.fromkeys(_layer(case, site) for site in there if _has_layer(site))
+            layers |= dict.fromkeys(
+                site_case(case, site, site["original"]) for site in there if _has_layer(site)
+            )
     if left_out and not placed:
         raise ValueError(next(iter(left_out)))
     return NetworkPlan(tuple(placed), tuple(layers), (*without_place, *left_out))
@@ -102,13 +105,5 @@ def at_shapes(grid: Grid, shapes: Iterable[Shape]) -> tuple[Grid, ...]:
 
 
 def _has_layer(site: dict[str, Any]) -> bool:
-    """Whether a site is of known channels, and of an activation that there is by itself."""
-    return site["channels"] > 0 and site["original"] in activation_names()
-
-
-def _layer(case: NetworkCase, site: dict[str, Any]) -> SiteCase:
-    return SiteCase(
-        case.activation, case.impl, case.phase, "eager", case.dtype, "contiguous", case.batch,
-        site["channels"], site["height"] or 1, site["width"] or 1, case.device,
-        baseline=site["original"],
-    )  # fmt: skip
+    """Whether a site is of known size, and of an activation that there is by itself."""
+    return layer_at(site, 1).batch > 0 and site["original"] in activation_names()

@@ -17,8 +17,9 @@ from dynact.networks.loss import backward_of
 from dynact.networks.passes import Example, call_with
 from dynact.networks.sites import Site, find_sites
 from dynact.networks.swap import Swap, swap_to_compare
-from dynact.schema.cases import Case, NetworkCase, SiteCase
+from dynact.schema.cases import Case, NetworkCase
 from dynact.schema.redact import error_line
+from dynact.schema.sites import site_case
 from dynact.worker import counters
 from dynact.worker.counter_cache import Counter, Figures
 from dynact.worker.device import Device
@@ -261,13 +262,11 @@ def call_of_network(case: NetworkCase, network: nn.Module, images: Example) -> C
 def _new_layers(case: NetworkCase, swaps: Iterable[Swap]) -> dict[Case, nn.Module]:
     """Return the case of each shape at which there is a new layer, and the last of these."""
     return {
-        SiteCase(
-            case.activation, case.impl, case.phase, "eager", case.dtype, "contiguous", case.batch,
-            swap.site.channels, swap.site.height or 1, swap.site.width or 1, case.device, "",
-        ): swap.layer
+        # Of unknown size, one sample for each of the network's.
+        site_case(case, said | {"samples": said["samples"] or 1}, ""): swap.layer
         for swap in swaps
-        if swap.layer is not None
-    }  # fmt: skip
+        if swap.layer is not None and (said := placed_at(swap.site))
+    }
 
 
 def _arithmetic(network: nn.Module, case: NetworkCase, device: Device) -> Figures:
@@ -344,4 +343,5 @@ def placed_at(site: Site) -> Figures:
     """Return what a row says of a site."""
     said = asdict(site)
     del said["obstacle"]
-    return said
+    extent: Figures = said.pop("extent")
+    return said | extent

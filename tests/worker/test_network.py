@@ -384,7 +384,7 @@ def test_counts_of_both_networks() -> None:
         # It counts convolutions and matrix products, a multiply-accumulate as two.
         assert 2 * figures[f"{prefix}macs"] == counter.get_total_flops()
         assert figures[f"{prefix}flops"] > 2 * figures[f"{prefix}macs"]
-    assert [tuple(site.values()) for site in figures["sites"]] == [
+    assert [tuple(site.values())[:5] for site in figures["sites"]] == [
         ("relu1", "relu", 6, 28, 28),
         ("relu2", "relu", 16, 10, 10),
     ]

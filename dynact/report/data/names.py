@@ -80,6 +80,14 @@ def resolution(height: int, width: int) -> str:
     return f"{height}²" if height == width else f"{height}×{width}"
 
 
+def positions(sizes: tuple[int, ...]) -> str:
+    """Return ``56²`` of maps, ``197 tokens``, and of clips ``8×28²`` (frames × height × width)."""
+    if len(sizes) == 1:
+        return f"{sizes[0]} tokens"
+    *before, height, width = sizes or (1, 1)
+    return "×".join([*map(str, before), resolution(height, width)])
+
+
 def count_range(counts: "pd.Series[float]") -> str:
     """Return the least and the most of several counts: 12, 12–14, or a dash for none."""
     known = counts.dropna().astype(int)

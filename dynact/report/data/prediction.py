@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dynact.report.data.names import positions
 from dynact.report.data.omissions import complete
+from dynact.schema.sites import LayerAt, layer_at, positions_of
 
 # What the rest can be made of, in words for a reader.
 REST = (
@@ -21,11 +23,7 @@ REST = (
 _MEASURED = ("time_ns", "baseline_time_ns", "overhead")
 _ENDS = {"overhead_lo": float, "overhead_hi": float}
 _RATIOS = {"": "overhead", "_lo": "overhead_lo", "_hi": "overhead_hi"}
-_SITE = ["name", "original", "channels", "height", "width"]
-_SITE_KEY = (
-    *("activation", "phase", "dtype", "batch", "device"),
-    *("baseline", "channels", "height", "width"),
-)
+_SITE_KEY = ("activation", "phase", "dtype", "device", "baseline", *LayerAt._fields)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +32,8 @@ class Prediction:
 
     parts: pd.DataFrame
     """A line for each replaced site of each network row, in order of depth: ``case_id``, ``site``
-    (its number, from 1), ``name``, ``baseline`` (what it replaces), ``channels``, ``height``,
-    ``width``, ``baseline_time_ns``, ``extra_ns``, ``extra_lo_ns``, ``extra_hi_ns`` (NaN where no
-    layer of that shape was measured)."""
+    (its number, from 1), the columns of `sites_frame`, ``baseline_time_ns``, ``extra_ns``,
+    ``extra_lo_ns``, ``extra_hi_ns`` (NaN where no layer of that shape was measured)."""
 
     totals: pd.DataFrame
     """The ok network rows, with ``predicted``, ``measured`` and ``rest`` (each ``_ns``,
@@ -59,8 +56,8 @@ def predict(networks: pd.DataFrame, sites: pd.DataFrame) -> Prediction:
     networks
         Network rows, any status.
     sites
-        Layer rows at the networks' batch; one serves all sites of its shape. Of several the last
-        ok one counts.
+        Layer rows; one serves all sites of its shape and memory format. Of several the last ok
+        one counts.
     """
     ok = complete(networks, _MEASURED).astype(_ENDS)
     parts = _parts(ok, sites)
@@ -93,23 +90,33 @@ def lacking_range_note(totals: pd.DataFrame) -> str:
     return said if lacking.any() else ""
 
 
-def sites_frame(cell: Any) -> pd.DataFrame:
+def sites_frame(cell: Any, batch: int = 1) -> pd.DataFrame:
     """Return the sites in a row's ``sites``, one line each, in its order; none where it has none.
 
-    Columns: ``name``, ``baseline`` (what is replaced), ``channels``, ``height``, ``width``. A fully
-    connected site has height and width 1, as its layer is measured.
+    Columns: ``name``, ``baseline`` (what is replaced), ``positions`` as a reader has them, and of
+    the layer that is measured for it ``memory_format``, ``batch``, ``channels``, ``height`` and
+    ``width``, see `layer_at`.
+
+    Parameters
+    ----------
+    cell
+        The row's ``sites``.
+    batch
+        The row's.
     """
-    sites = pd.DataFrame(cell if isinstance(cell, list) else [], columns=_SITE)
-    sizes = {side: sites[side].fillna(1).astype(int) for side in ("height", "width")}
-    return sites.assign(**sizes).rename(columns={"original": "baseline"})
+    sites = [
+        (site["name"], site["original"], positions(positions_of(site)), *layer_at(site, batch))
+        for site in (cell if isinstance(cell, list) else [])
+    ]
+    return pd.DataFrame(sites, columns=["name", "baseline", "positions", *LayerAt._fields])
 
 
 def _parts(networks: pd.DataFrame, sites: pd.DataFrame) -> pd.DataFrame:
     listings = [sites_frame(None).assign(site=0, case_id="")]
-    for case_id, cell in zip(networks["case_id"], networks["sites"], strict=True):
-        listing = sites_frame(cell)
+    for case_id, cell, batch in networks[["case_id", "sites", "batch"]].itertuples(index=False):
+        listing = sites_frame(cell, batch)
         listings.append(listing.assign(site=np.arange(1, len(listing) + 1), case_id=case_id))
-    shared = ["case_id", "activation", "phase", "dtype", "batch", "device"]
+    shared = ["case_id", "activation", "phase", "dtype", "device"]
     places = pd.concat([listing for listing in listings if len(listing)] or listings[:1])
     places = places.merge(networks[shared], on="case_id", how="left")
     measured = (
@@ -119,7 +126,7 @@ def _parts(networks: pd.DataFrame, sites: pd.DataFrame) -> pd.DataFrame:
     known = measured[[*_SITE_KEY, "baseline_time_ns"]].assign(**extra)
     costs = known.set_index(list(_SITE_KEY))
     found = costs.reindex(pd.MultiIndex.from_frame(places[list(_SITE_KEY)]))
-    columns = ["case_id", "site", "name", "baseline", "channels", "height", "width"]
+    columns = ["case_id", "site", *sites_frame(None)]
     names = ("baseline_time_ns", *extra)
     return places[columns].assign(**{name: found[name].to_numpy() for name in names})
 

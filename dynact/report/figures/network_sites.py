@@ -55,6 +55,7 @@ _BESIDE = 3.3
 _BAR = 0.75
 _LONGEST_NAME = 28
 
+_PLACE = ["name", "baseline", "channels", "height", "width", "positions"]
 _SITES_COLOUR = "#3a3a3a"
 _REST_COLOUR = "#7a4fa3"
 # Of the fill under the steps, so that dark blocks stand out on the darkest colour.
@@ -82,7 +83,7 @@ _EXPLANATION = (
 class _Depth:
     """The sites of one network, in order."""
 
-    places: pd.Index  # of (name, baseline, channels, height, width, occurrence)
+    places: pd.Index  # of _PLACE and the occurrence
     stages: list[tuple[str, float, float]]
     """Label, first and last edge of each stretch of one resolution."""
 
@@ -126,6 +127,7 @@ def network_sites(run: Run, caption: str = "") -> Figure:
         [
             _EXPLANATION,
             REST,
+            _no_maps_note(prediction.parts),
             range_note(totals),
             one_visit_note(totals, "network"),
             lacking_range_note(totals),
@@ -185,11 +187,11 @@ def _depth(totals: pd.DataFrame) -> _Depth:
 
 def _places(sites: pd.DataFrame) -> pd.MultiIndex:
     """Return what tells the sites of a network apart: one module may be called several times."""
-    return pd.MultiIndex.from_frame(sites.assign(occurrence=_occurrences(sites)))
+    return pd.MultiIndex.from_frame(sites[_PLACE].assign(occurrence=_occurrences(sites)))
 
 
 def _occurrences(sites: pd.DataFrame) -> "pd.Series[int]":
-    return sites.groupby(["name", "baseline", "channels", "height", "width"]).cumcount()
+    return sites.groupby(_PLACE).cumcount()
 
 
 def _stages(places: pd.MultiIndex) -> list[tuple[str, float, float]]:
@@ -197,7 +199,7 @@ def _stages(places: pd.MultiIndex) -> list[tuple[str, float, float]]:
 
     Branches and squeezes in the middle of a stage do not break it.
     """
-    shapes = places.to_frame(index=False)[["height", "width"]]
+    shapes = places.to_frame(index=False)[["height", "width", "positions"]]
     positions = (shapes["height"] * shapes["width"]).to_numpy()
     largest = np.maximum.accumulate(positions[::-1])[::-1]
     edges = [0, *(np.flatnonzero(np.diff(largest)) + 1), len(largest)]
@@ -205,8 +207,7 @@ def _stages(places: pd.MultiIndex) -> list[tuple[str, float, float]]:
     for first, last in pairwise(edges):
         if last > first:
             where = first + int(np.argmax(positions[first:last]))
-            height, width = shapes.iloc[where]
-            stages.append((resolution(height, width), float(first), float(last)))
+            stages.append((shapes["positions"].iloc[where], float(first), float(last)))
     return stages
 
 
@@ -271,7 +272,7 @@ class _Strip:
     def steps(self) -> "tuple[_Floats, np.ndarray[tuple[int], np.dtype[np.bool_]]]":
         """Return each place's extra time: 0 where the activation stays, and whether it is known."""
         parts = self.parts.assign(occurrence=_occurrences(self.parts))
-        names = ["name", "baseline", "channels", "height", "width", "occurrence"]
+        names = [*_PLACE, "occurrence"]
         where = self.depth.places.get_indexer(pd.MultiIndex.from_frame(parts[names]))
         extra = np.zeros(len(self.depth.places))
         extra[where] = parts["extra_ns"]
@@ -392,6 +393,15 @@ def _write_absence(axes: Axes, line: int, rows: pd.DataFrame, variant: str) -> N
 
 def _signed(duration_ns: float) -> str:
     return f"{'−' if duration_ns < 0 else '+'}{format_ns(abs(duration_ns))}"
+
+
+def _no_maps_note(parts: pd.DataFrame) -> str:
+    said = (
+        "Tokens (N, L, C) are measured as maps of L × 1 and clips (N, C, T, H, W) as maps of "
+        "(T·H) × W, which lie in memory as they do; a clip’s stage is frames × resolution."
+    )
+    maps = [resolution(*size) for size in zip(parts["height"], parts["width"], strict=True)]
+    return said if (parts["positions"] != maps).any() else ""
 
 
 def _unmeasured_note(totals: pd.DataFrame) -> str:

@@ -50,6 +50,7 @@ def layer(
 ) -> dict[str, Any]:
     return {
         "batch": 4, "status": "ok", "channels": channels, "height": height, "width": width,
+        "memory_format": "contiguous",
         "baseline": baseline, "time_ns": overhead * baseline_ns, "baseline_time_ns": baseline_ns,
         "overhead": overhead, "overhead_lo": overhead - 0.1, "overhead_hi": overhead + 0.1,
         **SHARED,
@@ -99,6 +100,30 @@ def test_a_fully_connected_site_is_one_position_as_its_layer_is_measured() -> No
     ]
 
 
+def test_a_site_is_explained_by_the_layer_of_its_memory_for_any_batch() -> None:
+    of_tokens = {"samples": 1, "grows": True, "positions": [7], "memory_format": "channels_last"}
+    tokens = site("tokens", 8, None, None) | of_tokens
+    windows = site("windows", 8, None, None) | of_tokens | {"samples": 3}
+    table = site("table", 8, None, None) | of_tokens | {"grows": False}
+    clip = site("clip", 8, None, None) | of_tokens | {
+        "positions": [2, 3, 5], "memory_format": "contiguous"
+    }  # fmt: skip
+    networks = pd.DataFrame([network(tokens, windows, table, clip)])
+    sites = pd.DataFrame(
+        [
+            layer(8, 7, 1, 2.0, 10.0) | {"memory_format": "channels_last", "batch": batch}
+            for batch in (1, 4, 12)
+        ]
+        + [layer(8, 6, 5, 2.0, 40.0)]
+    )
+    sites["baseline_time_ns"] *= sites["batch"]
+
+    parts = predict(networks, sites).parts
+
+    assert parts["extra_ns"].tolist() == pytest.approx([40, 120, 10, 160])
+    assert parts["positions"].tolist() == ["7 tokens", "7 tokens", "7 tokens", "2×3×5"]
+
+
 @pytest.mark.parametrize("cell", [[], None, math.nan])
 def test_a_row_without_sites_has_none(cell: object) -> None:
     assert sites_frame(cell).empty
@@ -134,6 +159,7 @@ def test_the_sum_by_hand() -> None:
     [
         {"activation": "prelu"}, {"phase": "inference"}, {"dtype": "bfloat16"}, {"batch": 8},
         {"device": "cuda"}, {"baseline": "relu6"}, {"channels": 9}, {"height": 5}, {"width": 5},
+        {"memory_format": "channels_last"},
         {"status": "oom", "time_ns": None, "overhead": None},
     ],
 )  # fmt: skip
