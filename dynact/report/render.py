@@ -47,8 +47,8 @@ def render(
     run
         Its folder gets figures/, table.csv, summary.md and index.html.
     figures
-        Names out of ``FIGURES``: those of networks only where networks were measured, those of
-        the profile only where training steps were profiled; all of these by default.
+        Names out of ``FIGURES``: those of layers and of networks only where these were measured,
+        those of the profile only where training steps were profiled; all of these by default.
     formats
         Names out of ``FORMATS``.
     baseline_mode
@@ -68,18 +68,18 @@ def render(
     ChoiceError
         If a figure or format is not there.
     RunNotFoundError
-        If the folder is not a run, or one without rows.
+        If the folder is not a run, or one without rows of layers or networks.
     RunError
         If its profile cannot be read.
     """
-    of_layers, of_run = figures_of(LayerFigure), _drawers_of_run(run)
+    of_layers = figures_of(LayerFigure) if len(run.rows) else {}
+    of_run = _drawers_of_run(run)
     known = [*of_layers, *of_run]
     asked = known if figures is None else figures
+    if run.rows.empty and run.networks.empty:
+        raise RunNotFoundError(f"run {run.folder.name!r} has no rows yet")
     _check("figure", asked, known)
     _check("format", formats, FORMATS)
-    if run.rows.empty:
-        alone = " but those of networks; --resume adds what is missing" if len(run.networks) else ""
-        raise RunNotFoundError(f"run {run.folder.name!r} has no rows yet{alone}")
 
     table, summary = run.folder / "table.csv", run.folder / "summary.md"
     # Before anything is written: a file that is read for it may be cut short.
@@ -90,10 +90,13 @@ def render(
 
     folder = run.folder / "figures"
     folder.mkdir(exist_ok=True)
-    written += _write_of_layers(run, folder, formats, [name for name in asked if name in of_layers])
+    if run.groups:
+        layers = [name for name in asked if name in of_layers]
+        written += _write_of_layers(run, folder, formats, layers)
+    main = run.main if run.groups else None
     for name in asked:
         if name in of_run:
-            origin, caption = run.origin(FIGURES[name].files), run.caption(run.main)
+            origin, caption = run.origin(FIGURES[name].files), run.caption(main)
             written += _write_of_run(folder, formats, origin, name, of_run[name], caption)
     return [*written, write_page(run, budget)]
 

@@ -23,6 +23,7 @@ from dynact.schema.rows import figures_of, upgraded
 from dynact.schema.run_folder import (
     GATES,
     RunNotFoundError,
+    is_run,
     load_ceilings,
     load_environment,
     load_gates,
@@ -103,12 +104,12 @@ class Run:
 
     @cached_property
     def groups(self) -> list[SettingsGroup]:
-        """The rows by settings, the main group first; at least one row."""
+        """The rows by settings, the main group first; none of networks alone."""
         return settings_groups(self.rows)
 
     @property
     def main(self) -> SettingsGroup:
-        """The group with most shapes."""
+        """The group with most shapes, where there are layers."""
         return self.groups[0]
 
     @cached_property
@@ -150,18 +151,29 @@ class Run:
             digest.update(self._digests[name])
         return f"{' '.join(files)}, sha256 {digest.hexdigest()}"
 
-    def caption(self, group: SettingsGroup) -> str:
+    @property
+    def device(self) -> str:
+        """On what its main group, or networks alone, were measured."""
+        rows = self.main.rows if self.groups else self.networks
+        return device_and_threads(rows, self.environment)
+
+    def caption(self, group: SettingsGroup | None) -> str:
         """Return where and when a group was measured, and what is to be said of it.
 
         That is how far its ratios are to be trusted, and whether its mode made its baseline slower.
+
+        Parameters
+        ----------
+        group
+            ``None`` in a run of networks alone.
         """
         words = [
-            device_and_threads(group.rows, self.environment),
+            device_and_threads(group.rows, self.environment) if group else self.device,
             f"torch {self.environment['versions']['torch']}",
             self.date,
         ]
         measured = f"Measured on {', '.join(words)}."
-        slower = slower_baseline(group, self.rows)
+        slower = slower_baseline(group, self.rows) if group else ""
         if not_trustworthy(self.gates):
             doubt = "RATIOS NOT TRUSTWORTHY (known ratios were not found)."
             return f"{doubt} {measured} {slower}".rstrip()
@@ -179,10 +191,10 @@ def load(run_folder: Path | str) -> pd.DataFrame:
     Raises
     ------
     RunNotFoundError
-        If the folder holds no rows.jsonl.
+        If the folder holds no rows.jsonl, nor rows of networks.
     """
     folder = Path(run_folder)
-    if not (folder / Case.table).is_file():
+    if not is_run(folder):
         raise RunNotFoundError(f"{folder.name!r} is not a run: it has no {Case.table}")
     return _frame(folder, Case.table, COLUMNS)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from dynact.schema.cases import CASE_TYPES, Case
+from dynact.schema.cases import CASE_TYPES, Case, NetworkCase
 from dynact.schema.rows import Measured
 from dynact.schema.visits import VISITS, Visit, visit_of_record
 
@@ -130,9 +130,14 @@ def find_run(name: str | None, reports: Path) -> Path:
         If there is no such run; the message lists those there are.
     """
     for folder in (reports / (name or LATEST), Path(name or LATEST)):
-        if (folder / Case.table).is_file():
+        if is_run(folder):
             return folder
     raise _no_run(name or LATEST, reports)
+
+
+def is_run(folder: Path) -> bool:
+    """Return whether a folder holds the rows of a sweep, of layers or of networks alone."""
+    return any((folder / table).is_file() for table in (Case.table, NetworkCase.table))
 
 
 def check_run(folder: Path, resume: bool) -> None:

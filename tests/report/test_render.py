@@ -18,7 +18,7 @@ from dynact.report.figures.registry import FIGURES, figures_of
 from dynact.report.render import ChoiceError, render
 from dynact.report.run import Run
 from dynact.report.tensorboard import write_dashboards
-from dynact.schema.run_folder import RunNotFoundError
+from dynact.schema.run_folder import RunNotFoundError, find_run
 from tests.report.conftest import visit, visit_once
 from tests.report.networks_sample import build_networks
 from tests.report.profile_sample import build_profile, write_tables
@@ -210,6 +210,34 @@ def test_a_run_without_rows_is_refused(make_rows, environment, tmp_path):
     run = write_run(tmp_path / "empty", make_rows().iloc[:0], environment)
     with pytest.raises(RunNotFoundError, match="'empty' has no rows"):
         render(Run(run))
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["empty rows.jsonl", "no rows.jsonl"])
+def test_a_run_of_networks_alone_is_drawn_as_far_as_it_goes(
+    make_rows, environment, tmp_path, is_there
+):
+    folder = write_run(tmp_path / "run", make_rows().iloc[:0], environment)
+    networks, sites = build_networks(("resnet18",))
+    for name, rows in (("network", networks), ("site", sites)):
+        rows.to_json(folder / f"{name}_rows.jsonl", orient="records", lines=True)
+    if not is_there:
+        (folder / "rows.jsonl").unlink()
+
+    run = Run(find_run(str(folder), tmp_path))
+    written = {path.name for path in render(run, formats=("png",))}
+    write_dashboards(run)
+
+    assert written >= {"network_heatmap.png", "network_sites.png", "summary.md", "index.html"}
+    assert not written & {f"{name}.png" for name in figures_of(LayerFigure)}
+    page, summary = ((folder / name).read_text() for name in ("index.html", "summary.md"))
+    for text in (page, summary):
+        assert "ResNet-18" in text
+        assert "cases failed" not in text
+    assert page.count("data:image/png") == 2
+    # What a link of the page leads to is there.
+    assert {*re.findall(r'href="#([\w-]+)"', page)} <= {*re.findall(r'id="([\w-]+)"', page)}
+    with pytest.raises(ChoiceError, match="no figure 'memory'"):
+        render(run, ["memory"])
 
 
 def test_a_profile_that_was_cut_short_is_refused_before_anything_is_written(

@@ -60,6 +60,8 @@ class _Picture:
 def _pictures(figure: ReportFigure, run: Run) -> Iterator[_Picture]:
     """Yield what the page shows of a figure, where it was drawn."""
     path = run.folder / f"figures/{figure.name}.png"
+    if isinstance(figure, LayerFigure | RunFigure) and not run.groups:
+        return
     if isinstance(figure, LayerFigure):
         for part in figure.parts(run.main):
             path = path.with_name(f"{figure.stem(part)}.png")

@@ -1,8 +1,10 @@
 """A run as one self-contained page: the answer, the figures, every row, what went wrong."""
 
 from pathlib import Path
+from typing import Any
 
 import jinja2
+import pandas as pd
 
 from dynact.report.comparison.section import NOTHING_DIFFERS
 from dynact.report.data.aggregate import hold_between_runs
@@ -12,7 +14,6 @@ from dynact.report.data.digits import means_note
 from dynact.report.data.names import with_subjects
 from dynact.report.data.own_inputs import own_inputs
 from dynact.report.data.profiled_steps import profiled_steps
-from dynact.report.data.settings_groups import device_and_threads
 from dynact.report.page.answer import answer
 from dynact.report.page.comparisons import page_comparisons
 from dynact.report.page.figures import page_figures
@@ -31,7 +32,8 @@ def write_page(run: Run, budget: Budget = DEFAULT) -> Path:
     Parameters
     ----------
     run
-        One with at least one row. Its folder gets the page, which shows the figures that are there.
+        One with at least one row, of a layer or a network. Its folder gets the page, which shows
+        the figures that are there.
     budget
         The memory for which the largest batch of whole networks is computed.
 
@@ -40,25 +42,14 @@ def write_page(run: Run, budget: Budget = DEFAULT) -> Path:
     Path
         The page. Names and messages in it are text, whatever they hold.
     """
-    rows, profile = with_subjects(run.rows), run.profile
+    profile = run.profile
     page = _template().render(
-        answer=answer(run.main),
-        ways=ways_sentences(run),
-        baseline=run.main.baseline,
-        setting=run.main.description,
-        interval=run.main.interval,
-        interval_note=run.main.interval_note,
-        shapes=run.main.shapes,
-        other_settings=len(run.groups) - 1,
-        device=device_and_threads(run.main.rows, run.environment),
+        **_of_layers(run),
+        device=run.device,
         date=run.date,
         verdict=verdict(run.gates),
-        visited=visited([rows, run.networks, run.sites]),
-        between_runs=hold_between_runs(rows),
-        means_note=means_note(run.main.means),
-        own_inputs=own_inputs(run.main.rows),
+        visited=visited([run.rows, run.networks, run.sites]),
         figures=page_figures(run),
-        rows=all_rows(rows),
         networks=network_sections(run, budget) if len(run.networks) else [],
         network_notes=network_notes(run, budget) if len(run.networks) else [],
         comparisons=page_comparisons(run),
@@ -66,19 +57,48 @@ def write_page(run: Run, budget: Budget = DEFAULT) -> Path:
         steps=profiled_steps(profile) if profile is not None else [],
         names=run.names,
         kernels_shown=_KERNELS_SHOWN,
-        doubts=doubts(rows),
-        failures=failures(rows).to_dict("records"),
         not_profiled=profile.failed.to_dict("records") if profile is not None else [],
-        gaps=gaps(rows).to_dict("records"),
-        counted=bool(rows["flops"].notna().any()),
         environment=run.environment,
-        clock=str(rows["clock"].dropna().iloc[0]) if rows["clock"].notna().any() else "",
-        cache=str(rows["cache"].dropna().iloc[0]) if rows["cache"].notna().any() else "",
     )
     path = run.folder / "index.html"
     # A lone surrogate, as in a strange file name, has no UTF-8.
     path.write_text(page, encoding="utf-8", errors="backslashreplace")
     return path
+
+
+def _of_layers(run: Run) -> dict[str, Any]:
+    """Return what the page says of the run's layers; of networks alone, how these were measured."""
+    rows = with_subjects(run.rows)
+    measured = rows if run.groups else run.networks
+    how = {
+        "between_runs": hold_between_runs(measured),
+        "clock": _first(measured["clock"]),
+        "cache": _first(measured["cache"]),
+    }
+    if not run.groups:
+        return how | {"answer": None}
+    main = run.main
+    return how | {
+        "answer": answer(main),
+        "ways": ways_sentences(run),
+        "baseline": main.baseline,
+        "setting": main.description,
+        "interval": main.interval,
+        "interval_note": main.interval_note,
+        "shapes": main.shapes,
+        "other_settings": len(run.groups) - 1,
+        "means_note": means_note(main.means),
+        "own_inputs": own_inputs(main.rows),
+        "rows": all_rows(rows),
+        "doubts": doubts(rows),
+        "failures": failures(rows).to_dict("records"),
+        "gaps": gaps(rows).to_dict("records"),
+        "counted": bool(rows["flops"].notna().any()),
+    }
+
+
+def _first(cells: "pd.Series[Any]") -> str:
+    return str(next(iter(cells.dropna()), ""))
 
 
 def _template() -> jinja2.Template:

@@ -44,7 +44,7 @@ def write_csv(rows: pd.DataFrame, path: Path) -> None:
 def summary_markdown(
     run: Run, baseline_mode: BaselineMode = "eager", budget: Budget = DEFAULT
 ) -> str:
-    """Return the findings of a run with at least one row, in Markdown.
+    """Return the findings of a run with a row of a layer or a network, in Markdown.
 
     Parameters
     ----------
@@ -53,27 +53,34 @@ def summary_markdown(
     budget
         The memory for which the largest batch of whole networks is computed.
     """
-    main, *others = run.groups
-    batches = [s for s in others if _differs(s, main) == ["batch"]]
-    by_mode = beside_eager(run.groups)
-    beyond = [s for s in others if s not in batches and s not in by_mode]
+    has_layers = bool(run.groups)
     sections = [
         "# What each activation costs",
-        *map(escaped, ways_sentences(run)),
+        *(map(escaped, ways_sentences(run)) if has_layers else ()),
         _verdict(run.gates),
         visited([run.rows, run.networks, run.sites]),
-        *_ranking(main),
-        costs(main),
-        _beside("Other batch sizes", main, batches),
-        _beside("Other settings", main, beyond),
-        modes(run, baseline_mode),
+        *(_of_layers(run, baseline_mode) if has_layers else ()),
         networks_markdown(run, budget),
-        _caveats(with_subjects(run.rows)),
+        _caveats(with_subjects(run.rows)) if has_layers else "",
         ceilings(run.limits),
         _environment(run.environment),
         _efficiency(run),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _of_layers(run: Run, baseline_mode: BaselineMode) -> list[str]:
+    main, *others = run.groups
+    batches = [s for s in others if _differs(s, main) == ["batch"]]
+    by_mode = beside_eager(run.groups)
+    beyond = [s for s in others if s not in batches and s not in by_mode]
+    return [
+        *_ranking(main),
+        costs(main),
+        _beside("Other batch sizes", main, batches),
+        _beside("Other settings", main, beyond),
+        modes(run, baseline_mode),
+    ]
 
 
 def _json_cell(cell: object) -> object:
