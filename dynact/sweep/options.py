@@ -28,6 +28,7 @@ USUAL_IMAGE_SIZE = 224
 # For each that the machine runs at once; far beyond, the system gives up.
 MOST_THREADS = 16
 NO_NETWORKS = "none"
+USUAL_PRESET = "quick"
 # The implementations that there are of activations.
 IMPLS = tuple(dict.fromkeys(i for n in activations.names() for i in activations.implementations(n)))
 # Axes that layers and networks share; other axes ask for layers alone.
@@ -36,8 +37,7 @@ SHARED_AXES = ("activations", "impls", "phases", "dtypes", "batches")
 
 def add_options(add: Callable[..., Any]) -> None:
     """Declare the options, by an argument parser's ``add_argument`` or pytest's ``addoption``."""
-    add("--sweep", metavar="PRESET", default="quick",
-        help="smoke, quick (default), standard or full")  # fmt: skip
+    add("--sweep", metavar="PRESET", help="smoke, quick (default), standard or full")
     for name, axis in AXES.items():
         add(f"--{name.replace('_', '-')}", metavar="LIST",
             help=f"comma list in place of the preset's: {axis.values}")  # fmt: skip
@@ -46,7 +46,8 @@ def add_options(add: Callable[..., Any]) -> None:
     add("--networks", metavar="LIST", help="measure networks with the activations in them; or none "
         "(default: the preset's, unless axes of layers or a budget are given)")  # fmt: skip
     add("--network-from", metavar="PKG.MOD:FACTORY[(KEY=VALUE,…)]", action="append", default=[],
-        help="measure your own network, which that function or class makes")  # fmt: skip
+        help="measure your own network, which that function or class makes; beside it the layers "
+        "of a sweep only if --sweep or an axis of layers is given")  # fmt: skip
     add("--input-shape", metavar="CxHxW",
         help="of a sample for --network-from (default: 3x224x224)")  # fmt: skip
     add("--example-from", metavar="PKG.MOD:FUNCTION",
@@ -105,6 +106,8 @@ class SweepOptions:
     """What is asked for, checked as far as that can be done without the device."""
 
     preset: str
+    layers: bool
+    """Whether layers are measured beside networks and what explains these."""
     axes: dict[str, tuple[Any, ...]]
     """The user's own values for fields of `dynact.sweep.presets.Grid`."""
     shapes_from: tuple[str, ...] | None
@@ -152,7 +155,9 @@ def read_options(given: argparse.Namespace) -> SweepOptions:
     shapes_from = _shapes_from(given)
     own_networks = _own_networks(given, shapes_from or ())
     return SweepOptions(
-        preset=choice("preset", given.sweep, PRESETS),
+        preset=choice("preset", given.sweep or USUAL_PRESET, PRESETS),
+        layers=bool(given.sweep or {*axes} - {*SHARED_AXES} or shapes_from)
+        or not given.network_from,
         axes=axes,
         shapes_from=shapes_from,
         shapes_image_size=own_networks.own_image_size or _image_size(given) or USUAL_IMAGE_SIZE,

@@ -32,14 +32,6 @@ class Plan:
         """Return about how long some cases take, if none converges early."""
         return sum(self.max_seconds + _beside_timing(case) for case in cases)
 
-    def own_layers(self) -> list[Case]:
-        """Return the smallest case of each layer or implementation that is the user's own."""
-        own: dict[tuple[str, str], Case] = {}
-        for case in sorted(self.cases, key=lambda case: case.input_bytes):
-            if ":" in case.activation + case.impl:
-                own.setdefault((case.activation, case.impl), case)
-        return list(own.values())
-
 
 def plan(
     preset_name: str,
@@ -93,6 +85,15 @@ def plan(
             f"{info.device}; name smaller sizes"
         )
     return Plan(fitting, max_seconds, len(cases) - len(fitting))
+
+
+def own_layers(cases: Iterable[Case]) -> list[Case]:
+    """Return the smallest case of each layer or implementation that is the user's own."""
+    own: dict[tuple[str, str], Case] = {}
+    for case in sorted(cases, key=lambda case: case.input_bytes):
+        if ":" in case.activation + case.impl:
+            own.setdefault((case.activation, case.impl), case)
+    return list(own.values())
 
 
 def compiles(case: AnyCase) -> bool:

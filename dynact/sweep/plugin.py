@@ -4,7 +4,7 @@ import shlex
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from dynact.sweep.options import (
     add_options,
     read_options,
 )
-from dynact.sweep.plan import compiles, plan
+from dynact.sweep.plan import Plan, compiles, own_layers, plan
 from dynact.sweep.presets import network_preset
 from dynact.sweep.progress import Progress, closing_table, format_seconds, gate_line
 from dynact.sweep.pytest_benchmark import (
@@ -43,6 +43,7 @@ from dynact.sweep.worker import Worker, WorkerError
 ROOT = Path(__file__).parents[2]
 BENCHES = ROOT / "benches"
 REPORTS = ROOT / "reports"
+DRAWING = ROOT / "scripts" / "plot_overhead.py"
 GATE = "bench_gate"
 SECONDS_BETWEEN_LINES = 10
 SECONDS_IN_PLACE = 0.5
@@ -117,22 +118,25 @@ class SweepPlugin:
         self._bench = _open_bench(options.settings, options.in_process)
         config.add_cleanup(self._bench.close)
         shapes = self._shapes(options)
-        self._plan = plan(
-            options.preset,
-            options.axes,
-            self._bench.info,
-            own_layers=options.own_layers,
-            own_impls=options.own_impls,
-            shapes=shapes,
-            baseline=options.baseline,
-            max_seconds=options.settings.max_seconds,
-            budget_s=options.budget_s,
-        )
-        for case in self._plan.own_layers():
-            ask_or_raise(self._bench, Request("check", case))
+        self._plan = Plan((), options.settings.max_seconds, too_large=0)
+        if options.layers:
+            self._plan = plan(
+                options.preset,
+                options.axes,
+                self._bench.info,
+                own_layers=options.own_layers,
+                own_impls=options.own_impls,
+                shapes=shapes,
+                baseline=options.baseline,
+                max_seconds=options.settings.max_seconds,
+                budget_s=options.budget_s,
+            )
+        self._check(self._plan.cases)
         self._networks = NetworkPlan()
         if options.networks and _asked_for(config, "bench_networks.py"):
             self._networks = self._plan_networks(options, options.networks)
+        if not options.layers:
+            self._check(self._networks.sites)
         self._cases: dict[str, tuple[AnyCase, ...]] = {
             Case.table: self._plan.cases,
             SiteCase.table: self._networks.sites,
@@ -194,6 +198,11 @@ class SweepPlugin:
             self._write(f"dynact: {line}")
         if self._plan.too_large:
             self._write(f"dynact: {self._plan.too_large} cases left out, too large for the device")
+
+    def _check(self, cases: Iterable[Case]) -> None:
+        """Try each of the user's own layers once."""
+        for case in own_layers(cases):
+            ask_or_raise(self._bench, Request("check", case))
 
     def _write_what_stays(self) -> None:
         asked = [case for cases in self._cases.values() for case in cases]
@@ -293,8 +302,9 @@ class SweepPlugin:
         for table in (Case.table, NetworkCase.table):
             for line in closing_table(row for row in rows if row.case.table == table):
                 self._write(line)
-        self._write(f"rows: {REPORTS.name}/{self.name}/{Case.table}")
-        draw = [_python(), "scripts/plot_overhead.py", self.name]
+        table = Case.table if self._plan.cases else NetworkCase.table
+        self._write(f"rows: {_from_here(REPORTS / self.name / table)}")
+        draw = [*map(_from_here, (Path(sys.executable), DRAWING)), self.name]
         self._write(f"figures and page: {shlex.join(draw)}")
         cases = [case for case in self._asked_for if case not in self._known_pairs]
         if left := self._sweep.to_do(cases):
@@ -377,14 +387,22 @@ class SweepPlugin:
                 next(arguments)
             elif argument != "--resume" and not argument.startswith("--run="):
                 again.append(argument)
-        command = [_python(), "-m", "pytest", *again, "--run", self.name, "--resume"]
+        command = [
+            _from_here(Path(sys.executable)),
+            "-m",
+            "pytest",
+            *again,
+            "--run",
+            self.name,
+            "--resume",
+        ]
         return shlex.join(command)
 
 
-def _python() -> str:
-    """Return the interpreter, as it is called in the project's folder."""
-    python = Path(sys.executable)
-    return str(python.relative_to(ROOT) if python.is_relative_to(ROOT) else python)
+def _from_here(path: Path) -> str:
+    """Return a path as it is called in the current folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _benches_asked_for(config: pytest.Config) -> bool:

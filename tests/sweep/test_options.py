@@ -127,6 +127,7 @@ class TestWhatIsAskedFor:
     def test_nothing_is_the_quick_sweep_with_the_presets_networks(self) -> None:
         assert read() == SweepOptions(
             preset="quick",
+            layers=True,
             axes={},
             shapes_from=None,
             shapes_image_size=224,
@@ -260,6 +261,24 @@ class TestNetworks:
         self, typed: tuple[str, ...], asked: NetworkOptions
     ) -> None:
         assert read(*typed).networks == asked
+
+    @pytest.mark.parametrize(
+        ("typed", "there"),
+        [
+            ((), True),
+            (("--networks", "lenet"), True),
+            (("--network-from", "a:B"), False),
+            (("--network-from", "a:B", "--activations", "frelu", "--batches", "4"), False),
+            (("--network-from", "a:B", "--networks", "lenet"), False),
+            (("--network-from", "a:B", "--channels", "8"), True),
+            (("--network-from", "a:B", "--sweep", "quick"), True),
+            (("--network-from", "a:B", "--shapes-from", "lenet"), True),
+        ],
+    )
+    def test_a_network_of_ones_own_brings_no_sweep_of_layers(
+        self, typed: tuple[str, ...], there: bool
+    ) -> None:
+        assert read(*typed).layers is there
 
     def test_shapes_of_the_users_own(self) -> None:
         asked = read("--shapes-from", "a:B", "--input-shape", "3x480x640")

@@ -7,7 +7,7 @@ import pytest
 from dynact import activations
 from dynact.schema.cases import MODES, AnyCase
 from dynact.sweep.networks import Shape
-from dynact.sweep.plan import Plan, plan
+from dynact.sweep.plan import Plan, own_layers, plan
 from tests.sweep.bench import INFO
 from tests.sweeping import case_of, network_case_of
 
@@ -37,13 +37,13 @@ def planned(max_seconds: float, budget_s: float | None, *modes: str) -> Plan:
 def smoke(
     axes: dict[str, tuple[object, ...]] | None = None,
     memory_bytes: int = 2**40,
-    own_layers: tuple[str, ...] = (),
+    own: tuple[str, ...] = (),
     shapes: dict[Shape, int] | None = None,
     budget_s: float | None = None,
 ) -> Plan:
     info = replace(INFO, memory_bytes=memory_bytes)
     return plan(
-        "smoke", axes or {}, info, own_layers=own_layers, shapes=shapes, baseline="relu",
+        "smoke", axes or {}, info, own_layers=own, shapes=shapes, baseline="relu",
         max_seconds=1, budget_s=budget_s,
     )  # fmt: skip
 
@@ -128,7 +128,7 @@ class TestCases:
         assert {case.activation for case in found.cases} == set(activations.names())
 
     def test_ones_own_layer_is_beside_the_others_at_each_size(self) -> None:
-        found = smoke(own_layers=("mine:Layer",))
+        found = smoke(own=("mine:Layer",))
 
         by_name = {
             name: {(case.phase, case.channels, case.height) for case in found.cases
@@ -138,12 +138,13 @@ class TestCases:
         assert by_name["mine:Layer"] == by_name["frelu"]
 
     def test_each_own_layer_is_tried_at_its_smallest_case(self) -> None:
-        found = smoke(own_layers=("mine:Layer", "mine:Other"))
+        found = smoke(own=("mine:Layer", "mine:Other"))
 
-        assert [(case.activation, case.channels, case.height) for case in found.own_layers()] == [
+        tried = own_layers(found.cases)
+        assert [(case.activation, case.channels, case.height) for case in tried] == [
             ("mine:Layer", 16, 7), ("mine:Other", 16, 7),
         ]  # fmt: skip
-        assert smoke().own_layers() == []
+        assert own_layers(smoke().cases) == []
 
 
 class TestMemory:

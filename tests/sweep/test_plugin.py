@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from dynact.schema.cases import KnownPair
+from dynact.schema.cases import KnownPair, NetworkCase, SiteCase
 from dynact.schema.messages import Answer, Request
 from dynact.schema.run_folder import RunFolder, load_environment, load_gates, read_records
 from dynact.schema.settings import Settings
@@ -228,9 +228,43 @@ class TestSweep:
         # A second of timing; compiling takes at best a few seconds and at worst a minute.
         assert 120 / (1 + 60) - 1 <= int(found[1]) <= 120 / (1 + 5)
 
+    def test_a_network_of_ones_own_is_measured_without_a_sweep_of_layers(
+        self, sweep: Run, bench: FakeBench, reports: Path
+    ) -> None:
+        outcome = sweep(
+            "--network-from", "mine:build", "--activations", "frelu",
+            "--activation-from", "mine:A", "--phases", "training",
+        )  # fmt: skip
+
+        assert outcome.ret == 0
+        assert (reports / "first" / "rows.jsonl").read_text() == ""
+        assert ids_in(reports / "first" / "network_rows.jsonl") == [
+            f"mine:build-{name}-training-2x3x224x224-float32-cpu" for name in ("frelu", "mine:A")
+        ]
+        assert f"rows: {reports / 'first' / 'network_rows.jsonl'}" in outcome.outlines
+        # The network, and the user's layer at a shape that the network has.
+        assert [type(request.case) for request in bench.requests("check")] == [
+            NetworkCase, SiteCase,
+        ]  # fmt: skip
+
+    def test_what_is_named_is_found_from_the_current_folder(
+        self, sweep: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+
+        lines = sweep(*FOUR_CASES).outlines
+
+        assert "rows: reports/first/rows.jsonl" in lines
+        (draw,) = [line for line in lines if line.startswith("figures and page: ")]
+        script, run = draw.split()[-2:]
+        assert Path(script).is_file()
+        assert run == "first"
+
 
 class TestWhatIsSaid:
-    def test_how_much_there_is_to_do_how_far_it_is_and_what_was_found(self, sweep: Run) -> None:
+    def test_how_much_there_is_to_do_how_far_it_is_and_what_was_found(
+        self, sweep: Run, reports: Path
+    ) -> None:
         outcome = sweep(*FOUR_CASES)
 
         lines = outcome.outlines
@@ -238,7 +272,7 @@ class TestWhatIsSaid:
         assert told.endswith(", run first")
         table = closing_table_of(outcome)
         assert sum("2.000× (2.000–2.000)   2 µs  (5 visits)" in line for line in table) == 4
-        assert "rows: reports/first/rows.jsonl" in lines
+        assert f"rows: {reports / 'first' / 'rows.jsonl'}" in lines
         assert any("can be told here and now" in line for line in table)
         assert not any("further" in line for line in lines)
 
@@ -561,7 +595,7 @@ def test_a_copy_that_cannot_be_written_costs_the_rows_nothing(sweep: Run, report
 
     assert outcome.ret == pytest.ExitCode.TESTS_FAILED
     assert "dynact: cannot write benchmark.json: No space left on device" in outcome.outlines
-    assert "rows: reports/first/rows.jsonl" in outcome.outlines
+    assert f"rows: {reports / 'first' / 'rows.jsonl'}" in outcome.outlines
     assert ids_in(reports / "first" / "rows.jsonl") == FOUR_IDS
 
 

@@ -282,7 +282,7 @@ class TestHistogram:
         assert opened == []
 
     def test_that_cannot_be_written_costs_the_closing_table_nothing(
-        self, sweep: Run, monkeypatch: pytest.MonkeyPatch
+        self, sweep: Run, reports: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def make_histogram(*_: Any) -> NoReturn:
             raise PermissionError(13, "Permission denied", "mine.svg")
@@ -297,7 +297,7 @@ class TestHistogram:
 
         assert outcome.ret == pytest.ExitCode.TESTS_FAILED
         assert "Permission denied: 'mine.svg'" in outcome.stderr.str()
-        assert "rows: reports/first/rows.jsonl" in outcome.outlines
+        assert f"rows: {reports / 'first' / 'rows.jsonl'}" in outcome.outlines
 
 
 class TestSavedRuns:
@@ -327,7 +327,7 @@ class TestSavedRuns:
         said = outcome.stderr.str()
         assert "Traceback" not in outcome.stdout.str() + said
         assert said.count("Field 'median' has failed PercentageRegressionCheck: 200.0") == 5
-        assert "rows: reports/third/rows.jsonl" in outcome.outlines
+        assert f"rows: {reports / 'third' / 'rows.jsonl'}" in outcome.outlines
         assert (reports / "third" / "benchmark.json").is_file()
 
     def test_have_all_times_when_asked_for_them(self, sweep: Run, pytester: Any) -> None:
