@@ -60,6 +60,7 @@ NETWORK_CASES = st.builds(
     _sampled,
     sample=st.one_of(st.just(""), st.from_regex(r"[1-9]x[1-9]x[1-9]", fullmatch=True), NAMES),
     loss=st.one_of(st.just(""), NAMES),
+    replaced=st.one_of(st.just(""), WORDS, st.builds("{}+{}".format, WORDS, WORDS)),
     network=st.one_of(NAMES, st.builds("{}:{}(a={})".format, WORDS, WORDS, st.integers())),
     activation=NAMES,
     placement=st.sampled_from(PLACEMENTS),

@@ -208,10 +208,10 @@ def _wanted(name: Names, where: Where, sites: list[Site], model: nn.Module) -> d
     if isinstance(name, str):
         by_original = dict.fromkeys(called, name)
     else:
-        by_original = {
-            choice("activation of this network", original, called): new
-            for original, new in name.items()
-        }
+        by_original = dict(name)
+        for original in name:
+            if original not in called:
+                raise ValueError(f"the network calls no {original!r}; it calls {', '.join(called)}")
     wanted = {
         site: new
         for new in _new(name)

@@ -212,7 +212,7 @@ def load_site_rows(run_folder: Path | str) -> pd.DataFrame:
 def _frame(folder: Path, table: str, columns: tuple[str, ...]) -> pd.DataFrame:
     rows = pd.DataFrame(list(_rows(folder, table)), columns=list(columns))
     # Networks of versions before had no other.
-    usual = {"impl": REFERENCE, "sample": "", "loss": ""}
+    usual = {"impl": REFERENCE, "sample": "", "loss": "", "replaced": ""}
     texts = {name: rows[name].astype(object) for name in usual if name in columns}
     return rows.assign(
         **{name: text.where(text.notna(), usual[name]) for name, text in texts.items()}

@@ -49,7 +49,9 @@ NETWORK_METRICS = {
 }
 # Sorts behind the curves, which are what the Scalars dashboard is opened for.
 _TRIAL = "trial/"
-_SETTINGS_OF_NETWORKS = ("placement", "dtype", "image_size", "sample", "loss", "device")
+_SETTINGS_OF_NETWORKS = (
+    *("placement", "replaced", "dtype", "image_size", "sample", "loss", "device"),
+)
 # Sorts behind the summary: of the groups of texts TensorBoard opens two by itself.
 _PROFILE = "traces/"
 

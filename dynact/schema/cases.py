@@ -200,6 +200,15 @@ class NetworkCase:
             "Of a training step: `pkg.mod:function` where it is the user's own, else empty.",
         ),
     )
+    replaced: str = field(
+        default="",
+        metadata=described(
+            "replaced",
+            "",
+            "Which of the network's own activations are, `+` between several; empty where that is "
+            "all that are no gates.",
+        ),
+    )
 
     def __post_init__(self) -> None:
         _check(
@@ -221,6 +230,7 @@ class NetworkCase:
                 (self.placement, "all"),
                 (f"impl_{self.impl}", "impl_reference"),
                 (f"loss_{self.loss}", "loss_"),
+                (f"for_{self.replaced}", "for_"),
             )
             if value != usual
         ]

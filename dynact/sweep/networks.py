@@ -53,6 +53,8 @@ def plan_networks(grid: NetworkGrid, device: str, sites: Sites) -> NetworkPlan:
             # The same whatever the phase, dtype and batch.
             there = known(replace(case, phase="inference", dtype="float32", batch=1))
         except ValueError as error:
+            if case.placement == "all" and case.replaced:
+                raise ValueError(f"--replace: {case.network}: {error}") from None
             if case.placement == "all":
                 raise
             left_out[f"{case.network}, {case.activation}: {error}"] = None

@@ -55,6 +55,8 @@ def add_options(add: Callable[..., Any]) -> None:
     add("--loss-from", metavar="PKG.MOD:FUNCTION", help="makes the loss of what --network-from "
         "gives out (default: outputs times random numbers, summed)")  # fmt: skip
     add("--placements", metavar="LIST", help="in networks: all (default), paper, official")
+    add("--replace", metavar="LIST", help="in networks: which of their own activations, as silu "
+        "(default: all that are no gates)")  # fmt: skip
     add("--image-size", metavar="N", help="of networks, in pixels "
         "(default: the preset's; 224 for --shapes-from)")  # fmt: skip
     add("--activation-from", metavar="PKG.MOD:CLASS", action="append", default=[],
@@ -99,6 +101,7 @@ class NetworkOptions:
     own_image_size: int | None = None
     own_sample: str | None = None
     own_loss: str | None = None
+    replaced: str | None = None
 
 
 @dataclass(frozen=True)
@@ -259,7 +262,11 @@ def _networks(
     if own_networks.networks and given.networks == NO_NETWORKS:
         raise ValueError("--networks none and --network-from exclude each other; name one of them")
     if not (by_default if given.networks is None else given.networks != NO_NETWORKS):
-        idle = {"placements": given.placements, "image-size": given.image_size}
+        idle = {
+            "placements": given.placements,
+            "replace": given.replace,
+            "image-size": given.image_size,
+        }
         if shapes_from:
             del idle["image-size"]
         for name, value in idle.items():
@@ -280,7 +287,13 @@ def _networks(
         placements = split_list(given.placements, "--placements")
         for placement in placements:
             choice("placement", placement, PLACEMENTS)
-    return replace(own_networks, networks=networks, placements=placements, image_size=image_size)
+    return replace(
+        own_networks,
+        networks=networks,
+        placements=placements,
+        image_size=image_size,
+        replaced=_replaced(given),
+    )
 
 
 def _network_names(text: str, option: str, image_size: int | None) -> tuple[str, ...]:
@@ -291,6 +304,17 @@ def _network_names(text: str, option: str, image_size: int | None) -> tuple[str,
             # A network whose own size is smaller gets that.
             declared.check_image_size(min(image_size, declared.image_size or image_size))
     return names
+
+
+def _replaced(given: argparse.Namespace) -> str | None:
+    if given.replace is None:
+        return None
+    names = split_list(given.replace, "--replace")
+    for name in names:
+        if not re.fullmatch(r"\w+", name):
+            raise ValueError(f"--replace takes names of activations, as silu, got {name!r}")
+    # Whatever order they are named in, it is the same case.
+    return "+".join(sorted(set(names)))
 
 
 def _image_size(given: argparse.Namespace) -> int | None:

@@ -208,6 +208,8 @@ class NetworkGrid:
     """Of the user's own networks; so are sample and loss, as of a `NetworkCase`."""
     own_sample: str = ""
     own_loss: str = ""
+    replaced: str = ""
+    """As of a `NetworkCase`."""
 
     def cases(self, device: str) -> Iterator[NetworkCase]:
         """Yield the cases, a network's together."""
@@ -220,7 +222,7 @@ class NetworkGrid:
             size, sample, loss = self._taken_by(network)
             yield NetworkCase(
                 network, activation, placement, phase, dtype, batch, size, device, impl, sample,
-                loss,
+                loss, self.replaced,
             )  # fmt: skip
 
     def _taken_by(self, network: str) -> tuple[int, str, str]:

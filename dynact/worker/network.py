@@ -16,7 +16,7 @@ from dynact.networks.architectures import architecture, create, example_input
 from dynact.networks.loss import backward_of
 from dynact.networks.passes import Example, call_with
 from dynact.networks.sites import Site, find_sites
-from dynact.networks.swap import Swap, swap_to_compare
+from dynact.networks.swap import Names, Swap, swap_to_compare
 from dynact.schema.cases import Case, NetworkCase
 from dynact.schema.redact import error_line
 from dynact.schema.sites import site_case
@@ -71,7 +71,9 @@ class NetworkWorkload:
 
     def baseline_counters(self) -> list[Counter]:
         """Return the same of the network as it is, whatever the activation."""
-        itself = replace(self.case, activation=ITSELF, placement="all", impl="reference")
+        itself = replace(
+            self.case, activation=ITSELF, placement="all", impl="reference", replaced=""
+        )
         return self._counters(itself, lambda: self._networks().pair.original)
 
     def _counters(self, case: NetworkCase, network: Callable[[], nn.Module]) -> list[Counter]:
@@ -186,14 +188,17 @@ def pair_of(case: NetworkCase, device: Device) -> Pair:
     PlacementError
         If neither the activation's paper nor its code has it in this network, as asked for.
     ValueError
-        If the network cannot take such images, the activation cannot be made, or nothing can be
-        replaced in it.
+        If the network cannot take such images, the activation cannot be made, the network does not
+        call what is to be replaced, or nothing can be replaced in it.
     """
     torch.manual_seed(SEED)
     original = create(case.network)
     images = example_input(case.network, 1, case.image_size, case.sample)
+    new: Names = case.activation
+    if case.replaced:
+        new = dict.fromkeys(case.replaced.split("+"), case.activation)
     swapped, baseline, swaps = swap_to_compare(
-        original, case.activation, case.placement, example_input=images, impl=case.impl
+        original, new, case.placement, example_input=images, impl=case.impl
     )
     for network in (original, baseline, swapped):
         network.to(device.torch_device, getattr(torch, case.dtype))

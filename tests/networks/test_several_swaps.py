@@ -102,8 +102,8 @@ def test_a_name_alone_replaces_all_and_in_the_implementation_asked_for() -> None
     ("swaps", "message"),
     [
         ({}, "no activation is named to take the place of another"),
-        ({"mish": "frelu"}, "unknown activation of this network 'mish'; choose from: relu, silu"),
-        ({"reLU": "frelu"}, "did you mean relu"),
+        ({"mish": "frelu"}, "the network calls no 'mish'; it calls relu, silu"),
+        ({"reLU": "frelu"}, "the network calls no 'reLU'; it calls relu, silu"),
         ({"relu": "frellu"}, "unknown activation 'frellu': did you mean frelu"),
         ({"relu": "silu", "silu": "frellu"}, "unknown activation 'frellu'"),
         ("frellu", "unknown activation 'frellu'"),

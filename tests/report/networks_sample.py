@@ -110,7 +110,7 @@ def build_networks(
                 "network": network, "activation": activation, "placement": placement,
                 "phase": phase, "dtype": "float32", "batch": 8,
                 "image_size": 32 if network == "lenet" else 224, "device": "cpu",
-                "impl": "reference", "sample": "", "loss": "", "status": "ok",
+                "impl": "reference", "sample": "", "loss": "", "replaced": "", "status": "ok",
                 "message": "", "time_ns": base * overhead, "time_p20_ns": base * overhead * 0.97,
                 "time_p80_ns": base * overhead * 1.05, "baseline_time_ns": base,
                 "overhead": overhead, "overhead_lo": overhead * (1 - half),

@@ -171,3 +171,13 @@ def test_an_unknown_network_names_near_ones() -> None:
         plan_networks(NetworkGrid(("resnet81",)), "cpu", sites)
     with pytest.raises(ValueError, match="unknown network 'lent'; did you mean lenet"):
         shapes_of(["lent"], 224, lambda _network, _size: {})
+
+
+def test_what_a_network_does_not_call_is_told_with_its_name_and_the_option() -> None:
+    def ask(case: NetworkCase) -> list[dict[str, Any]]:
+        assert case.replaced == "relu+silu"
+        raise ValueError("the network calls no 'silu'; it calls relu")
+
+    message = r"^--replace: resnet18: the network calls no 'silu'; it calls relu$"
+    with pytest.raises(ValueError, match=message):
+        plan_networks(NetworkGrid(("resnet18",), replaced="relu+silu"), "cpu", ask)

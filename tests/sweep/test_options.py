@@ -213,6 +213,10 @@ class TestNetworks:
                 ("--networks", "resnet50", "--placements", "all,paper", "--image-size", "96"),
                 NetworkOptions(("resnet50",), ("all", "paper"), 96),
             ),
+            (
+                ("--network-from", "a:B", "--replace", "silu,relu,silu"),
+                NetworkOptions(("a:B",), replaced="relu+silu"),
+            ),
             # A network whose own size is smaller gets that.
             (
                 ("--networks", "lenet", "--image-size", "224"),
@@ -393,6 +397,12 @@ BAD = [
         "--networks none --placements all",
         "--placements is of networks, and none is measured; name some",
     ),
+    (
+        "--networks none --replace silu",
+        "--replace is of networks, and none is measured; name some",
+    ),
+    ("--networks lenet --replace=", "--replace takes a comma list without empty parts"),
+    ("--networks lenet --replace nn.SiLU", "--replace takes names of activations, as silu, got"),
     (
         "--networks lenet --modes compile",
         "networks take no --modes; leave it out, or add --networks none",

@@ -557,6 +557,19 @@ OWN = NetworkCase(
 )  # fmt: skip
 
 
+def test_those_alone_are_replaced_that_are_named_and_the_baseline_is_as_it_was() -> None:
+    pair = pair_of(replace(OWN, replaced="elu"), Cpu())
+    both = pair_of(replace(OWN, replaced="elu+silu"), Cpu())
+
+    became = {swap.site.original: swap.activation for swap in pair.swaps}
+    assert became == {"silu": "silu", "elu": "acon_c"}
+    assert {swap.activation for swap in both.swaps} == {"acon_c"}
+    images = masked_inputs(2)
+    assert torch.equal(pair.original(**images).maps, pair_of(OWN, Cpu()).original(**images).maps)
+    with pytest.raises(ValueError, match=r"^the network calls no 'relu'; it calls elu, silu$"):
+        pair_of(replace(OWN, replaced="relu+silu"), Cpu())
+
+
 @pytest.mark.parametrize("phase", ["inference", "training"])
 @pytest.mark.parametrize("loss", ["", f"{__name__}:squared"])
 def test_the_users_own_of_several_inputs(phase: str, loss: str) -> None:

@@ -260,7 +260,7 @@ def test_what_fails_in_one_phase_is_told_and_the_other_measured() -> None:
     ("swaps", "options", "message"),
     [
         ("frellu", {}, "unknown activation 'frellu': did you mean frelu"),
-        ({"silu": "frelu"}, {}, "unknown activation of this network 'silu'; choose from: relu"),
+        ({"silu": "frelu"}, {}, "the network calls no 'silu'; it calls relu"),
         ("silu", {"impl": "fused"}, "it has reference"),
         ("silu", {"example_input": torch.ones(4, 5, 32, 32)}, "the network fails on the example"),
         ("silu", {"example_input": torch.tensor(1.0)}, "holds no tensor with a batch"),

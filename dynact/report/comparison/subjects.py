@@ -3,7 +3,7 @@
 import pandas as pd
 
 from dynact.report.data.names import display_names
-from dynact.report.data.network_frames import network_name
+from dynact.report.data.network_frames import network_name, where_placed
 
 
 def subjects(cases: pd.DataFrame) -> "pd.Series[str]":
@@ -17,8 +17,7 @@ def subjects(cases: pd.DataFrame) -> "pd.Series[str]":
     names = cases["activation"].map(display_names(cases["activation"]))
     if "network" not in cases:
         return names
-    placed = cases["placement"].map(lambda where: "" if where == "all" else f" ({where})")
-    return cases["network"].map(network_name) + ", " + names + placed
+    return cases["network"].map(network_name) + ", " + names + where_placed(cases)
 
 
 def subjects_in_order(cases: pd.DataFrame) -> list[str]:

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 
 from dynact.networks import architectures
-from dynact.report.data.names import display_names, resolution
+from dynact.report.data.names import display_name, display_names, resolution
 from dynact.schema.digits import NO_FIGURE
 from dynact.timing import is_steady
 from dynact.timing.paired import STEADY_WITHIN
@@ -15,6 +15,7 @@ PAPER_NOTE = (
     "it; otherwise at every activation."
 )
 
+_BY_PAPER = r"\b(?:paper|official)\)$"
 _UNITS = (("s", 1e9), ("ms", 1e6), ("µs", 1e3), ("ns", 1.0))
 _UNSTEADY = "‡"
 
@@ -32,9 +33,9 @@ def labelled(networks: pd.DataFrame) -> pd.DataFrame:
     """Return network rows with the columns ``subject``, ``variant`` and ``mark``.
 
     ``subject`` is the network, with what differs between its rows (``ResNet-18, batch 32``);
-    ``variant`` is the activation, with the placement where it is not everywhere. Subject, variant
-    and phase tell any two lines apart; of repeated ones the last stays. ``mark`` goes behind a
-    overhead that is not to be taken at its word, and is explained by `mark_note`.
+    ``variant`` is the activation, with where it is placed where that is not everywhere. Subject,
+    variant and phase tell any two lines apart; of repeated ones the last stays. ``mark`` goes
+    behind an overhead that is not to be taken at its word, and is explained by `mark_note`.
     """
     settings = networks.assign(images=_images(networks))
     varying = {
@@ -45,10 +46,27 @@ def labelled(networks: pd.DataFrame) -> pd.DataFrame:
         subjects = subjects.mask(
             differs, subjects + ", " + settings[field].map(lambda v, f=field: _read(f, v))
         )
-    placed = networks["placement"].map({"all": ""}).fillna(" (" + networks["placement"] + ")")
-    variants = networks["activation"].map(display_names(networks["activation"])) + placed
+    names = networks["activation"].map(display_names(networks["activation"]))
+    variants = names + where_placed(networks)
     rows = networks.assign(subject=subjects, variant=variants, mark=_marks(networks))
     return rows.drop_duplicates(["subject", "variant", "phase"], keep="last")
+
+
+def where_placed(networks: pd.DataFrame) -> "pd.Series[str]":
+    """Return where each row has its activation, as ``" (for SiLU, paper)"``; of everywhere ``""``.
+
+    Parameters
+    ----------
+    networks
+        With the fields of network cases.
+    """
+    words = [
+        ", ".join(filter(None, [_for(replaced), "" if placement == "all" else placement]))
+        for replaced, placement in zip(networks["replaced"], networks["placement"], strict=True)
+    ]
+    return pd.Series(words, networks.index, dtype=object).map(
+        lambda said: f" ({said})" * bool(said)
+    )
 
 
 def setting(networks: pd.DataFrame) -> str:
@@ -81,7 +99,7 @@ def extra_with_range(extra_ns: float, low_ns: float, high_ns: float) -> str:
 
 def paper_note(variants: "pd.Series[str]") -> str:
     """Return what ``(paper)`` means, empty where no variant says it."""
-    return PAPER_NOTE if variants.str.endswith(("(paper)", "(official)")).any() else ""
+    return PAPER_NOTE if variants.str.contains(_BY_PAPER).any() else ""
 
 
 def mark_note(marks: "pd.Series[str]") -> str:
@@ -116,6 +134,11 @@ def memory_ratios(networks: pd.DataFrame) -> pd.DataFrame:
         for name in ("memory_per_image_bytes", "peak_bytes")
     )
     return pd.DataFrame({"ratio": per_image.fillna(peak), "of_peaks": per_image.isna()})
+
+
+def _for(replaced: str) -> str:
+    names = " and ".join(display_name(name) for name in replaced.split("+"))
+    return f"for {names}" if replaced else ""
 
 
 def _marks(networks: pd.DataFrame) -> "pd.Series[str]":

@@ -155,6 +155,7 @@ def _points(rows: pd.DataFrame) -> list[_Point]:
             (rows["network"] == published.network)
             & (rows["activation"] == published.activation)
             & rows["placement"].isin(published.placements)
+            & (rows["replaced"] == "")
         ]
         if len(mine):
             row = mine.iloc[0]
@@ -273,12 +274,14 @@ def _notes(networks: pd.DataFrame, rows: pd.DataFrame, points: list[_Point]) -> 
 
 def _elsewhere(rows: pd.DataFrame) -> str:
     """Name what was measured at other places than the paper's."""
-    measured = set(zip(rows["network"], rows["activation"], rows["placement"], strict=True))
+    columns = ("network", "activation", "placement", "replaced")
+    measured = set(zip(*(rows[column] for column in columns), strict=True))
     names = dict.fromkeys(
         f"{display_name(p.activation)} in {network_name(p.network)}"
         for p in PUBLISHED
-        for network, activation, placement in measured
-        if (network, activation) == (p.network, p.activation) and placement not in p.placements
+        for network, activation, placement, replaced in measured
+        if (network, activation) == (p.network, p.activation)
+        and (placement not in p.placements or replaced)
     )
     return (
         "Measured at other places than where the paper has it, and not drawn so: "

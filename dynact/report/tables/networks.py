@@ -14,11 +14,11 @@ from dynact.report.data.digits import one_visit_note, range_note
 from dynact.report.data.kept_sites import kept_sites_notes
 from dynact.report.data.names import resolution
 from dynact.report.data.network_frames import (
-    PAPER_NOTE,
     counted_image_size,
     extra_with_range,
     mark_note,
     memory_ratios,
+    paper_note,
 )
 from dynact.report.data.omissions import absence
 from dynact.report.data.prediction import REST, Prediction, lacking_range_note
@@ -139,12 +139,12 @@ def network_sections(run: Run, budget: Budget = DEFAULT) -> list[NetworkSection]
 
 def network_notes(run: Run, budget: Budget = DEFAULT) -> list[str]:
     """Return what a reader of these tables has to know."""
-    placed = bool((run.networks["placement"] != "all").any())
+    placed = paper_note(run.labelled_networks["variant"])
     marks = mark_note(run.labelled_networks["mark"])
     ok = run.networks[run.networks["status"] == "ok"]
     within = "" if hold_between_runs(ok) else " within this run"
     notes = [
-        _meaning(run.network_setting, within), PAPER_NOTE * placed, range_note(ok),
+        _meaning(run.network_setting, within), placed, range_note(ok),
         one_visit_note(ok, "network"), marks,
     ]  # fmt: skip
     meaning = " ".join(filter(None, notes))
@@ -429,6 +429,8 @@ def _claim(networks: pd.DataFrame) -> str:
         (networks["network"] == "mobilenet_v2")
         & (networks["activation"] == "dyrelu_b")
         & (networks["status"] == "ok")
+        & networks["placement"].isin(["all", "paper"])
+        & (networks["replaced"] == "")
     ]
     mine = mine[counted_image_size(mine) == PAPERS_IMAGE_SIZE]
     mine = mine.dropna(subset=["flops", "baseline_flops", "macs", "baseline_macs"])

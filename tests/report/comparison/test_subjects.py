@@ -20,3 +20,6 @@ def test_networks_by_network_activation_and_placement() -> None:
     ]  # fmt: skip
     line = networks[(networks["network"] == "resnet18") & (networks["placement"] == "paper")]
     assert set(subjects(line)) == {"ResNet-18, PReLU (paper)", "ResNet-18, FReLU (paper)"}
+    assert set(subjects(line.assign(replaced="silu"))) == {
+        "ResNet-18, PReLU (for SiLU, paper)", "ResNet-18, FReLU (for SiLU, paper)",
+    }  # fmt: skip
