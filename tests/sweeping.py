@@ -16,11 +16,11 @@ from dynact.schema.cases import (
     MEMORY_FORMATS,
     MODES,
     PHASES,
-    PLACEMENTS,
     Case,
     NetworkCase,
     SiteCase,
 )
+from dynact.schema.placement import PLACEMENTS, sites_placement
 from dynact.schema.rows import STATUSES, Row
 
 ROOT = Path(__file__).parents[1]
@@ -63,7 +63,9 @@ NETWORK_CASES = st.builds(
     replaced=st.one_of(st.just(""), WORDS, st.builds("{}+{}".format, WORDS, WORDS)),
     network=st.one_of(NAMES, st.builds("{}:{}(a={})".format, WORDS, WORDS, st.integers())),
     activation=NAMES,
-    placement=st.sampled_from(PLACEMENTS),
+    placement=st.one_of(
+        st.sampled_from(PLACEMENTS), st.builds(sites_placement, st.sets(SIZES, min_size=1))
+    ),
     phase=st.sampled_from(PHASES),
     dtype=st.sampled_from(DTYPES),
     batch=SIZES,

@@ -22,8 +22,8 @@ from dynact.networks.sites import (
     Site,
     observe,
 )
-from dynact.schema.cases import PLACEMENTS
 from dynact.schema.choice import choice
+from dynact.schema.placement import PLACEMENTS, SITES, numbers_placed
 from dynact.schema.redact import error_line
 
 Where = str | slice | Callable[[Site], bool]
@@ -83,7 +83,8 @@ def swap_activations(
         ``{"silu": "frelu", "relu": "dyrelu_b"}``.
     where
         Which of `find_sites(model, example_input)`: "all"; "paper" or "official", see
-        `papers.placement`; a function of a site; or a slice of the list.
+        `papers.placement`; "sites:1-3+7", by their numbers from 1; a function of a site; or a
+        slice of the list.
     example_input
         The network's one argument, on its device; a tuple of several, or a dict of them by name.
         Its size does not matter, but for the heights and widths in the table.
@@ -228,6 +229,14 @@ def _selected(where: Where, sites: list[Site], name: str, model: nn.Module) -> s
         selected = set(sites[where])
     elif callable(where):
         selected = {site for site in sites if where(site)}
+    elif where.startswith(SITES):
+        numbers = numbers_placed(where)
+        if numbers[-1] > len(sites):
+            raise ValueError(
+                f"{where} names call {numbers[-1]}, and the network makes {len(sites)} of "
+                "activations"
+            )
+        selected = {sites[number - 1] for number in numbers}
     elif choice("where", where, PLACEMENTS) == "all":
         selected = set(sites)
     else:

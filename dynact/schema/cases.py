@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 from dynact.schema.choice import choice
 from dynact.schema.columns import described
+from dynact.schema.placement import known_placement
 
 PHASES = ("inference", "training")
 MODES = ("eager", "compile")
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 MEMORY_FORMATS = ("contiguous", "channels_last")
-PLACEMENTS = ("all", "paper", "official")
 BYTES_PER_ELEMENT = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 # What layers and networks are measured by alike.
@@ -170,7 +170,8 @@ class NetworkCase:
             "placement",
             "",
             "Where in the network: `all`, at every activation; `paper` or `official`, where the "
-            "activation's paper, or the code published with it, puts it.",
+            "activation's paper, or the code published with it, puts it; `sites:1-3+7`, at the "
+            "calls of these numbers, from 1, among all that the network makes of activations.",
         )
     )
     phase: str = field(metadata=_PHASE)
@@ -213,9 +214,13 @@ class NetworkCase:
     def __post_init__(self) -> None:
         _check(
             self,
-            {"placement": PLACEMENTS, "phase": PHASES, "dtype": DTYPES},
+            {"phase": PHASES, "dtype": DTYPES},
             ("batch",) if self.sample else ("batch", "image_size"),
         )
+        if known_placement(self.placement) != self.placement:
+            raise ValueError(
+                f"placement is written {known_placement(self.placement)}, got {self.placement}"
+            )
         if self.sample and self.image_size:
             raise ValueError(f"image_size is 0 where sample says it, got {self.image_size}")
 

@@ -15,10 +15,10 @@ from dynact.schema.cases import (
     MEMORY_FORMATS,
     MODES,
     PHASES,
-    PLACEMENTS,
     sample_shape,
 )
 from dynact.schema.choice import choice
+from dynact.schema.placement import known_placement
 from dynact.schema.run_folder import LATEST
 from dynact.schema.settings import Settings
 from dynact.sweep.presets import PRESETS
@@ -54,7 +54,8 @@ def add_options(add: Callable[..., Any]) -> None:
         help="makes the inputs for --network-from, called with a batch size")  # fmt: skip
     add("--loss-from", metavar="PKG.MOD:FUNCTION", help="makes the loss of what --network-from "
         "gives out (default: outputs times random numbers, summed)")  # fmt: skip
-    add("--placements", metavar="LIST", help="in networks: all (default), paper, official")
+    add("--placements", metavar="LIST", help="in networks: all (default), paper, official, or "
+        "calls by their numbers, as sites:1-3+7")  # fmt: skip
     add("--replace", metavar="LIST", help="in networks: which of their own activations, as silu "
         "(default: all that are no gates)")  # fmt: skip
     add("--image-size", metavar="N", help="of networks, in pixels "
@@ -284,9 +285,8 @@ def _networks(
         named = _network_names(given.networks, "--networks", image_size)
         networks = tuple(dict.fromkeys([*named, *(own_networks.networks or ())]))
     if given.placements is not None:
-        placements = split_list(given.placements, "--placements")
-        for placement in placements:
-            choice("placement", placement, PLACEMENTS)
+        named_placements = split_list(given.placements, "--placements")
+        placements = tuple(dict.fromkeys(map(known_placement, named_placements)))
     return replace(
         own_networks,
         networks=networks,

@@ -337,16 +337,26 @@ def _tracked(case: NetworkCase, network: nn.Module, images: Example) -> int:
 def sites_of(swaps: Sequence[Swap]) -> Figures:
     """Return what a row says of what was replaced, and of what was kept."""
     return {
-        "sites": [placed_at(s.site) for s in swaps if not s.kept_because],
+        "sites": replaced_sites(swaps),
         "kept_sites": [
-            placed_at(s.site) | {"reason": s.kept_because} for s in swaps if s.kept_because
+            _said(number, swap.site) | {"reason": swap.kept_because}
+            for number, swap in enumerate(swaps, start=1)
+            if swap.kept_because
         ],
     }
 
 
-def placed_at(site: Site) -> Figures:
-    """Return what a row says of a site."""
-    said = asdict(site)
+def replaced_sites(swaps: Sequence[Swap]) -> list[Figures]:
+    """Return what a row says of each call that was replaced, with its number among all, from 1."""
+    return [
+        _said(number, swap.site)
+        for number, swap in enumerate(swaps, start=1)
+        if not swap.kept_because
+    ]
+
+
+def _said(number: int, site: Site) -> Figures:
+    said = {"number": number, **asdict(site)}
     del said["obstacle"]
     extent: Figures = said.pop("extent")
     return said | extent

@@ -123,11 +123,10 @@ def _shapes(_bench: InProcess, request: Request) -> Answer:
 
 def _sites(bench: InProcess, request: Request) -> Answer:
     """Tell where a network case replaces activations."""
-    from dynact.worker.network import pair_of, placed_at
+    from dynact.worker.network import pair_of, replaced_sites
 
     case: Any = request.case
-    swaps = pair_of(case, bench.device).swaps
-    return Answer(figures={"sites": [placed_at(s.site) for s in swaps if not s.kept_because]})
+    return Answer(figures={"sites": replaced_sites(pair_of(case, bench.device).swaps)})
 
 
 VERBS: dict[str, Callable[[InProcess, Request], Answer]] = {

@@ -6,7 +6,7 @@ from dynact import activations
 from dynact.networks.architectures import architecture
 from dynact.networks.papers import placement
 from dynact.networks.published import PAPERS_IMAGE_SIZE, PUBLISHED, SOURCES, Published
-from dynact.schema.cases import PLACEMENTS
+from dynact.schema.placement import PLACEMENTS
 from tests.networks.samples import without_values
 
 EACH = pytest.mark.parametrize(

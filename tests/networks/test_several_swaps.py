@@ -114,3 +114,14 @@ def test_a_mistake_is_told_in_one_line(swaps: "str | dict[str, str]", message: s
         swap_activations(AsModules(), swaps, example_input=IMAGES)
 
     assert "\n" not in str(caught.value)
+
+
+def test_calls_are_selected_by_their_numbers() -> None:
+    sites = find_sites(EveryWay(), IMAGES)
+
+    _, swaps = swap_activations(EveryWay(), "prelu", "sites:1+3", example_input=IMAGES)
+
+    assert [swap.site for swap in swaps if not swap.kept_because] == [sites[0], sites[2]]
+    too_far = f"sites:2-99 names call 99, and the network makes {len(sites)} of activations"
+    with pytest.raises(ValueError, match=f"^{too_far}$"):
+        swap_activations(EveryWay(), "prelu", "sites:2-99", example_input=IMAGES)

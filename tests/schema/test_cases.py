@@ -11,7 +11,6 @@ from dynact.schema.cases import (
     CASE_FIELDS,
     CASE_TYPES,
     NETWORK_FIELDS,
-    PLACEMENTS,
     AnyCase,
     Case,
     KnownPair,
@@ -21,6 +20,7 @@ from dynact.schema.cases import (
     case_record,
     target_case,
 )
+from dynact.schema.placement import PLACEMENTS
 from tests.sweeping import CASES, NETWORK_CASES, SITE_CASES, case_of, network_case_of, site_of
 
 NETWORK = network_case_of("frelu", network="resnet18", phase="training", image_size=64)
@@ -119,6 +119,7 @@ class TestNetworkCase:
         ("field", "value", "message"),
         [
             ("placement", "papre", "unknown placement 'papre'; did you mean paper?"),
+            ("placement", "sites:3+2", "placement is written sites:2-3, got sites:3+2"),
             ("phase", "test", "unknown phase 'test'"),
             ("dtype", "float23", "unknown dtype 'float23'; did you mean"),
             ("batch", 0, "batch must be at least 1, got 0"),

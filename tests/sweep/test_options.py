@@ -217,6 +217,10 @@ class TestNetworks:
                 ("--network-from", "a:B", "--replace", "silu,relu,silu"),
                 NetworkOptions(("a:B",), replaced="relu+silu"),
             ),
+            (
+                ("--networks", "lenet", "--placements", "sites:4+2+3,all,sites:2-4"),
+                NetworkOptions(("lenet",), ("sites:2-4", "all")),
+            ),
             # A network whose own size is smaller gets that.
             (
                 ("--networks", "lenet", "--image-size", "224"),
@@ -379,6 +383,10 @@ BAD = [
     (
         "--shapes-from resnet18 --image-size 8",
         "resnet18 takes images of 32 × 32 pixels or more, got 8",
+    ),
+    (
+        "--networks lenet --placements sites:0",
+        "a placement at sites names their numbers, as sites:1-3+7, got 'sites:0'",
     ),
     ("--networks lenet --placements papre", "unknown placement 'papre'; did you mean paper?"),
     (

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from dynact.networks import shapes_in
 from dynact.networks.architectures import architecture
-from dynact.schema.cases import PLACEMENTS, Case
+from dynact.schema.cases import Case
+from dynact.schema.placement import PLACEMENTS
 from dynact.sweep.presets import (
     HEADLINE,
     PRESETS,

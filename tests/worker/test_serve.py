@@ -129,6 +129,8 @@ class TestVerbs:
 
         sites = answer.figures["sites"]
         assert [site["channels"] for site in sites] == channels
+        # As LeNet calls them; no other stands between.
+        assert [site["number"] for site in sites] == [*range(1, len(channels) + 1)]
         assert {site["original"] for site in sites} == {"relu"}
         # A fully connected one has no height and width.
         assert [site["height"] is None for site in sites] == [size > 16 for size in channels]

@@ -7,6 +7,7 @@ import pandas as pd
 from dynact.networks import architectures
 from dynact.report.data.names import display_name, display_names, resolution
 from dynact.schema.digits import NO_FIGURE
+from dynact.schema.placement import SITES, numbers_placed
 from dynact.timing import is_steady
 from dynact.timing.paired import STEADY_WITHIN
 
@@ -55,14 +56,21 @@ def labelled(networks: pd.DataFrame) -> pd.DataFrame:
 def where_placed(networks: pd.DataFrame) -> "pd.Series[str]":
     """Return where each row has its activation, as ``" (for SiLU, paper)"``; of everywhere ``""``.
 
+    Sites that are named by their numbers are counted, ``" (24 sites)"``, where no other row has as
+    many other ones.
+
     Parameters
     ----------
     networks
         With the fields of network cases.
     """
+    placements = networks["placement"].map(_placement)
+    alike = [networks[field] for field in ("network", "activation", "replaced")]
+    ambiguous = networks["placement"].groupby([*alike, placements]).transform("nunique") > 1
+    placements = placements.mask(ambiguous, networks["placement"].str.replace(":", " "))
     words = [
-        ", ".join(filter(None, [_for(replaced), "" if placement == "all" else placement]))
-        for replaced, placement in zip(networks["replaced"], networks["placement"], strict=True)
+        ", ".join(filter(None, [_for(replaced), placement]))
+        for replaced, placement in zip(networks["replaced"], placements, strict=True)
     ]
     return pd.Series(words, networks.index, dtype=object).map(
         lambda said: f" ({said})" * bool(said)
@@ -139,6 +147,13 @@ def memory_ratios(networks: pd.DataFrame) -> pd.DataFrame:
 def _for(replaced: str) -> str:
     names = " and ".join(display_name(name) for name in replaced.split("+"))
     return f"for {names}" if replaced else ""
+
+
+def _placement(placement: str) -> str:
+    if not placement.startswith(SITES):
+        return "" if placement == "all" else placement
+    count = len(numbers_placed(placement))
+    return f"{count} site{'s' * (count > 1)}"
 
 
 def _marks(networks: pd.DataFrame) -> "pd.Series[str]":

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from dynact.report.data.network_frames import extra_with_range
+from dynact.report.data.network_frames import extra_with_range, where_placed
+from tests.report.networks_sample import build_networks
 
 
 @pytest.mark.parametrize(
@@ -20,3 +21,12 @@ from dynact.report.data.network_frames import extra_with_range
 )
 def test_an_extra_time_and_its_range_share_a_unit(extra, expected):
     assert extra_with_range(*extra) == expected
+
+
+def test_sites_are_counted_where_that_tells_them_apart():
+    networks, _ = build_networks(("lenet",), ("frelu", "silu"), ("training", "inference"))
+    networks["placement"] = ["sites:1-3", "sites:1-3", "sites:2+4", "sites:1+4"]
+
+    assert where_placed(networks).tolist() == [
+        " (3 sites)", " (3 sites)", " (sites 2+4)", " (sites 1+4)",
+    ]  # fmt: skip
