@@ -296,8 +296,9 @@ class NetworkRow(Measured):
         "sites",
         "",
         "What was replaced, in order of depth: its number among all calls of activations, from 1, "
-        "name, original activation, channels (0 where unknown); height and width of maps (N, C, H, W) or (N, H, W, C), else null; its samples "
-        "for each of the network's (0 where unknown) or, where they do not grow with the batch, "
+        "name, original activation, channels (0 where unknown); height and width of maps "
+        "(N, C, H, W) or (N, H, W, C), else null; its samples for each of the network's (0 where "
+        "unknown) or, where they do not grow with the batch, "
         "for all; positions, the sizes of all other dimensions; and memory format. The layer that "
         "is measured for it has as many elements and the same memory format: tokens (N, L, C) are "
         "its maps of L × 1, clips (N, C, T, H, W) those of (T·H) × W.",

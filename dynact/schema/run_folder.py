@@ -18,6 +18,8 @@ from dynact.schema.visits import VISITS, Visit, visit_of_record
 
 LATEST = "latest"
 GATES = "gates.jsonl"
+# Which sites networks give up for a budget, as advised: asked again, a run says the same.
+WITHIN = "within.jsonl"
 # What a session may ask for anew of a run: it tells how much is measured, not how.
 _OF_A_SESSION = (
     *("command", "started"),
@@ -247,7 +249,7 @@ class RunFolder(LockedFolder):
         super().__init__(folder, Case.table, environment)
         self._is_latest = False
         with _in_one_line(folder):
-            for name in (GATES, VISITS, *CASE_TYPES):
+            for name in (GATES, VISITS, WITHIN, *CASE_TYPES):
                 if (folder / name).exists():
                     _repair(folder / name)
             if resume:

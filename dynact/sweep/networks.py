@@ -3,7 +3,7 @@
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dynact.activations import names as activation_names
@@ -30,6 +30,8 @@ class NetworkPlan:
     """Each new activation against the one it replaces, at each shape at which it does."""
     left_out: tuple[str, ...] = ()
     """A line for each activation that has no place, or no such placement, in a network."""
+    everywhere: Mapping[NetworkCase, list[dict[str, Any]]] = field(default_factory=dict)
+    """Of each case with placement ``all`` the sites, as in the column `sites` of its row."""
 
 
 def plan_networks(grid: NetworkGrid, device: str, sites: Sites) -> NetworkPlan:
@@ -45,6 +47,7 @@ def plan_networks(grid: NetworkGrid, device: str, sites: Sites) -> NetworkPlan:
     layers: dict[SiteCase, None] = {}
     without_place: dict[str, None] = {}
     left_out: dict[str, None] = {}
+    everywhere: dict[NetworkCase, list[dict[str, Any]]] = {}
     for case in grid.cases(device):
         if obstacle := obstacle_in_networks(case.activation):
             without_place[f"{case.network}, {case.activation}: {obstacle}"] = None
@@ -60,12 +63,13 @@ def plan_networks(grid: NetworkGrid, device: str, sites: Sites) -> NetworkPlan:
             left_out[f"{case.network}, {case.activation}: {error}"] = None
         else:
             placed.append(case)
-            layers |= dict.fromkeys(
-                site_case(case, site, site["original"]) for site in there if _has_layer(site)
-            )
+            if case.placement == "all":
+                everywhere[case] = there
+            at_sites = (layer_of(case, site) for site in there)
+            layers |= dict.fromkeys(layer for layer in at_sites if layer)
     if left_out and not placed:
         raise ValueError(next(iter(left_out)))
-    return NetworkPlan(tuple(placed), tuple(layers), (*without_place, *left_out))
+    return NetworkPlan(tuple(placed), tuple(layers), (*without_place, *left_out), everywhere)
 
 
 def own_networks(grid: NetworkGrid, device: str) -> list[NetworkCase]:
@@ -106,6 +110,11 @@ def at_shapes(grid: Grid, shapes: Iterable[Shape]) -> tuple[Grid, ...]:
     )
 
 
-def _has_layer(site: dict[str, Any]) -> bool:
-    """Whether a site is of known size, and of an activation that there is by itself."""
-    return layer_at(site, 1).batch > 0 and site["original"] in activation_names()
+def layer_of(case: NetworkCase, site: Mapping[str, Any]) -> SiteCase | None:
+    """Return the layer that is measured for a site that a network case replaces.
+
+    None where its size is unknown, or the original is no activation that there is by itself.
+    """
+    if layer_at(site, 1).batch == 0 or site["original"] not in activation_names():
+        return None
+    return site_case(case, site, site["original"])

@@ -58,6 +58,8 @@ def add_options(add: Callable[..., Any]) -> None:
         "calls by their numbers, as sites:1-3+7")  # fmt: skip
     add("--replace", metavar="LIST", help="in networks: which of their own activations, as silu "
         "(default: all that are no gates)")  # fmt: skip
+    add("--within", metavar="RATIO", help="of networks that take longer than, for example, 1.3x: "
+        "give up the most expensive sites, and measure what is left too")  # fmt: skip
     add("--image-size", metavar="N", help="of networks, in pixels "
         "(default: the preset's; 224 for --shapes-from)")  # fmt: skip
     add("--activation-from", metavar="PKG.MOD:CLASS", action="append", default=[],
@@ -121,6 +123,8 @@ class SweepOptions:
     """Of the user's own networks among these, as of a `NetworkCase`."""
     networks: NetworkOptions | None
     """``None`` where none are to be measured."""
+    within: float | None
+    """The most that networks are to take, over their own time."""
     own_layers: tuple[str, ...]
     own_impls: tuple[tuple[str, str], ...]
     """Activations, each with the user's own implementation of it."""
@@ -167,6 +171,7 @@ def read_options(given: argparse.Namespace) -> SweepOptions:
         shapes_image_size=own_networks.own_image_size or _image_size(given) or USUAL_IMAGE_SIZE,
         shapes_sample=own_networks.own_sample or "",
         networks=_networks(given, axes, shapes_from, own_networks),
+        within=_within(given),
         own_layers=tuple(given.activation_from),
         own_impls=own_impls,
         baseline=given.baseline,
@@ -266,6 +271,7 @@ def _networks(
         idle = {
             "placements": given.placements,
             "replace": given.replace,
+            "within": given.within,
             "image-size": given.image_size,
         }
         if shapes_from:
@@ -304,6 +310,20 @@ def _network_names(text: str, option: str, image_size: int | None) -> tuple[str,
             # A network whose own size is smaller gets that.
             declared.check_image_size(min(image_size, declared.image_size or image_size))
     return names
+
+
+def _within(given: argparse.Namespace) -> float | None:
+    if given.within is None:
+        return None
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+)[x×]?", given.within)
+    if not match or not 1 < float(match[1]) < inf:
+        raise ValueError(
+            f"--within takes a multiple of a network's own time above 1, as 1.3x, got "
+            f"{given.within!r}"
+        )
+    if given.placements is not None and "all" not in split_list(given.placements, "--placements"):
+        raise ValueError("--within gives up sites of placement all; name it in --placements too")
+    return float(match[1])
 
 
 def _replaced(given: argparse.Namespace) -> str | None:

@@ -4,7 +4,7 @@ import shlex
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -38,6 +38,7 @@ from dynact.sweep.pytest_benchmark import (
     switched_off_by,
 )
 from dynact.sweep.session import Bench, Sweep, ask_or_raise
+from dynact.sweep.within import Within
 from dynact.sweep.worker import Worker, WorkerError
 
 ROOT = Path(__file__).parents[2]
@@ -155,6 +156,12 @@ class SweepPlugin:
         self._settings = options.settings
         self._known_pairs: list[KnownPair] = []
         self._asked_for: list[AnyCase] = []
+        self._within: Within | None = None
+        if self.run and options.within:
+            self._within = Within(options.within, self.run, self._networks.everywhere)
+        self._selected: list[AnyCase] = []
+        # Networks that keep the budget, as far as they are known before anything is visited.
+        self._followed: list[AnyCase] = []
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         for table, parameter in PARAMETERS.items():
@@ -162,6 +169,7 @@ class SweepPlugin:
                 cases = self._cases[table]
                 metafunc.parametrize(parameter, cases, ids=[case.id for case in cases])
 
+    @pytest.hookimpl(trylast=True)  # after -k
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         order = [None, *CASE_TYPES]
         items.sort(key=lambda item: order.index(_table(item)))
@@ -169,8 +177,17 @@ class SweepPlugin:
             return
         cases = [case for case in map(_case, items) if case]
         to_do = {(case.table, case.id) for case in self._sweep.to_do(cases)}
+        self._selected = cases
+        if self._within:
+            of_networks = {SiteCase.table, NetworkCase.table}
+            settled = not any(table in of_networks for table, _ in to_do)
+            self._followed = (
+                self._within.follow(cases, self._sweep.row)
+                if settled
+                else self._within.known(cases)
+            )
         # Where nothing is to be told any more, nobody asks what can be told.
-        nothing = bool(cases) and not to_do
+        nothing = bool(cases) and not to_do and not self._sweep.to_do(self._followed)
         left: list[pytest.Item] = []
         done: list[pytest.Item] = []
         for item in items:
@@ -182,6 +199,8 @@ class SweepPlugin:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         cases = [case for case in map(_case, session.items) if case]
+        if self.run:
+            cases += self._sweep.to_do(self._followed)
         if any(item.name == GATE for item in session.items):
             phases = [phase for phase in PHASES if any(case.phase == phase for case in cases)]
             self._known_pairs = known_pairs(phases or PHASES, self._bench.info)
@@ -191,6 +210,9 @@ class SweepPlugin:
             f"dynact: {len(cases)} cases in {self._settings.passes} passes, about {about}, "
             f"run {self.name}"
         )
+        if self._within and (more := self._within.count(cases)):
+            about = format_seconds(more * self._plan.seconds(self._networks.cases[:1]))
+            self._write(f"dynact: then what keeps the budget, up to {more} cases, about {about}")
         self._write_what_stays()
         # Or pytest would name the file anew after each line of progress.
         self._reporter.showfspath = False
@@ -205,7 +227,7 @@ class SweepPlugin:
             ask_or_raise(self._bench, Request("check", case))
 
     def _write_what_stays(self) -> None:
-        asked = [case for cases in self._cases.values() for case in cases]
+        asked = [case for cases in self._cases.values() for case in cases] + self._followed
         if self.run and (others := self._sweep.stored_beside(asked)):
             self._write(
                 f"dynact: {others} other cases of run {self.name} stay as they are: these options "
@@ -220,7 +242,12 @@ class SweepPlugin:
             return (yield)
         interrupted = None
         try:
-            self._make_passes()
+            self._make_passes(self._asked_for)
+            if self._within:
+                followed = self._within.follow(self._selected, self._sweep.row)
+                more = [case for case in followed if case not in self._followed]
+                self._asked_for += more
+                self._make_passes(more, "keeping the budget, ")
         except (RunError, WorkerError) as error:
             pytest.exit(str(error), returncode=1)
         except KeyboardInterrupt as interrupt:
@@ -236,15 +263,19 @@ class SweepPlugin:
             raise interrupted
         return reported
 
-    def _make_passes(self) -> None:
-        passes = self._sweep.passes(self._asked_for)
+    def _make_passes(self, cases: Sequence[AnyCase], what: str = "") -> None:
+        passes = self._sweep.passes(cases)
         every_s = SECONDS_IN_PLACE if self._reporter.isatty else SECONDS_BETWEEN_LINES
-        progress = Progress(self._settings.passes, self._show, every_s, self._settings.visit_s)
+
+        def show(line: str) -> None:
+            self._show(what + line)
+
+        progress = Progress(self._settings.passes, show, every_s, self._settings.visit_s)
         begun = False
         try:
             for number, due in passes:
                 if begun:
-                    self._sweep.store_rows(self._asked_for)
+                    self._sweep.store_rows(cases)
                 begun = True
                 progress.begin_pass(
                     number,
@@ -258,7 +289,7 @@ class SweepPlugin:
                     self._sweep.visit(visited, number)
                     progress.visited(compiles=compiles(visited.case))
         finally:
-            self._sweep.store_rows(self._asked_for)
+            self._sweep.store_rows(cases)
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         # A line of progress says more than a dot.
@@ -301,6 +332,9 @@ class SweepPlugin:
         # Sites are there to explain their networks, not to be read one by one.
         for table in (Case.table, NetworkCase.table):
             for line in closing_table(row for row in rows if row.case.table == table):
+                self._write(line)
+        if self._within:
+            for line in self._within.lines(self._selected, self._sweep.row):
                 self._write(line)
         table = Case.table if self._plan.cases else NetworkCase.table
         self._write(f"rows: {_from_here(REPORTS / self.name / table)}")

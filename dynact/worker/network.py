@@ -269,8 +269,8 @@ def _new_layers(case: NetworkCase, swaps: Iterable[Swap]) -> dict[Case, nn.Modul
     return {
         # Of unknown size, one sample for each of the network's.
         site_case(case, said | {"samples": said["samples"] or 1}, ""): swap.layer
-        for swap in swaps
-        if swap.layer is not None and (said := placed_at(swap.site))
+        for number, swap in enumerate(swaps, start=1)
+        if swap.layer is not None and (said := _said(number, swap.site))
     }
 
 
@@ -359,4 +359,5 @@ def _said(number: int, site: Site) -> Figures:
     said = {"number": number, **asdict(site)}
     del said["obstacle"]
     extent: Figures = said.pop("extent")
-    return said | extent
+    # As it is read again: JSON has no tuples.
+    return said | extent | {"positions": list(site.extent.positions)}

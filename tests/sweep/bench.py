@@ -23,8 +23,22 @@ VISITED = {
 }  # fmt: skip
 COUNTED = {"flops": 3_000, "traffic_floor_bytes": 1_000, "counting_s": 0.5}
 SITES = [
-    {"name": "features.2", "original": "relu", "channels": 6, "height": 28, "width": 28},
-    {"name": "features.5", "original": "relu", "channels": 16, "height": 10, "width": 10},
+    {
+        "number": 1,
+        "name": "features.2",
+        "original": "relu",
+        "channels": 6,
+        "height": 28,
+        "width": 28,
+    },
+    {
+        "number": 2,
+        "name": "features.5",
+        "original": "relu",
+        "channels": 16,
+        "height": 10,
+        "width": 10,
+    },
 ]
 
 

@@ -30,6 +30,9 @@ def test_each_shape_is_measured_once_against_what_was_there() -> None:
     plan = plan_networks(grid, "cpu", sites)
 
     assert [case.activation for case in plan.cases] == ["frelu", "dyrelu_b"]
+    assert {case: len(there) for case, there in plan.everywhere.items()} == dict(
+        zip(plan.cases, (3, 4), strict=True)
+    )
     expected = [
         ("frelu", 8, 16, 16, "relu6"), ("frelu", 4, 3, 5, "relu"),
         ("dyrelu_b", 8, 16, 16, "relu6"), ("dyrelu_b", 4, 3, 5, "relu"),

@@ -133,6 +133,7 @@ class TestWhatIsAskedFor:
             shapes_image_size=224,
             shapes_sample="",
             networks=NetworkOptions(),
+            within=None,
             own_layers=(),
             own_impls=(),
             baseline="relu",
@@ -409,6 +410,21 @@ BAD = [
         "--networks none --replace silu",
         "--replace is of networks, and none is measured; name some",
     ),
+    (
+        "--networks none --within 1.3x",
+        "--within is of networks, and none is measured; name some",
+    ),
+    *(
+        (
+            f"--networks lenet --within {text}",
+            f"--within takes a multiple of a network's own time above 1, as 1.3x, got '{text}'",
+        )
+        for text in ("1", "0.9x", "x", "30%")
+    ),
+    (
+        "--networks lenet --within 1.3 --placements paper",
+        "--within gives up sites of placement all; name it in --placements too",
+    ),
     ("--networks lenet --replace=", "--replace takes a comma list without empty parts"),
     ("--networks lenet --replace nn.SiLU", "--replace takes names of activations, as silu, got"),
     (
@@ -466,3 +482,9 @@ class TestMistake:
         # pytest-benchmark asks git for the commit.
         assert not [command for command in started if "dynact" in command]
         assert not {"torch", "pandas"} & set(modules)
+
+
+@pytest.mark.parametrize("text", ["1.3", "1.3x", "1.3×"])
+def test_a_budget_of_networks_is_a_multiple_of_their_own_time(text: str) -> None:
+    assert read("--within", text).within == 1.3
+    assert read().within is None
