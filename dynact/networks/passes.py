@@ -2,8 +2,9 @@
 
 import copy
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,10 @@ def call_with(model: nn.Module, example_input: Example) -> Any:
     return model(*example_input) if isinstance(example_input, tuple) else model(example_input)
 
 
-def copied(model: nn.Module) -> nn.Module:
-    """Return a copy of a network.
+def copied(
+    model: nn.Module, instead: Mapping[nn.Module, nn.Module] = MappingProxyType({})
+) -> nn.Module:
+    """Return a copy of a network, with other modules `instead` of some of its own.
 
     Raises
     ------
@@ -46,7 +49,8 @@ def copied(model: nn.Module) -> nn.Module:
             raise ValueError(f"{named} is compiled; swap before torch.compile")
     # torch refuses to copy parameters that have no shape yet.
     lazy: list[Any] = [x for x in (*model.parameters(), *model.buffers()) if is_lazy(x)]
-    anew = {id(x): type(x)(x.requires_grad, x.device, x.dtype) for x in lazy}
+    anew: dict[int, Any] = {id(x): type(x)(x.requires_grad, x.device, x.dtype) for x in lazy}
+    anew |= {id(module): other for module, other in instead.items()}
     try:
         return copy.deepcopy(model, anew)
     except Exception as error:
@@ -74,6 +78,7 @@ def run_pass(
     example_input: Example,
     training: bool,
     around: Callable[[nn.Module], AbstractContextManager[Any]],
+    instead: Mapping[nn.Module, nn.Module] = MappingProxyType({}),
 ) -> Any:
     """Run a copy of a network once.
 
@@ -89,6 +94,8 @@ def run_pass(
         Whether in train or eval mode.
     around
         What makes of the copy the context of its pass.
+    instead
+        Modules for the copy, by those of the network whose place they take.
 
     Returns
     -------
@@ -100,7 +107,7 @@ def run_pass(
     ValueError
         If the network cannot be copied, or does not run on the example.
     """
-    network = copied(model).train(training)
+    network = copied(model, instead).train(training)
     try:
         # As a network is trained: what is computed again in the backward pass is told by that.
         grad = torch.set_grad_enabled(training)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Set
 
 from torch import Tensor, fx, nn
 
-from dynact.networks.known import FUNCTIONS, LISTS, MODULES
+from dynact.networks.known import FUNCTIONS, MODULES
 from dynact.networks.sites import Call, Observed, Site
 from dynact.networks.turns import Turns, leave_to_themselves, meets_functions, take_turns
 
@@ -82,8 +82,6 @@ def _place_in_block(
         if child and (new or (is_given and group[0].turns > 1)):
             places += _place_child(block, child, group, new)
         elif not child and (new or written or is_given):
-            if isinstance(block, LISTS):
-                raise ValueError(f"{group[0].site.name} writes into what a new layer needs")
             attribute = _free(block, original)
             turns = Turns(new, group[0].turns, frozenset(written))
             block.add_module(attribute, turns.train(block.training))

@@ -1,68 +1,94 @@
 """A look at whether new layers are called where the originals were."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from traceback import walk_tb
 
 from torch import Tensor, nn
 
-from dynact.networks.passes import Example, copied, doubled, run_pass
+from dynact.networks.passes import Example, doubled, run_pass
 from dynact.networks.sites import Call, Site
+from dynact.schema.redact import error_line
 
 
 class _StandIn(nn.Module):
-    """Stands for a new layer, and notes what it is called with."""
+    """Stands for a new layer, and notes how it is called."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._site = site
-        self.met: list[tuple[Site, tuple[int, ...]]] = []
+        self.met: list[tuple[int, ...]] = []
+        self.is_by_name = False
 
-    def forward(self, x: Tensor) -> Tensor:
-        self.met.append((self._site, tuple(x.shape[1:])))
+    def forward(self, *args: Tensor, **by_name: Tensor) -> Tensor:
+        x = (*args, *by_name.values())[0]
+        self.met.append(tuple(x.shape[1:]))
+        self.is_by_name |= not args
         return x.clone()
 
 
 def rehearse(
     model: nn.Module, calls: list[Call], made: Mapping[Site, nn.Module], example_input: Example
-) -> None:
-    """Run a network with stand-ins for its new layers.
+) -> dict[Site, str]:
+    """Run a network with stand-ins for its new layers; return why some cannot stay.
 
-    Raises
-    ------
-    ValueError
-        If one is not called once, or with an input of another shape than its site's: as where a
-        hook calls activations, which is done outside of what the block's own code is taken for.
+    A layer is to be called once, with an input of its site's shape. Where a hook calls activations
+    it is not: that is done outside of what the block's own code is taken for; nor where blocks
+    share a list that holds one. With it go those that take turns with it, and where the network
+    fails, all of the block whose code does.
     """
-    sites = {layer: site for site, layer in made.items()}
-    rehearsed = copied(model)
-    stand_ins = {layer: _StandIn(site) for layer, site in sites.items()}
-    for path, module in model.named_modules(remove_duplicate=False):
-        if module in stand_ins:
-            rehearsed.set_submodule(path, stand_ins[module])
+    new = [call for call in calls if call.site in made]
+    blocks: dict[nn.Module, str] = {}
 
-    @contextmanager
-    def watching(network: nn.Module) -> Iterator[list[tuple[Site, tuple[int, ...]]]]:
-        yield (met := [])
-        for module in network.modules():
-            if isinstance(module, _StandIn):
-                met += module.met
+    def met_in(example: Example, training: bool) -> dict[Site, _StandIn]:
+        stand_ins = {site: _StandIn() for site in made}
+        instead = {made[site]: stand_in for site, stand_in in stand_ins.items()}
+
+        def watched(network: nn.Module) -> AbstractContextManager[None]:
+            blocks.update({network.get_submodule(call.caller): call.caller for call in new})
+            return nullcontext()
+
+        run_pass(model, example, training, watched, instead)
+        return stand_ins
 
     try:
-        met = run_pass(rehearsed, example_input, False, watching)
+        found = met_in(example_input, False)
     except ValueError as error:
-        raise ValueError(f"with others in its activations' places {error}") from error
-    called = {site for site, _ in met}
-    if called != made.keys():
+        cause = error.__cause__ or error
+        reason = f"with another in its place its block fails: {error_line(cause)}"
+        failing = _failing_block(cause, blocks)
+        return {call.site: reason for call in new if failing in (None, call.caller)}
+    if not all(stand_in.met for stand_in in found.values()):
         with suppress(ValueError):
-            in_training = run_pass(rehearsed, doubled(example_input), True, watching)
-            met += [each for each in in_training if each[0] not in called]
-    times = Counter(site for site, _ in met)
-    shapes = dict(met)
-    for call in calls:
-        if call.site in made and (times[call.site], shapes.get(call.site)) != (1, call.shape[1:]):
-            raise ValueError(
-                f"{call.site.name}: a layer in its place is called {times[call.site]} times in a "
-                f"pass of the example, with {shapes.get(call.site)} a sample where the original "
-                f"has {call.shape[1:]}; leave it out by `where`"
-            )
+            in_training = met_in(doubled(example_input), True)
+            found = {site: each if each.met else in_training[site] for site, each in found.items()}
+    wrong = {call.site: _wrong(found[call.site], call.shape[1:]) for call in new}
+    at_fault = {_place(call): call.site.name for call in new if wrong[call.site]}
+    return {
+        call.site: wrong[call.site] or f"it takes turns with {at_fault[_place(call)]}, which stays"
+        for call in new
+        if _place(call) in at_fault
+    }
+
+
+def _failing_block(cause: BaseException, blocks: Mapping[nn.Module, str]) -> str | None:
+    """Return the path of the innermost of some blocks whose code an error was raised in."""
+    failing = None
+    for frame, _ in walk_tb(cause.__traceback__):
+        running = frame.f_locals.get("self")
+        if isinstance(running, nn.Module):
+            failing = blocks.get(running, failing)
+    return failing
+
+
+def _wrong(stand_in: _StandIn, shape: tuple[int, ...]) -> str:
+    if stand_in.is_by_name:
+        return "its block names the argument in calling it"
+    if len(stand_in.met) != 1:
+        return f"another in its place is called {len(stand_in.met)} times in a pass, not once"
+    if stand_in.met != [shape]:
+        return f"another in its place gets {stand_in.met[0]} a sample, it gets {shape}"
+    return ""
+
+
+def _place(call: Call) -> tuple[str, str]:
+    return call.caller, call.child or call.site.original

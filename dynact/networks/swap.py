@@ -10,7 +10,7 @@ from torch.nn.parameter import is_lazy
 
 from dynact import activations
 from dynact.activations.by_name import build
-from dynact.networks.known import MODULES
+from dynact.networks.known import LISTS, MODULES
 from dynact.networks.papers import placement
 from dynact.networks.passes import Example, call_with, copied, same_random_numbers
 from dynact.networks.placing import place
@@ -98,7 +98,8 @@ def swap_activations(
     tuple
         The new network, and what became of each site, in the order of the pass. A site keeps its
         activation if it is not selected, has an obstacle, or the new layer cannot be made there
-        or does not take its input, as a spatial one does not that of a fully connected layer.
+        or does not take its input, as a spatial one does not that of a fully connected layer;
+        and if a trial of the new network shows that the layer is not called as the original was.
 
     Raises
     ------
@@ -148,7 +149,6 @@ def _swap(
     observed = observe(model, example_input)
     calls = observed.calls
     selected = _wanted(name, where, [call.site for call in calls], model)
-    swapped = _materialised(copied(model), example_input)
     made: dict[Site, nn.Module] = {}
     kept: dict[Site, str] = {}
     for call in calls:
@@ -163,12 +163,18 @@ def _swap(
                 reason = layer
         if reason:
             kept[site] = reason
-    for site in _parting(model, calls, made):
-        kept[site] = "its parameters are also those of a call that stays"
-        del made[site]
-    kept |= place(swapped, observed, made, _overwriting(made, calls))
-    placed = {site: layer for site, layer in made.items() if site not in kept}
-    rehearse(swapped, calls, placed, example_input)
+    while True:
+        while unfit := _unfit(model, calls, made):
+            kept |= unfit
+            made = {site: layer for site, layer in made.items() if site not in unfit}
+        swapped = _materialised(copied(model), example_input)
+        kept |= place(swapped, observed, made, _overwriting(made, calls))
+        made = {site: layer for site, layer in made.items() if site not in kept}
+        failing = rehearse(swapped, calls, made, example_input)
+        if not failing:
+            break
+        kept |= failing
+        made = {site: layer for site, layer in made.items() if site not in failing}
     table = [
         Swap(site, site.original, kept[site])
         if site in kept
@@ -335,16 +341,25 @@ def _refusal(layer: nn.Module, call: Call) -> str:
     return ""
 
 
-def _parting(model: nn.Module, calls: list[Call], made: Mapping[Site, nn.Module]) -> list[Site]:
-    """Return the new sites whose original has parameters, and stays elsewhere under its name."""
+def _unfit(model: nn.Module, calls: list[Call], made: Mapping[Site, nn.Module]) -> dict[Site, str]:
+    """Return the new sites that cannot go with the calls that stay, and why."""
     stay = {(c.caller, c.child) for c in calls if c.child and c.site not in made and c.turns > 1}
-    return [
-        call.site
+    in_lists = {
+        call.written
         for call in calls
-        if call.site in made
-        and (call.caller, call.child) in stay
-        and model.get_submodule(call.caller).get_submodule(call.child).state_dict()
-    ]
+        if call.site not in made
+        and not call.child
+        and isinstance(model.get_submodule(call.caller), LISTS)
+    }
+    unfit = {}
+    for call in (each for each in calls if each.site in made):
+        if (call.caller, call.child) in stay and (
+            model.get_submodule(call.caller).get_submodule(call.child).state_dict()
+        ):
+            unfit[call.site] = "its parameters are also those of a call that stays"
+        elif any(memory in in_lists for memory in call.memory):
+            unfit[call.site] = "a function in a list of layers writes into what it needs"
+    return unfit
 
 
 def _overwriting(made: Mapping[Site, nn.Module], calls: list[Call]) -> set[Site]:

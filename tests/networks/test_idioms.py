@@ -510,16 +510,6 @@ def test_a_call_that_the_example_did_not_make_is_not_missed() -> None:
     assert swapped(IMAGES).shape == IMAGES.shape
 
 
-def test_a_hook_that_calls_activations_is_refused() -> None:
-    def rectify(_module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
-        return (functional.relu(args[0]),)
-
-    block = Mixed()
-    block.deep.register_forward_pre_hook(rectify)
-    with pytest.raises(ValueError, match=r"a layer in its place is called \d times in a pass"):
-        swap_activations(block, "silu", example_input=IMAGES)
-
-
 @pytest.mark.parametrize(
     ("build", "line"),
     [
