@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+from collections.abc import Callable
 
 from torch import nn
 
@@ -33,8 +34,7 @@ def build(name: str, channels: int, impl: str = activations.REFERENCE) -> nn.Mod
     place = impl if ":" in impl else name
     if ":" not in place:
         return activations.create(name, channels, impl)
-    module_name, _, class_name = place.partition(":")
-    layer_class = getattr(importlib.import_module(module_name), class_name)
+    layer_class = find(place)
     parameters = list(inspect.signature(layer_class).parameters.values())
     if any(parameter.name == "channels" for parameter in parameters):
         layer = layer_class(channels=channels)
@@ -45,6 +45,19 @@ def build(name: str, channels: int, impl: str = activations.REFERENCE) -> nn.Mod
     if not isinstance(layer, nn.Module):
         raise ValueError(f"{place} makes a {type(layer).__name__}, not a torch.nn.Module")
     return layer
+
+
+def find(place: str) -> Callable[..., object]:
+    """Return the class or function at ``"pkg.mod:name"``.
+
+    Raises
+    ------
+    ImportError, AttributeError
+        If it is not there.
+    """
+    module_name, _, name = place.partition(":")
+    found: Callable[..., object] = getattr(importlib.import_module(module_name), name)
+    return found
 
 
 def _is_required(parameter: inspect.Parameter) -> bool:

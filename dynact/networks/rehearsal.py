@@ -1,11 +1,13 @@
 """A look at whether new layers are called where the originals were."""
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from traceback import walk_tb
+from typing import Any
 
 from torch import Tensor, nn
 
+from dynact.cost import tensors_in
 from dynact.networks.passes import Example, doubled, run_pass
 from dynact.networks.sites import Call, Site
 from dynact.schema.redact import error_line
@@ -92,3 +94,24 @@ def _wrong(stand_in: _StandIn, shape: tuple[int, ...]) -> str:
 
 def _place(call: Call) -> tuple[str, str]:
     return call.caller, call.child or call.site.original
+
+
+def is_same(model: nn.Module, other: nn.Module, example_input: Example) -> bool:
+    """Whether two networks make the same output, bit for bit, of the same random numbers."""
+
+    @contextmanager
+    def output_of(network: nn.Module) -> Iterator[list[Any]]:
+        outputs: list[Any] = []
+        network.register_forward_hook(lambda _module, _args, output: outputs.append(output))
+        yield outputs
+
+    one, two = (
+        tensors_in(run_pass(network, example_input, False, output_of)) for network in (model, other)
+    )
+    return len(one) == len(two) and all(map(_equal, one, two))
+
+
+def _equal(x: Tensor, y: Tensor) -> bool:
+    if (x.shape, x.dtype) != (y.shape, y.dtype):
+        return False
+    return x.device.type == "meta" or bool(((x == y) | ((x != x) & (y != y))).all())

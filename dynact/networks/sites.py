@@ -13,6 +13,7 @@ from torch import Tensor, UntypedStorage, nn
 from dynact.networks.extent import FLAT, Extent, extent_of
 from dynact.networks.known import LISTS, MODULES
 from dynact.networks.passes import Example, batch_of, doubled, run_pass
+from dynact.networks.turns import has_hooks
 from dynact.networks.watch import Met, Watch
 
 GATE = "in a gate or inside another activation"
@@ -150,6 +151,7 @@ def _merged(model: nn.Module, watch: Watch, in_training: Watch | None) -> Observ
             ),
             f"{place.caller} runs {runs[place.caller]} times in one pass": runs[place.caller] > 1,
             "several blocks call it where one of them keeps it": callers[place.name] > 1,
+            "it has hooks of its own": place.child and has_hooks(model.get_submodule(place.path)),
         }
         obstacle = next((reason for reason, holds in obstacles.items() if reason and holds), "")
         site = _site(place.name + of_same, each, obstacle)
@@ -171,6 +173,10 @@ class _Place(NamedTuple):
     @property
     def name(self) -> str:
         return f"{self.caller}.{self.child or self.function}".lstrip(".")
+
+    @property
+    def path(self) -> str:
+        return f"{self.caller}.{self.child}".strip(".")
 
 
 def _in_turns(watch: Watch) -> dict[tuple[_Place, int], list[Met]]:

@@ -9,16 +9,15 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from dynact import activations
-from dynact.activations.by_name import build
+from dynact.activations.by_name import build, find
 from dynact.networks.known import LISTS, MODULES
 from dynact.networks.papers import placement
 from dynact.networks.passes import Example, call_with, copied, same_random_numbers
 from dynact.networks.placing import place
-from dynact.networks.rehearsal import rehearse
+from dynact.networks.rehearsal import is_same, rehearse
 from dynact.networks.sites import (
     UNKNOWN_CHANNELS,
     Call,
-    Observed,
     Site,
     observe,
 )
@@ -58,8 +57,8 @@ def swap_activations(
 ) -> tuple[nn.Module, list[Swap]]:
     """Put an activation in the place of a network's own, each call with a layer of its own.
 
-    The new network has the given one's classes, code, values and names of parameters and buffers;
-    only the activations' differ. New layers draw their weights from torch's global generator: with
+    The new network has the given one's code, values and names of parameters and buffers; only the
+    activations' differ. New layers draw their weights from torch's global generator: with
     the same seed before, they are the same. They have the type and device of the parameters around
     them.
 
@@ -110,7 +109,7 @@ def swap_activations(
     PlacementError
         If neither the paper nor its code has the activation in such a network; a ValueError too.
     """
-    swapped, swaps, _ = _swap(model, name, where, example_input, impl, options)
+    swapped, _, swaps = _swap(model, name, where, example_input, impl, options)
     return swapped, swaps
 
 
@@ -128,11 +127,7 @@ def swap_to_compare(
     That is a copy of the given one, in which the same calls are given to its own activations in
     the same way: some 10 µs each of a small network's time are none of the new layers'.
     """
-    baseline = _materialised(copied(model), example_input)
-    swapped, swaps, observed = _swap(baseline, name, where, example_input, impl, options)
-    new = {swap.site for swap in swaps if not swap.kept_because}
-    place(baseline, observed, {}, frozenset(), new)
-    return swapped, baseline, swaps
+    return _swap(model, name, where, example_input, impl, options)
 
 
 def _swap(
@@ -142,10 +137,10 @@ def _swap(
     example_input: Example,
     impl: str,
     options: dict[str, object],
-) -> tuple[nn.Module, list[Swap], Observed]:
+) -> tuple[nn.Module, nn.Module, list[Swap]]:
     for new in _new(name):
-        if ":" not in new + impl:
-            activations.activation(new)
+        _check_known(new, impl)
+    model = _materialised(model, example_input)
     observed = observe(model, example_input)
     calls = observed.calls
     selected = _wanted(name, where, [call.site for call in calls], model)
@@ -167,7 +162,7 @@ def _swap(
         while unfit := _unfit(model, calls, made):
             kept |= unfit
             made = {site: layer for site, layer in made.items() if site not in unfit}
-        swapped = _materialised(copied(model), example_input)
+        swapped = copied(model)
         kept |= place(swapped, observed, made, _overwriting(made, calls))
         made = {site: layer for site, layer in made.items() if site not in kept}
         failing = rehearse(swapped, calls, made, example_input)
@@ -187,17 +182,44 @@ def _swap(
             f"{selected[first.site]!r} cannot be placed anywhere; "
             f"{first.site.name}: {first.kept_because}"
         )
-    return swapped, table, observed
+    baseline = copied(model)
+    place(baseline, observed, {}, frozenset(), made.keys())
+    if not is_same(model, baseline, example_input):
+        raise ValueError(
+            "the network makes another output where its blocks' calls of activations are only "
+            "handed to them, as where code looks at the type of a block; it cannot be swapped"
+        )
+    return swapped, baseline, table
+
+
+def _check_known(name: str, impl: str) -> None:
+    """Raise ValueError if there is no such activation or implementation."""
+    if ":" not in name:
+        activations.activation(name)
+        if ":" not in impl:
+            choice(f"implementation of {name}", impl, activations.implementations(name))
+    for own in (name, impl):
+        if ":" in own:
+            try:
+                find(own)
+            except (ImportError, AttributeError) as error:
+                raise ValueError(f"{own} cannot be found: {error_line(error)}") from None
 
 
 def _materialised(model: nn.Module, example_input: Example) -> nn.Module:
-    if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
-        modes = {module: module.training for module in model.modules()}
+    """Return a network whose parameters have shapes; a copy of one where some have none."""
+    if not any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+        return model
+    network = copied(model)
+    modes = {module: module.training for module in network.modules()}
+    try:
         with torch.no_grad():
-            call_with(model.eval(), example_input)
-        for module, training in modes.items():
-            module.training = training
-    return model
+            call_with(network.eval(), example_input)
+    except Exception as error:
+        raise ValueError(f"the network fails on the example input: {error_line(error)}") from error
+    for module, training in modes.items():
+        module.training = training
+    return network
 
 
 def _new(name: Names) -> list[str]:

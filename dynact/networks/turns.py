@@ -175,7 +175,11 @@ def _class_of(base: Any, passes: tuple[_Pass, ...]) -> Any:
         "forward": forward,
         "_takes_turns": (base, passes),
     }
-    return type(base.__name__, (base,), members)
+    kind = type(base)(base.__name__, (nn.Module,), members)
+    # Not at once: a base that keeps a list of its subclasses, or wants arguments of them, is not to
+    # know of this one.
+    kind.__bases__ = (base,)
+    return kind
 
 
 def _again(base: Any, passes: tuple[_Pass, ...]) -> Any:
@@ -222,6 +226,16 @@ def leave_to_themselves(block: Any, others: Iterable[nn.Module] = ()) -> None:
             module.register_forward_pre_hook(_leave, prepend=True)
             module.register_forward_hook(_come_back, always_call=True)
     block._at_last = tuple(map(id, block.children()))
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Return whether hooks come with a module that are none of a swap."""
+    of_module = [
+        hook
+        for kind in ("forward_pre", "forward", "backward_pre", "backward")
+        for hook in getattr(module, f"_{kind}_hooks").values()
+    ]
+    return any(hook not in (_leave, _come_back) for hook in of_module)
 
 
 def _held(module: nn.Module) -> list[nn.Module]:

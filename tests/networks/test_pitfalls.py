@@ -1,8 +1,9 @@
 """Where a swapped network could be wrong in silence: it is right, or says so."""
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -362,3 +363,79 @@ def test_attention_is_a_gate_however_it_is_squeezed(squeeze: Callable[[Tensor], 
 
     sites = find_sites(Attention(), IMAGES)
     assert [(site.original, site.obstacle) for site in sites] == [("gelu", GATE), ("relu", "")]
+
+
+def twice_as_large(_module: nn.Module, _args: object, output: Tensor) -> Tensor:
+    return output * 2
+
+
+def noted(_module: nn.Module, _args: object) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("register", "hook"),
+    [
+        (nn.Module.register_forward_hook, twice_as_large),
+        (nn.Module.register_forward_pre_hook, noted),
+        (nn.Module.register_full_backward_hook, lambda *_: None),
+    ],
+)
+def test_an_activation_with_hooks_of_its_own_stays_and_is_named(
+    register: Callable[..., object], hook: Callable[..., object]
+) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU())
+    register(model[1], hook)
+
+    swapped, (hooked, other) = swap_activations(model, "relu", example_input=IMAGES)
+
+    assert (hooked.kept_because, other.kept_because) == ("it has hooks of its own", "")
+    assert torch.equal(swapped(IMAGES), model(IMAGES))
+
+
+class LooksAtTypes(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = ByFunction()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.block(x)
+        return 2 * y if type(self.block) is ByFunction else y
+
+
+def test_code_that_looks_at_the_type_of_a_block_is_not_misled() -> None:
+    with pytest.raises(ValueError, match=r"^the network makes another output where its blocks'"):
+        swap_activations(LooksAtTypes(), "relu", example_input=IMAGES)
+
+
+class Listed(Block):
+    known: ClassVar[dict[str, type[nn.Module]]] = {}
+
+    def __init_subclass__(cls, *, called: str) -> None:
+        Listed.known[called] = cls
+
+
+class One(Listed, called="one"):
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.first(x))
+
+
+def test_a_class_that_lists_its_subclasses_does_not_list_ours() -> None:
+    swapped, _ = swap_activations(One(), "relu", example_input=IMAGES)
+
+    assert isinstance(swapped, One)
+    assert Listed.known == {"one": One}
+
+
+@pytest.mark.parametrize(
+    ("swaps", "impl", "line"),
+    [
+        ({"relu": "not_there:Layer"}, "reference", "not_there:Layer cannot be found: ModuleNotFo"),
+        ({"relu": f"{__name__}:Not"}, "reference", f"{__name__}:Not cannot be found: AttributeE"),
+        ({"relu": "frelu", "silu": "dyrelu_b"}, "lines", "unknown implementation of frelu 'lines'"),
+    ],
+)
+def test_of_several_each_is_known_or_refused(swaps: dict[str, str], impl: str, line: str) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.SiLU())
+    with pytest.raises(ValueError, match=f"^{re.escape(line)}"):
+        swap_activations(model, swaps, example_input=IMAGES, impl=impl)
