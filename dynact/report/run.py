@@ -22,6 +22,7 @@ from dynact.schema.profile import TABLES as PROFILE_TABLES
 from dynact.schema.rows import figures_of, upgraded
 from dynact.schema.run_folder import (
     GATES,
+    WITHIN,
     RunNotFoundError,
     is_run,
     load_ceilings,
@@ -37,7 +38,7 @@ COLUMNS = ("case_id", *CASE_FIELDS, *figures_of(Case.table))
 NETWORK_COLUMNS = ("case_id", *NETWORK_FIELDS, *figures_of(NetworkCase.table))
 # What figures are drawn from.
 _SOURCES = (
-    *(Case.table, NetworkCase.table, SiteCase.table, GATES, VISITS),
+    *(Case.table, NetworkCase.table, SiteCase.table, GATES, VISITS, WITHIN),
     *(f"traces/{name}.csv" for name in PROFILE_TABLES),
 )
 
@@ -91,6 +92,11 @@ class Run:
     def gates(self) -> list[dict[str, Any]]:
         """What the known pairs said in each session, the last word of each."""
         return list({gate["session"]: gate for gate in load_gates(self.folder)}.values())
+
+    @cached_property
+    def within(self) -> list[dict[str, Any]]:
+        """What networks were advised to give up for a budget; none in older runs."""
+        return list(read_records(self.folder / WITHIN))
 
     @cached_property
     def limits(self) -> dict[str, Any] | None:

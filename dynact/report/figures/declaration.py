@@ -10,7 +10,7 @@ from dynact.report.data.profile import Profile
 from dynact.report.data.settings_groups import SettingsGroup
 from dynact.report.run import Run
 from dynact.schema.cases import Case, NetworkCase, SiteCase
-from dynact.schema.run_folder import GATES
+from dynact.schema.run_folder import GATES, WITHIN
 from dynact.schema.visits import VISITS
 
 
@@ -69,12 +69,19 @@ class RunFigure(ReportFigure):
 class NetworkFigure(ReportFigure):
     """A figure of all networks of a run, where these have what it shows."""
 
-    files: ClassVar = (NetworkCase.table, SiteCase.table, VISITS, GATES)
+    files: ClassVar[tuple[str, ...]] = (NetworkCase.table, SiteCase.table, VISITS, GATES)
 
     draw: Callable[[Run, str], Figure]
     """Takes a run with networks that has it and a caption."""
 
     is_there: Callable[[Run], bool] = lambda _run: True
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetFigure(NetworkFigure):
+    """A figure of networks and of what they were asked to keep."""
+
+    files: ClassVar = (*NetworkFigure.files, WITHIN)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ _MODULES = (
     "arithmetic",
     "network_heatmap",
     "network_sites",
+    "placement_tradeoff",
     "tradeoff",
     "time_by_operator",
     "step_timeline",

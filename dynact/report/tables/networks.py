@@ -11,8 +11,9 @@ from dynact.networks.published import DYRELU, DYRELU_FLOPS_CLAIM, PAPERS_IMAGE_S
 from dynact.report.data.aggregate import hold_between_runs
 from dynact.report.data.budget import DEFAULT, Budget
 from dynact.report.data.digits import one_visit_note, range_note
+from dynact.report.data.fewer_sites import FORETOLD, FewerSites, fewer_sites
 from dynact.report.data.kept_sites import kept_sites_notes
-from dynact.report.data.names import resolution
+from dynact.report.data.names import cell_ratio, resolution
 from dynact.report.data.network_frames import (
     counted_image_size,
     extra_with_range,
@@ -28,6 +29,8 @@ from dynact.report.tables.table import Table
 from dynact.schema.digits import NO_FIGURE, ratio_with_interval
 from dynact.schema.prefix import rate, with_prefix
 
+# Sites to give up, in a cell.
+_MOST_SITES = 4
 # More images a step do not make a difference any more, and nobody has tried them.
 _MANY_IMAGES = 10_000
 
@@ -127,10 +130,14 @@ def network_sections(run: Run, budget: Budget = DEFAULT) -> list[NetworkSection]
     for record in network_records(run, budget):
         by_network.setdefault(record.network, []).append(record)
     rows = run.labelled_networks
+    curves = fewer_sites(run)
     return [
         NetworkSection(
             name,
-            _tables(records, budget),
+            [
+                *_tables(records, budget),
+                *_to_give_up([curve for curve in curves if curve.subject == name]),
+            ],
             [*kept_sites_notes(rows[rows["subject"] == name]), *_unmeasured(records)],
         )
         for name, records in by_network.items()
@@ -150,7 +157,8 @@ def network_notes(run: Run, budget: Budget = DEFAULT) -> list[str]:
     meaning = " ".join(filter(None, notes))
     ranges = f"{_RANGES} {lacking_range_note(run.prediction.totals)}".rstrip()
     largest = _largest_batch_note(budget)
-    return [meaning, ranges, REST, largest, *filter(None, [_claim(run.networks)])]
+    foretold = FORETOLD if fewer_sites(run) else ""
+    return [meaning, ranges, REST, largest, *filter(None, [foretold, _claim(run.networks)])]
 
 
 def networks_markdown(run: Run, budget: Budget = DEFAULT) -> str:
@@ -326,6 +334,33 @@ def _tables(records: list[NetworkRecord], budget: Budget) -> list[Table]:
             ]
             tables.append(Table(header, lines))
     return tables
+
+
+def _to_give_up(curves: list[FewerSites]) -> list[Table]:
+    """Return which sites to give up first, and what that is foretold to make of the overhead."""
+    lines = []
+    for curve in curves:
+        order, count = curve.giving_up.order, len(curve.sites)
+        if not order:
+            continue
+        first = curve.sites.loc[list(order[:_MOST_SITES])].to_dict("records")
+        named = [
+            f"{'' if pd.isna(site['number']) else int(site['number'])} {site['name']}".lstrip()
+            + f" ({extra_with_range(site['extra_ns'], math.nan, math.nan)})"
+            for site in first
+        ]
+        more = f" and {len(order) - len(first)} more" if len(order) > len(first) else ""
+        half = NO_FIGURE
+        if curve.halved:
+            left = cell_ratio(curve.foretold(curve.halved))
+            half = f"{curve.halved} of {count}, foretold {left}"
+        lines.append([f"{curve.variant}, {curve.phase}", ", ".join(named) + more, half])
+    header = [
+        "sites to give up first",
+        "the most expensive, each measured alone",
+        "for half the extra time",
+    ]
+    return [Table(header, lines)] if lines else []
 
 
 def _counted_at(records: list[NetworkRecord]) -> str:

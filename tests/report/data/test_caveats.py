@@ -52,9 +52,9 @@ def test_every_figure_that_is_written_says_so_if_and_only_if_known_ratios_were_n
 
     render(Run(run), formats=("svg",))
 
-    # Seven figures of each batch size, three of networks, three of the profile.
+    # Seven figures of each batch size, four of networks, three of the profile.
     drawings = list((run / "figures").glob("*.svg"))
-    assert len(drawings) == 2 * 7 + 3 + 3
+    assert len(drawings) == 2 * 7 + 4 + 3
     for drawing in drawings:
         # matplotlib draws text as outlines, and says in a comment what they spell.
         words = " ".join(" ".join(re.findall(r"<!--(.*?)-->", drawing.read_text("utf-8"))).split())

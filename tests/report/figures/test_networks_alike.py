@@ -57,6 +57,13 @@ SAID: dict[str, dict[str, set[Situation]]] = {
         "Left out, no case measured: ResNet-18 (oom).": {one_lost},
         "failed: oom": {failed},
     },
+    "placement_tradeoff": {
+        "A range in place of a ratio: its 95 % interval": {wide},
+        "been visited once: ": {visited_once},
+        "‡: the device changed its speed": {unsteady},
+        "without a measured layer stay": {without_a_layer},
+        "Giving up": set(SITUATIONS) - {placed, placed_officially},
+    },
     "tradeoff": {
         # Of these layers and networks DY-ReLU-B in MobileNetV2 is published, for no official code.
         "Accuracies are of images of 224²": {small},

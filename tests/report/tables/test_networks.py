@@ -73,9 +73,9 @@ def test_markdown_is_tables_with_a_line_an_activation():
     text = networks_markdown(run_of(networks=networks, sites=sites))
     html = MarkdownIt().enable("table").render(text)
     assert html.count("<h3>") == 2
-    assert html.count("<table>") == 8
-    # Of each network the speeds, the costs, and the extra times of two kinds of call.
-    for table, columns in zip(html.split("<table>")[1:], 2 * (5, 6, 5, 5), strict=True):
+    assert html.count("<table>") == 10
+    # Of each network the speeds, the costs, the extra times of two kinds of call, the sites.
+    for table, columns in zip(html.split("<table>")[1:], 2 * (5, 6, 5, 5, 3), strict=True):
         header, *lines = table.split("<tr>")[1:]
         assert header.count("</th>") == columns
         assert {line.count("</td>") for line in lines} == {columns}
@@ -111,7 +111,8 @@ def test_markdown_gives_what_was_predicted_and_measured_with_ranges_in_both_phas
     networks["baseline_time_ns"] = networks["phase"].map({"inference": 1e6, "training": 100e6})
     sites["baseline_time_ns"] = sites["phase"].map({"inference": 1e4, "training": 1e6})
     sites[["overhead", "overhead_lo", "overhead_hi"]] = 3.0, 2.94, 3.09  # at 17 sites
-    *_, inference, training = tables_of(networks_markdown(run_of(networks=networks, sites=sites)))
+    text = networks_markdown(run_of(networks=networks, sites=sites))
+    _, _, inference, training, _ = tables_of(text)
     assert inference[0][0] == "extra time of a call in inference"
     assert inference[2] == [
         *("FReLU", "+340 µs (+330 to +355)", "+500 µs (+490 to +510)", "+160 µs (+135 to +180)"),
@@ -215,7 +216,7 @@ def test_a_share_of_what_was_measured_alone_is_at_least_so_much():
     some = sites[sites["channels"] == 512]  # 4 of 17 sites
 
     for layers, share in ((sites, "34 % → 85 %"), (some, "≥ 8 % → ≥ 20 %"), (sites[:0], "–")):
-        *_, extra = tables_of(networks_markdown(run_of(networks=networks, sites=layers)))
+        _, _, extra, *_ = tables_of(networks_markdown(run_of(networks=networks, sites=layers)))
 
         assert extra[0][-1] == "activations’ share, about"
         assert extra[-1][-1] == share
@@ -258,3 +259,21 @@ def test_what_holds_sometimes_is_said_then_and_only_then(situation: Situation) -
     assert {what: what in text for what in SAID} == {
         what: situation in when for what, when in SAID.items()
     }
+
+
+def test_the_sites_to_give_up_first_are_those_that_cost_most_by_their_numbers() -> None:
+    networks, sites = build_networks(("resnet18",), ("frelu",), ("training",))
+    for number, site in enumerate(networks["sites"][0], start=11):
+        site["number"] = number
+    parts = predict(networks, sites).parts
+    first = parts.sort_values("extra_ns", ascending=False, kind="stable").iloc[0]
+
+    (section,) = network_sections(run_of(networks=networks, sites=sites))
+    table = section.tables[-1]
+
+    assert table.header[0] == "sites to give up first"
+    ((what, named, half),) = table.lines
+    assert what == "FReLU, training"
+    assert named.startswith(f"{first['site'] + 10} {first['name']} (+")
+    assert named.endswith(" and 13 more")
+    assert " of 17, foretold " in half
