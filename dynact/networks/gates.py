@@ -14,6 +14,7 @@ _ELEMENTWISE = frozenset((
     "sqrt", "exp", "log1p", "erf", "clamp", "clamp_min", "clamp_max", "abs", "to", "type_as",
 ))  # fmt: skip
 _PRODUCTS = frozenset(("mul", "multiply"))
+_SQUEEZES = frozenset(("mean", "amax", "max", "sum"))
 
 Found = frozenset[int]
 _NONE: Found = frozenset()
@@ -62,7 +63,7 @@ class Gates:
         if name.removeprefix("r").removeprefix("i") in _PRODUCTS and len(inputs) == 2:
             self._multiply(*inputs)
             self._multiply(*reversed(inputs))
-        elif inputs and _is_squeezed(inputs[0], y):
+        elif inputs and _is_squeezed(name, inputs[0], y):
             self._squeezed[y] = self._squeezed.get(inputs[0], _NONE)
         elif inputs and inputs[0] in self._squeezed:
             self._squeezed[y] = self._squeezed[inputs[0]]
@@ -93,8 +94,10 @@ class Gates:
             self.gates |= of_gate - activations
 
 
-def _is_squeezed(x: Tensor, y: Tensor) -> bool:
+def _is_squeezed(name: str, x: Tensor, y: Tensor) -> bool:
     """Whether y has one value for each map of x."""
-    return (
-        x.dim() > 2 and y.numel() == y.shape[:2].numel() < x.numel() and y.shape[:2] == x.shape[:2]
-    )
+    if x.dim() <= 2 or y.shape[:2] != x.shape[:2] or y.numel() != y.shape[:2].numel():
+        return False
+    # Maps of a small image come to one position by strides, and then none are left to squeeze.
+    is_smaller = x.numel() > y.numel() and "conv" not in name
+    return is_smaller or "pool" in name or name in _SQUEEZES

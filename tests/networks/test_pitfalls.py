@@ -351,7 +351,10 @@ def test_what_a_layer_sets_up_is_of_the_networks_first_call() -> None:
         lambda x: x.flatten(2).amax(2),
     ],
 )
-def test_attention_is_a_gate_however_it_is_squeezed(squeeze: Callable[[Tensor], Tensor]) -> None:
+@pytest.mark.parametrize("side", [8, 1])
+def test_attention_is_a_gate_however_it_is_squeezed(
+    squeeze: Callable[[Tensor], Tensor], side: int
+) -> None:
     class Attention(Block):
         def __init__(self) -> None:
             super().__init__()
@@ -361,7 +364,7 @@ def test_attention_is_a_gate_however_it_is_squeezed(squeeze: Callable[[Tensor], 
             gate = self.fc(functional.gelu(self.fc(squeeze(x))))
             return self.relu(x * gate[:, :, None, None])
 
-    sites = find_sites(Attention(), IMAGES)
+    sites = find_sites(Attention(), IMAGES[:, :, :side, :side])
     assert [(site.original, site.obstacle) for site in sites] == [("gelu", GATE), ("relu", "")]
 
 
