@@ -1,10 +1,13 @@
 """Networks to swap activations in."""
 
 import functools
+from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.models.regnet import BlockParams
 
 from dynact.networks import architecture, create, example_input
 
@@ -27,13 +30,21 @@ def network(name: str) -> nn.Module:
 @functools.cache
 def without_values(name: str) -> nn.Module:
     """Return a network on the meta device, where a pass takes no time."""
-    with torch.device("meta"):
+    with mock.patch.object(BlockParams, "from_init_params", _widths), torch.device("meta"):
         return create(name)
+
+
+def _widths(*args: Any, of: Any = BlockParams.from_init_params, **kwargs: Any) -> Any:
+    """Return those of RegNet's blocks, which are values of tensors."""
+    with torch.device("cpu"):
+        return of(*args, **kwargs)
 
 
 def smallest_input(name: str) -> Tensor:
     """Return two images: with one, BN in training has a single value a channel in a 1×1 map."""
-    return example_input(name, 2, architecture(name).smallest_image)
+    images = example_input(name, 2, architecture(name).smallest_image)
+    assert isinstance(images, Tensor)
+    return images
 
 
 def meta_image(size: int = 224) -> Tensor:

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils import _pytree
 from torchvision.models.detection import keypointrcnn_resnet50_fpn, retinanet_resnet50_fpn
 from torchvision.models.resnet import Bottleneck
 
@@ -19,9 +18,6 @@ from dynact.cost import count_parameters
 from dynact.networks import (
     GATE,
     Site,
-    architecture,
-    example_input,
-    find_sites,
     swap_activations,
     training_loss,
 )
@@ -60,49 +56,6 @@ def test_golden_parameters(name: str) -> None:
         )
         assert count_parameters(swapped).learnable == total
         assert not any(swap.kept_because for swap in swaps)
-
-
-@pytest.mark.parametrize("name", HOSTS)
-def test_its_own_activation_changes_no_bit(name: str) -> None:
-    model, images = network(name), example_input(name, 1, architecture(name).smallest_image)
-    before = copy.deepcopy(model.state_dict())
-    swapped = with_its_own(model, images)
-
-    with torch.no_grad():
-        expected, found = (_pytree.tree_leaves(m(images)) for m in (model, swapped))
-    assert len(expected) == len(found)
-    assert all(map(torch.equal, expected, found))
-    for state in (model.state_dict(), swapped.state_dict()):
-        assert list(state) == list(before)
-        assert all(torch.equal(state[key], before[key]) for key in before)
-    assert not any(module.training for module in swapped.modules())
-
-
-@pytest.mark.parametrize("name", HOSTS)
-def test_its_own_activation_changes_no_bit_of_a_training_step(name: str) -> None:
-    original, images = copy.deepcopy(network(name)), smallest_input(name)
-    swapped = with_its_own(original, images)
-    for model in (original, swapped):
-        model.train()
-        torch.manual_seed(0)  # of dropout
-        torch.autograd.backward(training_loss(name, model, images))
-
-    expected, found = ([p.grad for p in model.parameters()] for model in (original, swapped))
-    assert len(expected) == len(found)
-    assert all(map(torch.equal, expected, found))
-    # Statistics of the batch, too.
-    assert all(map(torch.equal, original.state_dict().values(), swapped.state_dict().values()))
-
-
-def with_its_own(model: nn.Module, images: Tensor) -> nn.Module:
-    originals = {site.original for site in find_sites(model, images) if not site.obstacle}
-    assert originals
-    assert originals <= {"relu", "relu6", "hardswish"}
-    for original in originals:
-        model, _ = swap_activations(
-            model, original, lambda site, o=original: site.original == o, example_input=images
-        )
-    return model
 
 
 @pytest.fixture(params=[retinanet_resnet50_fpn, keypointrcnn_resnet50_fpn])
