@@ -36,10 +36,21 @@ def training_loss(name: str, model: nn.Module, images: Tensor) -> Tensor:
     ValueError
         If there is no such network, or its task is not known.
     """
+    return loss_of(name)(model(images))
+
+
+def loss_of(name: str) -> Loss:
+    """Return the loss of a declared network's output, see `training_loss`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network, or its task is not known.
+    """
     task = architectures.architecture(name).task
     if task not in _LOSSES:
         raise ValueError(f"{name} is of no task whose loss is known")
-    return _LOSSES[task](model(images))
+    return _LOSSES[task]
 
 
 def backward_of(name: str, place: str = "") -> Backward:
@@ -60,9 +71,10 @@ def backward_of(name: str, place: str = "") -> Backward:
     ValueError
         If there is no such network or function; when it is called, if no gradient leads back.
     """
-    task = architectures.architecture(name).task
-    loss = own.loss(place) if place else _LOSSES.get(task)
-    return RandomGradients() if loss is None else backward_from(loss)
+    if place:
+        return backward_from(own.loss(place))
+    has_loss = architectures.architecture(name).task in _LOSSES
+    return backward_from(loss_of(name)) if has_loss else RandomGradients()
 
 
 def backward_from(loss: Loss) -> Backward:
