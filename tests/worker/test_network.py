@@ -384,9 +384,9 @@ def test_counts_of_both_networks() -> None:
         # It counts convolutions and matrix products, a multiply-accumulate as two.
         assert 2 * figures[f"{prefix}macs"] == counter.get_total_flops()
         assert figures[f"{prefix}flops"] > 2 * figures[f"{prefix}macs"]
-    assert [tuple(site.values())[:5] for site in figures["sites"]] == [
-        ("relu1", "relu", 6, 28, 28),
-        ("relu2", "relu", 16, 10, 10),
+    assert [tuple(site.values())[:6] for site in figures["sites"]] == [
+        (1, "relu1", "relu", 6, 28, 28),
+        (2, "relu2", "relu", 16, 10, 10),
     ]
     kept = [(site["name"], site["channels"], site["height"]) for site in figures["kept_sites"]]
     assert kept == [("relu3", 120, None), ("relu4", 84, None)]
