@@ -26,7 +26,7 @@ from dynact.schema.placement import numbers_placed
 # Lengths in inches.
 _LEFT = 0.75
 _PLOT = 3.7
-_BESIDE = 3.25
+_BESIDE = 3.6
 _PANEL_TITLE = 0.4
 _LEAST_HEIGHT = 2.3
 _LINE = 0.155
