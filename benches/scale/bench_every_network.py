@@ -1,6 +1,6 @@
 """Whether swaps are right in all of torchvision: `pytest benches/scale/bench_every_network.py`.
 
-Some of them need 16 GB and a minute.
+The largest take minutes, and 16 GB or more.
 """
 
 from typing import Any
