@@ -40,9 +40,16 @@ def plan_networks(grid: NetworkGrid, device: str, sites: Sites) -> NetworkPlan:
     Raises
     ------
     ValueError
-        If a network is unknown, or cannot take images of that size, or nothing is left.
+        If a network is unknown, or nothing is left: what the first was left out for.
     """
-    known = functools.cache(sites)
+
+    @functools.cache
+    def known(case: NetworkCase) -> list[dict[str, Any]] | ValueError:
+        try:
+            return sites(case)
+        except ValueError as error:
+            return error
+
     placed: list[NetworkCase] = []
     layers: dict[SiteCase, None] = {}
     without_place: dict[str, None] = {}
@@ -52,15 +59,10 @@ def plan_networks(grid: NetworkGrid, device: str, sites: Sites) -> NetworkPlan:
         if obstacle := obstacle_in_networks(case.activation):
             without_place[f"{case.network}, {case.activation}: {obstacle}"] = None
             continue
-        try:
-            # The same whatever the phase, dtype and batch.
-            there = known(replace(case, phase="inference", dtype="float32", batch=1))
-        except ValueError as error:
-            if case.placement == "all" and case.replaced:
-                raise ValueError(f"--replace: {case.network}: {error}") from None
-            if case.placement == "all":
-                raise
-            left_out[f"{case.network}, {case.activation}: {error}"] = None
+        # The same whatever the phase, dtype and batch.
+        there = known(replace(case, phase="inference", dtype="float32", batch=1))
+        if isinstance(there, ValueError):
+            left_out[_named(case, there)] = None
         else:
             placed.append(case)
             if case.placement == "all":
@@ -70,6 +72,12 @@ def plan_networks(grid: NetworkGrid, device: str, sites: Sites) -> NetworkPlan:
     if left_out and not placed:
         raise ValueError(next(iter(left_out)))
     return NetworkPlan(tuple(placed), tuple(layers), (*without_place, *left_out), everywhere)
+
+
+def _named(case: NetworkCase, error: ValueError) -> str:
+    if case.placement == "all" and case.replaced:
+        return f"--replace: {case.network}: {error}"
+    return f"{case.network}, {case.activation}: {error}"
 
 
 def own_networks(grid: NetworkGrid, device: str) -> list[NetworkCase]:

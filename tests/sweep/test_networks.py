@@ -1,6 +1,7 @@
 """Which layers explain a network, by a network that is known."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -95,12 +96,23 @@ def test_what_has_no_place_in_networks_is_left_out_and_nobody_is_asked() -> None
     assert (nothing.cases, len(nothing.left_out)) == ((), 1)
 
 
-def test_what_goes_wrong_everywhere_is_no_matter_of_placement() -> None:
+@pytest.mark.parametrize("placement", ["all", "official"])
+def test_what_has_no_place_in_a_network_is_left_out_with_its_name(placement: str) -> None:
     def ask(case: NetworkCase) -> list[dict[str, Any]]:
-        raise ValueError(f"{case.network} takes larger images")
+        if (case.network, case.activation) == ("vit_b_16", "frelu"):
+            raise ValueError("'frelu' cannot be placed anywhere; gelu: no maps")
+        return sites(case)
 
-    with pytest.raises(ValueError, match=r"^lenet takes larger images$"):
-        plan_networks(NetworkGrid(("lenet", "resnet18")), "cpu", ask)
+    grid = NetworkGrid(("lenet", "vit_b_16"), ("frelu", "relu"), (placement,), ("training",))
+    plan = plan_networks(grid, "cpu", ask)
+
+    line = "vit_b_16, frelu: 'frelu' cannot be placed anywhere; gelu: no maps"
+    assert [(case.network, case.activation) for case in plan.cases] == [
+        *(("lenet", "frelu"), ("lenet", "relu"), ("vit_b_16", "relu")),
+    ]  # fmt: skip
+    assert plan.left_out == (line,)
+    with pytest.raises(ValueError, match=f"^{line}$"):
+        plan_networks(replace(grid, networks=("vit_b_16",), activations=("frelu",)), "cpu", ask)
 
 
 def test_shapes_are_counted_over_all_networks_at_no_more_than_their_own_size() -> None:

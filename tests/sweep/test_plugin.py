@@ -540,7 +540,8 @@ class TestRefusal:
 
         outcome = sweep("--sweep", "smoke", "--activations", "frelu", *options)
 
-        check_refused(outcome, "not with us; try another")
+        named = "lenet, frelu: " if verb == "sites" else ""
+        check_refused(outcome, f"{named}not with us; try another")
         assert bench.verbs == [verb]
         assert bench.closed
         assert not reports.exists()
