@@ -1,6 +1,7 @@
 """The shapes at which activations occur in a network."""
 
 from collections import Counter
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -36,14 +37,16 @@ def shapes_in(
         If there is no such network, or it cannot take such an image.
     """
     example = architectures.example_input(name, image_size=image_size, sample=sample)
-    try:
-        # There neither weights nor a pass take time.
-        with torch.device("meta"):
+    sites = None
+    # The user's own may keep, outside of itself, what it makes of tensors without values.
+    if not architectures.architecture(name).is_own:
+        # RegNet computes its widths by tensors.
+        with suppress(NotImplementedError, ValueError), torch.device("meta"):
+            # There neither weights nor a pass take time.
             sites = find_sites(
                 architectures.create(name), tree_map_only(Tensor, lambda x: x.to("meta"), example)
             )
-    except (NotImplementedError, ValueError):
-        # RegNet computes its widths by tensors; so may the user's own.
+    if sites is None:
         sites = find_sites(architectures.create(name), example)
     return dict(
         Counter(

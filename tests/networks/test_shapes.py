@@ -1,6 +1,10 @@
 """At which shapes networks call activations, and how often."""
 
+import functools
+
 import pytest
+import torch
+from torch import Tensor, nn
 
 from dynact.networks.shapes import shapes_in
 
@@ -44,3 +48,23 @@ def test_shapes_of_a_detector_are_those_of_its_backbone() -> None:
 def test_bad_input_is_one_line(name: str, size: int, line: str) -> None:
     with pytest.raises(ValueError, match=line):
         shapes_in(name, size)
+
+
+@functools.cache
+def kept_grid(size: int) -> Tensor:
+    return torch.ones(size)
+
+
+class Keeps(nn.Sequential):
+    """Keeps a tensor outside of itself, as it is made in its first pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x * kept_grid(x.shape[-1]))
+
+
+def test_what_the_users_own_keeps_of_it_has_values() -> None:
+    kept_grid.cache_clear()
+
+    assert shapes_in(f"{__name__}:Keeps", sample="3x4x5") == {(3, 4, 5): 1}
+
+    assert Keeps()(torch.ones(1, 3, 4, 5)).sum() == 3 * 4 * 5
