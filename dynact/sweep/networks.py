@@ -59,8 +59,11 @@ def plan_networks(grid: NetworkGrid, device: str, sites: Sites) -> NetworkPlan:
         if obstacle := obstacle_in_networks(case.activation):
             without_place[f"{case.network}, {case.activation}: {obstacle}"] = None
             continue
-        # The same whatever the phase, dtype and batch.
-        there = known(replace(case, phase="inference", dtype="float32", batch=1))
+        # The same whatever the phase; the user's own may run in its own dtype and batch alone.
+        like = replace(case, phase="inference")
+        if not architecture(case.network).is_own:
+            like = replace(like, dtype="float32", batch=1)
+        there = known(like)
         if isinstance(there, ValueError):
             left_out[_named(case, there)] = None
         else:

@@ -3,7 +3,7 @@
 import copy
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -14,7 +14,7 @@ from dynact import activations, timing
 from dynact.cost import tensors_in
 from dynact.networks.architectures import architecture, create, example_input
 from dynact.networks.loss import backward_of
-from dynact.networks.passes import Example, call_with
+from dynact.networks.passes import Example, call_with, copied, run_pass
 from dynact.networks.sites import Site, find_sites
 from dynact.networks.swap import Names, Swap, swap_to_compare
 from dynact.schema.cases import Case, NetworkCase
@@ -31,9 +31,15 @@ from dynact.worker.step import training_step
 
 # In place of an activation: the network keeps its own.
 ITSELF = ""
+# Of a batch, to find activations with: a pass in training, of twice as many, takes memory.
+FEW = 2
 # At which activations far outweigh gradients, as they do where a batch fills a device. Before,
 # gradients come on top: what is found here is short by no more than these.
 LARGE_BATCHES = (4096, 8192)
+# Of code that needs values, and so takes memory and time: up to which batch it is tried, and how
+# well growth with the batch is to be known at the least.
+MOST = 32
+PRECISION = 0.1
 
 
 class NetworkWorkload:
@@ -63,10 +69,10 @@ class NetworkWorkload:
 
     def target_counters(self) -> list[Counter]:
         """Return what is counted of the network with the activation, and where it was placed."""
-        of_any_batch = replace(self.case, phase="inference", batch=1)
+        of_any_phase = replace(self.case, phase="inference")
         return [
             *self._counters(self.case, lambda: self._networks().pair.swapped),
-            Counter("sites", of_any_batch, lambda: sites_of(self._networks().pair.swaps)),
+            Counter("sites", of_any_phase, lambda: sites_of(self._networks().pair.swaps)),
         ]
 
     def baseline_counters(self) -> list[Counter]:
@@ -78,33 +84,21 @@ class NetworkWorkload:
 
     def _counters(self, case: NetworkCase, network: Callable[[], nn.Module]) -> list[Counter]:
         device = self._device
-        one_image = replace(case, batch=1)
-        if case.impl not in activations.PLAIN:
-            # What is generated shows no operators, and runs on no meta tensors.
-            shown = replace(case, impl=activations.REFERENCE)
-            return [
-                *self._shown(shown, lambda: pair_of(shown, device).swapped),
-                Counter("peak memory", (case, device), lambda: _peak(network(), case, device)),
-                Counter(
-                    "saved for backward",
-                    (case, device),
-                    lambda: counters.saved(
-                        *plain(network(), draw_images(case, case.batch, device)), case.phase
-                    ),
-                ),
-            ]
-        return [
-            *self._shown(case, network),
+        memory = [
             Counter("peak memory", (case, device), lambda: _peak(network(), case, device)),
-            Counter(
-                "memory by the image", (one_image, device), lambda: _memory(network(), one_image)
-            ),
-            Counter(
-                "saved for backward",
-                (case, device),
-                lambda: counters.saved(*plain(*_on_meta(network(), case, case.batch)), case.phase),
-            ),
+            Counter("saved for backward", (case, device), lambda: _saved(network(), case, device)),
         ]
+        if case.impl not in activations.PLAIN:
+            # What is generated shows no operators.
+            shown = replace(case, impl=activations.REFERENCE)
+            return [*self._shown(shown, lambda: pair_of(shown, device).swapped), *memory]
+        one_image = replace(case, batch=1)
+        by_image = Counter(
+            "memory by the image",
+            (one_image, device),
+            lambda: _memory(network(), one_image, device),
+        )
+        return [*self._shown(case, network), *memory, by_image]
 
     def _shown(self, case: NetworkCase, network: Callable[[], nn.Module]) -> list[Counter]:
         """Return what is counted of the operators that a network shows."""
@@ -193,7 +187,11 @@ def pair_of(case: NetworkCase, device: Device) -> Pair:
     """
     torch.manual_seed(SEED)
     original = create(case.network)
-    images = example_input(case.network, 1, case.image_size, case.sample)
+    if architecture(case.network).is_own:
+        original.to(device.torch_device, getattr(torch, case.dtype))
+        images = _few_images(case, original, device)
+    else:
+        images = example_input(case.network, 1, case.image_size, case.sample)
     new: Names = case.activation
     if case.replaced:
         new = dict.fromkeys(case.replaced.split("+"), case.activation)
@@ -216,20 +214,37 @@ def check_network(case: NetworkCase, device: Device) -> None:
     """
     torch.manual_seed(SEED)
     network = create(case.network)
-    images = draw_images(case, case.batch, device)
     network.to(device.torch_device, getattr(torch, case.dtype))
-    call = call_of_network(case, network.train(case.phase == "training"), images)
+    network.train(case.phase == "training")
+    images = draw_images(case, case.batch, device)
+    call = call_of_network(case, network, images)
     try:
-        with grad_mode(case):
-            call()
+        # Not in inference mode at first: what a network keeps of a pass, training may come upon.
+        for mode in (watched_mode, grad_mode):
+            with mode(case):
+                call()
     except Exception as error:
+        hint = "; --loss-from takes a loss of your own" if case.phase == "training" else ""
         taken = case.sample or f"3x{case.image_size}x{case.image_size}"
         raise ValueError(
             f"{case.network} fails in {case.phase} on a batch of {case.batch} × {taken}: "
-            f"{error_line(error)}"
+            f"{error_line(error)}{hint}"
         ) from error
-    if not find_sites(network, images):
+    if not find_sites(network, _few_images(case, network, device)):
         raise ValueError(f"{case.network} calls no activation that could be replaced")
+
+
+def _few_images(case: NetworkCase, network: nn.Module, device: Device) -> Example:
+    """Return what a network's activations are looked for with: two samples of the case's batch.
+
+    Two, as one alone may lose its dimension; all of the batch where the network takes no other.
+    """
+    if case.batch > FEW:
+        with suppress(ValueError):
+            images = draw_images(case, FEW, device)
+            run_pass(network, images, False, nullcontext)
+            return images
+    return draw_images(case, case.batch, device)
 
 
 def draw_images(case: NetworkCase, batch: int, device: Device) -> Example:
@@ -280,25 +295,81 @@ def _arithmetic(network: nn.Module, case: NetworkCase, device: Device) -> Figure
 
 
 def _peak(network: nn.Module, case: NetworkCase, device: Device) -> Figures:
-    call = call_of_network(case, network, draw_images(case, case.batch, device))
+    images = draw_images(case, case.batch, device)
+    call = call_of_network(case, network, images)
     with watched_mode(case):
         peak = counters.allocated_peak(call, device, case.impl not in activations.PLAIN)
     if peak is not None:
         return {"peak_bytes": peak, "peak_source": "allocator"}
-    on_meta, images = _on_meta(network, case, case.batch)
-    return {"peak_bytes": _tracked(case, on_meta, images), "peak_source": "tracker"}
+    if _runs_on_meta(case):
+        network, images = _on_meta(network, case, case.batch)
+    return {"peak_bytes": _tracked(case, network, images), "peak_source": "tracker"}
 
 
-def _memory(network: nn.Module, case: NetworkCase) -> Figures:
+def _saved(network: nn.Module, case: NetworkCase, device: Device) -> Figures:
+    if _runs_on_meta(case):
+        return counters.saved(*plain(*_on_meta(network, case, case.batch)), case.phase)
+    return counters.saved(*plain(network, draw_images(case, case.batch, device)), case.phase)
+
+
+def _memory(network: nn.Module, case: NetworkCase, device: Device) -> Figures:
     """Return how all memory grows with the batch."""
-    totals = []
-    for batch in LARGE_BATCHES:
-        on_meta, images = _on_meta(network, case, batch)
-        there = (*on_meta.parameters(), *on_meta.buffers(), *tensors_in(images))
-        totals.append(_tracked(case, on_meta, images) + sum(tensor.nbytes for tensor in there))
-    (fewer, more), (less, most) = LARGE_BATCHES, totals
+    if _runs_on_meta(case):
+        fewer, more = LARGE_BATCHES
+        less, most = (_total(case, *_on_meta(network, case, batch)) for batch in LARGE_BATCHES)
+    else:
+        fewer, more, less, most = _small_totals(network, case, device)
     per_image = (most - less) / (more - fewer)
     return {"memory_fixed_bytes": less - fewer * per_image, "memory_per_image_bytes": per_image}
+
+
+def _small_totals(
+    network: nn.Module, case: NetworkCase, device: Device
+) -> tuple[int, int, int, int]:
+    """Return two small batches and all memory of either, for a network that needs values."""
+    # A copy: a network may keep what it made of another batch.
+    small = copied(network)
+    gradients = [0]
+    if case.phase == "training":
+        for parameter in small.parameters():
+            if parameter.requires_grad:
+                # At once, or all of them would outweigh the activations.
+                parameter.register_post_accumulate_grad_hook(_drop_gradient)  # type: ignore[no-untyped-call]
+                gradients.append(parameter.nbytes)
+
+    def total(batch: int) -> int:
+        try:
+            return _total(case, small, draw_images(case, batch, device))
+        except Exception:
+            raise ValueError(f"it does not run on a batch of {batch}") from None
+
+    batch = FEW
+    less, most = total(batch), total(2 * batch)
+    # What is found is short by no more than one gradient.
+    while max(gradients) > PRECISION * (most - less):
+        batch *= 2
+        if batch > MOST:
+            raise ValueError("its gradients outweigh its activations in small batches")
+        less, most = most, total(2 * batch)
+    return batch, 2 * batch, less, most
+
+
+def _total(case: NetworkCase, network: nn.Module, images: Example) -> int:
+    there = (*network.parameters(), *network.buffers(), *tensors_in(images))
+    return _tracked(case, network, images) + sum(tensor.nbytes for tensor in there)
+
+
+def _drop_gradient(parameter: Tensor) -> None:
+    parameter.grad = None
+
+
+def _runs_on_meta(case: NetworkCase) -> bool:
+    """Whether all code is known to run on tensors without values, and to keep none of them.
+
+    The user's own may read values, and may keep for later what it makes of them.
+    """
+    is_own = architecture(case.network).is_own or ":" in case.activation
+    return not is_own and case.impl in activations.PLAIN
 
 
 def _on_meta(network: nn.Module, case: NetworkCase, batch: int) -> tuple[nn.Module, Example]:

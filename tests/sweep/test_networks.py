@@ -65,6 +65,21 @@ def test_a_network_is_asked_once_for_all_phases_dtypes_and_batches() -> None:
     }
 
 
+def test_the_users_own_is_asked_in_each_dtype_and_batch_it_is_timed_in() -> None:
+    asked: list[NetworkCase] = []
+
+    def ask(case: NetworkCase) -> list[dict[str, Any]]:
+        asked.append(case)
+        return []
+
+    grid = NetworkGrid(("a:B",), ("frelu",), dtypes=("float32", "bfloat16"), batches=(2, 4))
+    plan_networks(grid, "cpu", ask)
+
+    assert [(case.dtype, case.batch) for case in asked] == [
+        *(("float32", 2), ("float32", 4), ("bfloat16", 2), ("bfloat16", 4)),
+    ]  # fmt: skip
+
+
 def test_a_placement_that_a_network_has_not_costs_no_other() -> None:
     def ask(case: NetworkCase) -> list[dict[str, Any]]:
         if case.network == "lenet":
