@@ -29,13 +29,24 @@ class NetworkPlan:
     sites: tuple[SiteCase, ...] = ()
     """Each new activation against the one it replaces, at each shape at which it does."""
     left_out: tuple[str, ...] = ()
-    """A line for each activation that has no place, or no such placement, in a network."""
+    """A line for each activation that has no place, or no such placement, in a network; and for
+    each phase in which a network fails as it is."""
     everywhere: Mapping[NetworkCase, list[dict[str, Any]]] = field(default_factory=dict)
     """Of each case with placement ``all`` the sites, as in the column `sites` of its row."""
 
 
-def plan_networks(grid: NetworkGrid, device: str, sites: Sites) -> NetworkPlan:
+def plan_networks(
+    grid: NetworkGrid,
+    device: str,
+    sites: Sites,
+    failed: Mapping[tuple[str, str], str] | None = None,
+) -> NetworkPlan:
     """Return the cases of a grid, and a layer case for each shape at which they replace one.
+
+    Parameters
+    ----------
+    failed
+        By network and phase why it does not run as it is.
 
     Raises
     ------
@@ -53,9 +64,13 @@ def plan_networks(grid: NetworkGrid, device: str, sites: Sites) -> NetworkPlan:
     placed: list[NetworkCase] = []
     layers: dict[SiteCase, None] = {}
     without_place: dict[str, None] = {}
-    left_out: dict[str, None] = {}
+    # The line that says so, and why.
+    left_out: dict[str, str] = {}
     everywhere: dict[NetworkCase, list[dict[str, Any]]] = {}
     for case in grid.cases(device):
+        if reason := (failed or {}).get((case.network, case.phase)):
+            left_out[f"{reason}; {case.phase} is left out"] = reason
+            continue
         if obstacle := obstacle_in_networks(case.activation):
             without_place[f"{case.network}, {case.activation}: {obstacle}"] = None
             continue
@@ -65,7 +80,8 @@ def plan_networks(grid: NetworkGrid, device: str, sites: Sites) -> NetworkPlan:
             like = replace(like, dtype="float32", batch=1)
         there = known(like)
         if isinstance(there, ValueError):
-            left_out[_named(case, there)] = None
+            line = _named(case, there)
+            left_out[line] = line
         else:
             placed.append(case)
             if case.placement == "all":
@@ -73,7 +89,7 @@ def plan_networks(grid: NetworkGrid, device: str, sites: Sites) -> NetworkPlan:
             at_sites = (layer_of(case, site) for site in there)
             layers |= dict.fromkeys(layer for layer in at_sites if layer)
     if left_out and not placed:
-        raise ValueError(next(iter(left_out)))
+        raise ValueError(next(iter(left_out.values())))
     return NetworkPlan(tuple(placed), tuple(layers), (*without_place, *left_out), everywhere)
 
 

@@ -373,8 +373,12 @@ class SweepPlugin:
             own_impls=options.own_impls,
         )
 
+        failed: dict[tuple[str, str], str] = {}
         for case in own_networks(grid, info.device):
-            ask_or_raise(self._bench, Request("check", case))
+            try:
+                ask_or_raise(self._bench, Request("check", case))
+            except WorkerError as error:
+                failed[case.network, case.phase] = str(error)
 
         def sites(case: NetworkCase) -> list[dict[str, Any]]:
             found: list[dict[str, Any]] = ask_or_raise(self._bench, Request("sites", case)).figures[
@@ -382,7 +386,7 @@ class SweepPlugin:
             ]
             return found
 
-        return plan_networks(grid, info.device, sites)
+        return plan_networks(grid, info.device, sites, failed)
 
     @property
     def _reporter(self) -> pytest.TerminalReporter:

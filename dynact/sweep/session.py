@@ -53,9 +53,14 @@ def ask_or_raise(bench: Bench, request: Request) -> Answer:
     if answer.status == "refused":
         raise WorkerError(answer.message)
     if answer.status != "ok":
-        of_case = f" of {request.case.activation}" if request.case else ""
-        raise WorkerError(f"{request.verb.replace('_', ' ')}{of_case}: {answer.message}")
+        raise WorkerError(f"{request.verb}{_of(request.case)}: {answer.message}")
     return answer
+
+
+def _of(case: AnyCase | None) -> str:
+    if case is None:
+        return ""
+    return f" of {case.network if isinstance(case, NetworkCase) else case.activation}"
 
 
 class Sweep:

@@ -130,6 +130,21 @@ def test_what_has_no_place_in_a_network_is_left_out_with_its_name(placement: str
         plan_networks(replace(grid, networks=("vit_b_16",), activations=("frelu",)), "cpu", ask)
 
 
+def test_a_phase_in_which_a_network_fails_costs_no_other() -> None:
+    grid = NetworkGrid(("a:B", "lenet"), ("frelu", "acon_c"))
+    failed = {("a:B", "training"): "a:B fails; --loss-from takes another"}
+
+    plan = plan_networks(grid, "cpu", sites, failed)
+
+    assert plan.left_out == ("a:B fails; --loss-from takes another; training is left out",)
+    assert {(case.network, case.phase) for case in plan.cases} == {
+        ("a:B", "inference"), ("lenet", "inference"), ("lenet", "training"),
+    }  # fmt: skip
+    nothing_else = replace(grid, networks=("a:B",), phases=("training",))
+    with pytest.raises(ValueError, match=r"^a:B fails; --loss-from takes another$"):
+        plan_networks(nothing_else, "cpu", sites, failed)
+
+
 def test_shapes_are_counted_over_all_networks_at_no_more_than_their_own_size() -> None:
     asked = {}
 
