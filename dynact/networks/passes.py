@@ -2,8 +2,10 @@
 
 import copy
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.eval_frame import OptimizedModule
 from torch.nn.parameter import is_lazy
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map
 
 from dynact.schema.redact import error_line
 
@@ -119,11 +121,35 @@ def run_pass(
 
 
 def batch_of(example_input: Example) -> int:
-    """Return of how many samples an example is: of its first tensor, or of a list of images."""
-    if isinstance(example_input, list):
-        return len(example_input)
-    tensors = (x for x in tree_leaves(example_input) if isinstance(x, Tensor) and x.dim() > 0)
-    return next((len(x) for x in tensors), 1)
+    """Return of how many samples an example is.
+
+    That is the length of its list of images (C, H, W), or the leading size of most elements, as of
+    a batch (N, …) beside a mask (1, …); those of integers and vectors count where there are no
+    others.
+    """
+    elements: Counter[int] = Counter()
+    others: Counter[int] = Counter()
+    for part in tree_leaves(example_input, is_leaf=_is_images):
+        for x in part if isinstance(part, list) else [part]:
+            if isinstance(x, Tensor) and x.dim() > 0:
+                is_likely = x.is_floating_point() and x.dim() > 1
+                of = elements if is_likely else others
+                of[len(part)] += x.numel()
+    return max(elements or others or {1: 1}, key=(elements or others).__getitem__)
+
+
+def map_batched(
+    change: Callable[[Tensor | list[Tensor]], Tensor | list[Tensor]], example_input: Example
+) -> Example:
+    """Return an example with each tensor or list of images changed that is as long as its batch."""
+    batch = batch_of(example_input)
+
+    def changed(part: Any) -> Any:
+        is_batched = _is_images(part) or (isinstance(part, Tensor) and part.dim() > 0)
+        return change(part) if is_batched and len(part) == batch else part
+
+    found: Example = tree_map(changed, example_input, is_leaf=_is_images)
+    return found
 
 
 def doubled(example_input: Example) -> Example:
@@ -131,9 +157,37 @@ def doubled(example_input: Example) -> Example:
 
     And of a single sample BatchNorm in training may have but one value a channel.
     """
-    if isinstance(example_input, list):
-        return example_input
-    twice: Example = tree_map_only(
-        Tensor, lambda x: torch.cat((x, x)) if x.dim() > 0 else x, example_input
+    return map_batched(
+        lambda x: torch.cat((x, x)) if isinstance(x, Tensor) else [*x, *x], example_input
     )
-    return twice
+
+
+def look_in_training(
+    model: nn.Module,
+    example_input: Example,
+    around: Callable[[int, nn.Module], AbstractContextManager[Any]],
+) -> Any:
+    """Run a copy of a network once in train mode, see `run_pass`.
+
+    On the batch twice over; on the example as it is where that fails, as of a network that mixes
+    the samples by a matrix of that size.
+
+    Returns
+    -------
+    object
+        What the context manager gives that `around` makes of the batch and the copy; None where
+        both fail, as those do that want targets in training.
+    """
+    batch = batch_of(example_input)
+    for example, of in ((doubled(example_input), 2 * batch), (example_input, batch)):
+        with suppress(ValueError):
+            return run_pass(model, example, True, partial(around, of))
+    return None
+
+
+def _is_images(part: Any) -> bool:
+    return (
+        isinstance(part, list)
+        and bool(part)
+        and all(isinstance(x, Tensor) and x.dim() == 3 for x in part)
+    )

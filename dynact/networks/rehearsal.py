@@ -60,9 +60,11 @@ def rehearse(
         failing = _failing_block(cause, blocks)
         return {call.site: reason for call in new if failing in (None, call.caller)}
     if not all(stand_in.met for stand_in in found.values()):
-        with suppress(ValueError):
-            in_training = met_in(doubled(example_input), True)
-            found = {site: each if each.met else in_training[site] for site, each in found.items()}
+        for example in (doubled(example_input), example_input):
+            with suppress(ValueError):
+                trained = met_in(example, True)
+                found = {site: each if each.met else trained[site] for site, each in found.items()}
+                break
     wrong = {call.site: _wrong(found[call.site], call.shape[1:]) for call in new}
     at_fault = {_place(call): call.site.name for call in new if wrong[call.site]}
     return {

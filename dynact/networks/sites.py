@@ -2,7 +2,6 @@
 
 import itertools
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -12,7 +11,7 @@ from torch import Tensor, UntypedStorage, nn
 
 from dynact.networks.extent import FLAT, Extent, extent_of
 from dynact.networks.known import LISTS, MODULES
-from dynact.networks.passes import Example, batch_of, doubled, run_pass
+from dynact.networks.passes import Example, batch_of, look_in_training, run_pass
 from dynact.networks.turns import has_hooks
 from dynact.networks.watch import Met, Watch
 
@@ -57,7 +56,8 @@ class Call:
     """Of the input."""
     channel_dim: int
     """Of the input's dimensions that of the channels; 1 where unknown."""
-    batch_comes_first: bool
+    batch_comes_first: bool | None
+    """``None`` where it is unknown: the network did not run on a batch twice as large."""
     memory: tuple[UntypedStorage, ...]
     """Of its input and output; alive, or a later tensor's could be taken for it."""
     written: UntypedStorage | None
@@ -105,12 +105,8 @@ def find_sites(model: nn.Module, example_input: Example) -> list[Site]:
 def observe(model: nn.Module, example_input: Example) -> Observed:
     """Return the calls that `find_sites` tells the sites of, and who calls whom."""
     watch = run_pass(model, example_input, False, partial(Watch, batch_of(example_input)))
-    in_training = None
     # Detectors want targets in training; modules that they call there alone are still listed.
-    with suppress(ValueError):
-        twice = doubled(example_input)
-        in_training = run_pass(model, twice, True, partial(Watch, batch_of(twice)))
-    return _merged(model, watch, in_training)
+    return _merged(model, watch, look_in_training(model, example_input, Watch))
 
 
 def _merged(model: nn.Module, watch: Watch, in_training: Watch | None) -> Observed:
@@ -118,6 +114,7 @@ def _merged(model: nn.Module, watch: Watch, in_training: Watch | None) -> Observ
     met = _in_turns(watch)
     runs, callees = watch.runs, watch.callees
     unlike: dict[_Place, str] = {}
+    is_doubled = in_training is not None and in_training.batch != watch.batch
     if in_training is not None:
         also = _in_turns(in_training)
         in_eval, trained = (Counter(place for place, _ in of) for of in (met, also))
@@ -156,7 +153,7 @@ def _merged(model: nn.Module, watch: Watch, in_training: Watch | None) -> Observ
         obstacle = next((reason for reason, holds in obstacles.items() if reason and holds), "")
         site = _site(place.name + of_same, each, obstacle)
         like = _like(model.get_submodule(place.caller), model)
-        calls.append(_call(site, place, each, (turn, turns[place]), like))
+        calls.append(_call(site, place, each, (turn, turns[place]), like, is_doubled))
     called = {path for each in callees.values() for path in each}
     calls += _never_called(model, called)
     return Observed(calls, callees)
@@ -220,16 +217,25 @@ def _site(name: str, passes: list[Met], obstacle: str) -> Site:
 
 
 def _call(
-    site: Site, place: _Place, passes: list[Met], turn_of: tuple[int, int], like: Tensor
+    site: Site,
+    place: _Place,
+    passes: list[Met],
+    turn_of: tuple[int, int],
+    like: Tensor,
+    is_doubled: bool,
 ) -> Call:
     met, (turn, turns) = passes[0], turn_of
-    # Of two passes the second had twice the samples.
-    twice = all(2 * once.shape[0] == both.shape[0] for once, both in itertools.pairwise(passes))
+    comes_first = None
+    if is_doubled:
+        # Of two passes the second had twice the samples.
+        comes_first = all(
+            2 * once.shape[0] == both.shape[0] for once, both in itertools.pairwise(passes)
+        )
     written = met.memory[0] if met.writes_in_place else None
     channel_dim = 1 if met.channel_dim is None else met.channel_dim
     return Call(
-        site, place.caller, place.child, turn, turns, met.shape, channel_dim, twice, met.memory,
-        written, like.device, like.dtype,
+        site, place.caller, place.child, turn, turns, met.shape, channel_dim, comes_first,
+        met.memory, written, like.device, like.dtype,
     )  # fmt: skip
 
 

@@ -302,7 +302,7 @@ def _fitted(name: str, impl: str, call: Call, options: dict[str, object]) -> nn.
 
     channels = call.site.channels
     try:
-        if channels == 0 or call.channel_dim != 1 or not call.batch_comes_first:
+        if channels == 0 or call.channel_dim != 1 or call.batch_comes_first is False:
             with same_random_numbers():
                 per_element = _is_per_element(make, call)
             if not per_element and channels == 0:
@@ -310,8 +310,11 @@ def _fitted(name: str, impl: str, call: Call, options: dict[str, object]) -> nn.
         else:
             per_element = True
         layer = make(channels or 1)
-        if not per_element and not call.batch_comes_first:
+        if not per_element and call.batch_comes_first is False:
             return "its samples are not the first dimension of its input"
+        # Where channels come second, as after a convolution, the samples are first by definition.
+        if not per_element and call.batch_comes_first is None and call.channel_dim != 1:
+            return "unknown which dimension its samples are: twice the example's batch does not run"
         if not per_element and call.channel_dim != 1:
             if call.channel_dim != len(call.shape) - 1:
                 return f"its channels are dimension {call.channel_dim} of its input"

@@ -75,7 +75,8 @@ class Watch(TorchFunctionMode):
 
     def __init__(self, batch: int, model: nn.Module) -> None:
         super().__init__()
-        self._batch = batch
+        self.batch = batch
+        """How many samples the pass is of."""
         self.runs: Counter[str] = Counter()
         """How often each module ran, by its path."""
         self.callees: dict[str, set[str]] = {}
@@ -156,7 +157,7 @@ class Watch(TorchFunctionMode):
                 original,
                 tuple(x.shape),
                 x.stride(),
-                self._batch,
+                self.batch,
                 self._layout.of(x),
                 (x.untyped_storage(), y.untyped_storage()),
                 writes_in_place,

@@ -442,3 +442,54 @@ def test_of_several_each_is_known_or_refused(swaps: dict[str, str], impl: str, l
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.SiLU())
     with pytest.raises(ValueError, match=f"^{re.escape(line)}"):
         swap_activations(model, swaps, example_input=IMAGES, impl=impl)
+
+
+class WithMore(Block):
+    """Takes a tensor that is no batch, and calls an activation in training alone."""
+
+    def forward(self, x: Tensor, more: Tensor) -> Tensor:
+        x = self.relu(self.first(self.combined(x, more)))
+        return functional.silu(x) if self.training else x
+
+    def combined(self, x: Tensor, grid: Tensor) -> Tensor:
+        return x + grid
+
+
+class Mixing(WithMore):
+    def combined(self, x: Tensor, matrix: Tensor) -> Tensor:
+        return torch.einsum("n...,nm->m...", x, matrix + torch.eye(len(x)))
+
+
+class MixingTokens(Mixing):
+    def forward(self, x: Tensor, more: Tensor) -> Tensor:
+        return functional.relu(nn.functional.linear(self.combined(x, more), torch.eye(8)))
+
+
+@pytest.mark.parametrize(
+    ("network", "more"),
+    [
+        (WithMore(), torch.rand(1, *IMAGES.shape[1:])),
+        (WithMore(), torch.rand(IMAGES.shape[1:])),
+        # Of twice as many samples it would have to be of another size.
+        (Mixing(), torch.rand(len(IMAGES), len(IMAGES))),
+    ],
+    ids=["grid of one", "grid of none", "matrix"],
+)
+def test_training_is_looked_at_though_not_all_is_batched(network: nn.Module, more: Tensor) -> None:
+    for example in ((IMAGES, more), {"more": more, "x": IMAGES}):
+        swapped, swaps = swap_activations(network, "frelu", example_input=example)
+
+        became = [(swap.site.name, swap.activation) for swap in swaps]
+        assert became == [("relu", "frelu"), ("silu", "frelu")]
+        assert swapped.train()(IMAGES, more).shape == IMAGES.shape
+
+
+def test_where_the_samples_are_is_not_claimed_unless_seen() -> None:
+    tokens = torch.rand(4, 5, 8)
+
+    with pytest.raises(ValueError, match="unknown which dimension its samples are"):
+        swap_activations(
+            MixingTokens(), "dyrelu_b", example_input=(tokens, torch.rand(4, 4)), reduction=1
+        )
+    # What does the same to each element may stand anywhere.
+    swap_activations(MixingTokens(), "silu", example_input=(tokens, torch.rand(4, 4)))
