@@ -37,7 +37,7 @@ class NetworkMeasurement:
     swaps: tuple[Swap, ...]
     """What became of each activation, in the order of the pass; they hold no layers."""
     shape: tuple[int, ...]
-    """Of the example's first tensor; its first dimension is the batch."""
+    """Of the example's largest tensor with a batch, which is its first dimension."""
     threads: int
     """Of torch on the host."""
     activation_shares: Mapping[str, Share]

@@ -13,7 +13,15 @@ from torch.utils._pytree import tree_map_only
 from dynact import activations, timing
 from dynact.cost import tensors_in
 from dynact.networks.loss import Backward, Loss, RandomGradients, backward_from
-from dynact.networks.passes import Example, call_with, copied, same_random_numbers
+from dynact.networks.passes import (
+    Example,
+    batch_of,
+    call_with,
+    copied,
+    doubled,
+    map_batched,
+    same_random_numbers,
+)
 from dynact.networks.swap import Names, Swap, swap_activations, swap_to_compare
 from dynact.schema.cases import PHASES, NetworkCase
 from dynact.schema.redact import error_line
@@ -97,16 +105,16 @@ def measure_network(
     if not 0 < seconds < math.inf:
         raise ValueError(f"seconds must be positive, got {seconds}")
     example = tree_map_only(Tensor, lambda x: x.detach().clone(), example_input)
-    first = next(iter(tensors_in(example)), None)
-    if first is None or first.dim() == 0:
+    if not any(x.dim() > 0 for x in tensors_in(example)):
         raise ValueError("example_input holds no tensor with a batch")
+    x = _main_input(example)
     with same_random_numbers():
         original = copied(model)
         _try(original, example)
         swapped, baseline, became = swap_to_compare(
             original, swaps, example_input=example, impl=impl
         )
-        device = open_device(str(first.device))
+        device = open_device(str(x.device))
         backward = backward_from(loss) if loss else RandomGradients()
         sides = _Sides(baseline, swapped, example, device, backward)
 
@@ -116,7 +124,7 @@ def measure_network(
             return swap_activations(original, swaps, example_input=example)[0]
 
         pairs = {
-            phase: _TwoNetworks(_case(model, swaps, impl, first, phase), sides, shown, became)
+            phase: _TwoNetworks(_case(model, swaps, impl, example, phase), sides, shown, became)
             for phase in PHASES
         }
         without = {}
@@ -136,7 +144,7 @@ def measure_network(
         rows["inference"],
         rows["training"],
         tuple(replace(swap, layer=None) for swap in became),
-        tuple(first.shape),
+        (batch_of(example), *x.shape[1:]),
         torch.get_num_threads(),
         {phase: share for phase, share in shares.items() if share is not None},
     )
@@ -151,16 +159,47 @@ def _try(network: nn.Module, example: Example) -> None:
         raise ValueError(f"the network fails on the example input: {error_line(error)}") from error
 
 
-def _case(model: nn.Module, swaps: Names, impl: str, first: Tensor, phase: str) -> NetworkCase:
+def _main_input(example: Example) -> Tensor:
+    """Return the largest tensor of a batch, of floating point if one is; of images the first."""
+    batches: list[Tensor] = []
+
+    def note(part: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
+        batches.append(part if isinstance(part, Tensor) else part[0][None])
+        return part
+
+    map_batched(note, example)
+    return max(batches, key=lambda x: (x.is_floating_point(), x.numel()))
+
+
+def _first_sample(network: nn.Module, example: Example) -> Example | None:
+    """Return the first sample of a batch; None unless twice the batch makes outputs twice as long.
+
+    Else what is as long as the batch may be none, as a matrix that mixes its samples.
+    """
+    batch = batch_of(example)
+    try:
+        with torch.no_grad():
+            outputs = tensors_in(call_with(network, example))
+            of_two = tensors_in(call_with(network, doubled(example)))
+    except Exception:
+        return None
+    pairs = [(y.shape, both.shape) for y, both in zip(outputs, of_two, strict=False)]
+    grown = [(2 * y[0], *y[1:]) == both for y, both in pairs if y and y[0] == batch]
+    return map_batched(lambda x: x[:1], example) if grown and all(grown) else None
+
+
+def _case(model: nn.Module, swaps: Names, impl: str, example: Example, phase: str) -> NetworkCase:
     if not isinstance(swaps, str):
         swaps = ", ".join(f"{original}→{name}" for original, name in swaps.items())
-    floating = [x for x in (first, *model.parameters()) if x.is_floating_point()]
-    dtype = str(floating[0].dtype if floating else first.dtype).removeprefix("torch.")
-    size = first.shape[-1] if first.dim() > 1 else 1
-    device = str(first.device)
+    x = _main_input(example)
+    dtype = next((y.dtype for y in (x, *model.parameters()) if y.is_floating_point()), x.dtype)
+    sizes = x.shape[1:] or (1,)
+    is_square = len(sizes) == 3 and sizes[0] == 3 and sizes[1] == sizes[2]
     return NetworkCase(
-        type(model).__name__, swaps, "all", phase, dtype, len(first), size, device, impl
-    )
+        type(model).__name__, swaps, "all", phase, str(dtype).removeprefix("torch."),
+        batch_of(example), sizes[-1] if is_square else 0, str(x.device), impl,
+        "" if is_square else "x".join(map(str, sizes)),
+    )  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -262,12 +301,17 @@ class _TwoNetworks:
         return {"peak_bytes": peak, "peak_source": "tracker"}
 
     def _arithmetic(self, network: nn.Module) -> Figures:
-        one = tree_map_only(Tensor, self._first_sample, self._sides.example)
-        counted = counters.arithmetic(*plain(network, one))
+        """Count one sample; where none can be cut out, the batch by the sample."""
+        example, batch = self._sides.example, self.case.batch
+        one = _first_sample(network.eval(), example)
+        counted = counters.arithmetic(*plain(network, example if one is None else one))
+        if one is None:
+            counted["flops"] = round(counted["flops"] / batch)
+            counted["macs"] = round(counted["macs"] / batch)
+            counted["flops_by_operator"] = {
+                name: round(flops / batch) for name, flops in counted["flops_by_operator"].items()
+            }
         return counted | {"counted_image_size": self.case.image_size}
-
-    def _first_sample(self, x: Tensor) -> Tensor:
-        return x[:1] if x.dim() and len(x) == self.case.batch else x
 
 
 def _visited(

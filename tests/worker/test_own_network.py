@@ -69,6 +69,16 @@ class OfTwo(nn.Module):
         return self.conv(x + more).relu()
 
 
+class OfImages(OfTwo):
+    def forward(self, images: list[Tensor]) -> Tensor:
+        return self.conv(torch.stack(images)).relu()
+
+
+class Mixed(OfTwo):
+    def forward(self, x: Tensor, mix: Tensor) -> Tensor:
+        return self.conv(torch.einsum("nchw,nm->mchw", x, mix)).relu()
+
+
 @pytest.fixture
 def in_virtual_time(monkeypatch: pytest.MonkeyPatch) -> Callable[..., NetworkMeasurement]:
     """Measure where a device is busy for what `KERNELS_NS` says, and for nothing else."""
@@ -220,7 +230,40 @@ def test_a_network_may_have_several_arguments(example: Any) -> None:
 
     assert (found.inference.status, found.inference.message) == ("ok", "")
     assert (found.training.status, found.training.message) == ("ok", "")
-    assert found.inference.macs == 3 * 8 * 32 * 32 * (1 if isinstance(example, tuple) else 4)
+    assert found.inference.macs == 3 * 8 * 32 * 32
+    assert (found.inference.case.batch, found.inference.case.image_size) == (4, 32)
+    assert found.shape == (4, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("network", "example"),
+    [
+        (OfImages(), list(IMAGES[:2])),
+        (OfImages(), {"images": list(IMAGES[:2])}),
+        # Whatever is cut of a matrix that mixes all samples, all come out of it.
+        (Mixed(), (IMAGES, torch.rand(4, 4))),
+    ],
+    ids=["list", "list by name", "mixed"],
+)
+def test_arithmetic_is_that_of_one_sample(network: nn.Module, example: Any) -> None:
+    found = measure_network(network, "silu", example_input=example, seconds=BRIEFLY_S)
+
+    assert (found.inference.status, found.training.message) == ("ok", "")
+    mixing = 4 * 3 * 32 * 32 if isinstance(network, Mixed) else 0
+    assert found.inference.macs == 3 * 8 * 32 * 32 + mixing
+    assert found.inference.case.batch == (4 if mixing else 2)
+    assert found.shape[1:] == (3, 32, 32)
+
+
+def test_samples_that_are_no_square_images_are_told_by_their_sizes() -> None:
+    images = IMAGES[..., :8, :12]
+
+    found = measure_network(TwoBranches(), "silu", example_input=images, seconds=BRIEFLY_S)
+
+    case = found.inference.case
+    assert (case.image_size, case.sample) == (0, "3x8x12")
+    assert "-4x3x8x12-" in case.id
+    assert found.inference.counted_image_size == 0
 
 
 def test_nothing_of_the_callers_is_changed() -> None:
