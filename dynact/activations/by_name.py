@@ -1,12 +1,12 @@
 """A layer by its names: of the registry, or of a class of the user's."""
 
-import importlib
 import inspect
 from collections.abc import Callable
 
 from torch import nn
 
 from dynact import activations
+from dynact.activations.user_code import find
 
 
 def build(name: str, channels: int, impl: str = activations.REFERENCE) -> nn.Module:
@@ -27,9 +27,8 @@ def build(name: str, channels: int, impl: str = activations.REFERENCE) -> nn.Mod
     Raises
     ------
     ValueError
-        If the registry has no such name or implementation, or the class is not an ``nn.Module``.
-    ImportError, AttributeError
-        If there is no such module or class.
+        If the registry has no such name or implementation, there is no such module or class, or
+        it makes no ``nn.Module``.
     """
     place = impl if ":" in impl else name
     if ":" not in place:

@@ -118,6 +118,8 @@ def names() -> tuple[str, ...]:
 def create(name: str) -> "nn.Module":
     """Make a network in train mode, with weights drawn from torch's global generator.
 
+    The user's own is the same each time, see `own.build`.
+
     It returns (N, classes) for classification; for segmentation a dict whose ``"out"`` is
     (N, classes, H, W); for detectors, of which it is the backbone, a dict of feature maps
     (N, 256, h, w), the finest first; the user's own what it likes.

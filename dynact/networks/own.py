@@ -2,13 +2,12 @@
 
 import ast
 import functools
-import importlib
 import inspect
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dynact.schema.choice import choice
+from dynact.activations.user_code import PLACE, check_place, find
 from dynact.schema.redact import error_line
 
 if TYPE_CHECKING:
@@ -16,14 +15,7 @@ if TYPE_CHECKING:
 
     from dynact.networks.passes import Example
 
-_PLACE = re.compile(r"[\w.]+:\w+")
-_FACTORY = re.compile(rf"({_PLACE.pattern})(?:\((.*)\))?", re.DOTALL)
-
-
-def check_place(text: str, option: str) -> None:
-    """Raise ValueError, one line, if that is not where a function can be."""
-    if not _PLACE.fullmatch(text):
-        raise ValueError(f"{option} takes PKG.MOD:FUNCTION, got {text!r}")
+_FACTORY = re.compile(rf"({PLACE.pattern})(?:\((.*)\))?", re.DOTALL)
 
 
 def parse_factory(name: str) -> tuple[str, dict[str, Any]]:
@@ -46,6 +38,7 @@ def parse_factory(name: str) -> tuple[str, dict[str, Any]]:
             f"{name!r}"
         )
     place, arguments = match.groups()
+    check_place(place, "a network of your own")
     try:
         call = ast.parse(f"factory({arguments or ''})", mode="eval").body
     except SyntaxError:
@@ -68,6 +61,9 @@ def _literal(name: str, value: ast.expr) -> Any:
 def build(name: str) -> "nn.Module":
     """Call a factory, a function or a class, and return the network that it makes.
 
+    It draws the same random numbers each time, from torch, NumPy and Python alike: each process of
+    a sweep has the same network.
+
     Raises
     ------
     ValueError
@@ -75,13 +71,17 @@ def build(name: str) -> "nn.Module":
     """
     from torch import nn
 
+    from dynact.networks.passes import same_random_numbers
+
     place, arguments = parse_factory(name)
-    factory = find(place)
-    try:
-        inspect.signature(factory).bind(**arguments)
-    except TypeError as error:
-        raise ValueError(f"{name}: {error}; it takes {inspect.signature(factory)}") from None
-    network = _called(name, functools.partial(factory, **arguments))
+    with same_random_numbers(seed=0):
+        factory = find(place)
+        try:
+            inspect.signature(factory).bind(**arguments)
+        except TypeError as error:
+            takes = inspect.signature(factory)
+            raise ValueError(f"{name}: {error}; it takes {takes}") from None
+        network = _called(name, functools.partial(factory, **arguments))
     if not isinstance(network, nn.Module):
         raise ValueError(
             f"{name} makes a value of type {type(network).__name__}, not a torch.nn.Module"
@@ -101,9 +101,8 @@ def example(place: str, batch: int) -> "Example":
 
     from dynact.networks.passes import same_random_numbers
 
-    make = find(place)
-    with same_random_numbers():
-        torch.manual_seed(0)
+    with same_random_numbers(seed=0):
+        make = find(place)
         made = _called(f"{place}, called with a batch of {batch},", lambda: make(batch))
     if not isinstance(made, torch.Tensor | tuple | dict) or (
         isinstance(made, dict) and not all(isinstance(key, str) for key in made)
@@ -141,36 +140,8 @@ def loss(place: str) -> "Callable[[Any], Tensor]":
     return of_output
 
 
-def find(place: str) -> Callable[..., Any]:
-    """Return what is to be called at ``"pkg.mod:name"``, from the current folder on.
-
-    Raises
-    ------
-    ValueError
-        If it is not there or cannot be called: one line that says what is missing.
-    """
-    module_name, _, name = place.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        missing = error.name if isinstance(error, ModuleNotFoundError) else None
-        if missing and f"{module_name}.".startswith(f"{missing}."):
-            raise ValueError(
-                f"{place}: there is no module {missing!r} in the current folder or among what is "
-                "installed"
-            ) from None
-        raise ValueError(f"{place} cannot be imported: {error_line(error)}") from error
-    if not hasattr(module, name):
-        known = [word for word, value in vars(module).items() if callable(value)]
-        choice(f"name in {module_name},", name, known)
-    found: Callable[..., Any] = getattr(module, name)
-    if not callable(found):
-        raise ValueError(f"{place} is of type {type(found).__name__}, which cannot be called")
-    return found
-
-
 def _called(what: str, call: Callable[[], Any]) -> Any:
     try:
         return call()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"{what} fails: {error_line(error)}") from error

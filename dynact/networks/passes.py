@@ -62,13 +62,20 @@ def copied(
 
 
 @contextmanager
-def same_random_numbers() -> Iterator[None]:
-    """Draw within it without moving any of the generators of torch, NumPy and Python."""
+def same_random_numbers(seed: int | None = None) -> Iterator[None]:
+    """Draw within it without moving any of the generators of torch, NumPy and Python.
+
+    With a seed all of them begin with it.
+    """
     of_python, of_numpy = random.getstate(), np.random.get_state()
     accelerator = torch.accelerator.current_accelerator()
     kind = "cuda" if accelerator is None else accelerator.type
     try:
         with torch.random.fork_rng(device_type=kind):
+            if seed is not None:
+                random.seed(seed)
+                np.random.seed(seed)
+                torch.manual_seed(seed)
             yield
     finally:
         random.setstate(of_python)

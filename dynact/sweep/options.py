@@ -9,6 +9,7 @@ from math import inf
 from typing import Any
 
 from dynact import activations
+from dynact.activations.user_code import PLACE, check_place
 from dynact.networks import architectures, own
 from dynact.schema.cases import (
     DTYPES,
@@ -156,8 +157,7 @@ def read_options(given: argparse.Namespace) -> SweepOptions:
     _check_impls(axes, {name for name, _ in own_impls})
     choice("activation", given.baseline, activations.names())
     for name in given.activation_from:
-        if not re.fullmatch(r"[\w.]+:\w+", name):
-            raise ValueError(f"--activation-from takes PKG.MOD:CLASS, got {name!r}")
+        check_place(name, "--activation-from", "PKG.MOD:CLASS")
     if given.run is not None:
         check_run_name(given.run)
     shapes_from = _shapes_from(given)
@@ -191,8 +191,9 @@ def read_options(given: argparse.Namespace) -> SweepOptions:
 
 def _own_impl(text: str) -> tuple[str, str]:
     name, _, place = text.partition("=")
-    if not re.fullmatch(r"[\w.]+:\w+", place):
+    if not PLACE.fullmatch(place):
         raise ValueError(f"--impl-from takes NAME=PKG.MOD:CLASS, got {text!r}")
+    check_place(place, "--impl-from")
     return choice("activation", name, activations.names()), place
 
 
@@ -239,7 +240,7 @@ def _own_networks(given: argparse.Namespace, shapes_from: tuple[str, ...]) -> Ne
         raise ValueError("--input-shape and --example-from exclude each other; name one of them")
     for option in ("example_from", "loss_from"):
         if getattr(given, option) is not None:
-            own.check_place(getattr(given, option), f"--{option.replace('_', '-')}")
+            check_place(getattr(given, option), f"--{option.replace('_', '-')}")
     size, sample = _image_size(given), given.example_from
     if given.input_shape is not None:
         try:

@@ -71,14 +71,14 @@ def test_a_name_without_a_module_is_of_the_registry() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "error", "line"),
+    ("name", "line"),
     [
-        ("frelou", ValueError, "^unknown activation 'frelou': did you mean frelu"),
-        (own(NotALayer), ValueError, "makes a NotALayer, not a torch.nn.Module$"),
-        ("no_such_module:Layer", ImportError, "No module named 'no_such_module'"),
-        ("torch.nn:NoSuchLayer", AttributeError, "has no attribute 'NoSuchLayer'"),
+        ("frelou", "^unknown activation 'frelou': did you mean frelu"),
+        (own(NotALayer), "makes a NotALayer, not a torch.nn.Module$"),
+        ("no_such_module:Layer", "no_such_module:Layer: there is no module 'no_such_module' in"),
+        ("torch.nn:Hardtan", "there is no 'Hardtan' in torch.nn; did you mean Hardtanh"),
     ],
 )
-def test_what_is_no_layer_is_refused(name: str, error: type[Exception], line: str) -> None:
-    with pytest.raises(error, match=line):
+def test_what_is_no_layer_is_refused(name: str, line: str) -> None:
+    with pytest.raises(ValueError, match=line):
         build(name, 7)

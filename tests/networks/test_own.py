@@ -2,6 +2,7 @@
 
 import random
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,12 @@ def several(batch):
 def drawn(batch):
     return one(batch) + random.random() + numpy.random.rand()
 
+def drawn_net():
+    return Net(random.randrange(1, 999) + numpy.random.randint(999))
+
+def leaves():
+    raise SystemExit("no weights")
+
 def listed(batch):
     return [one(batch)]
 
@@ -87,15 +94,10 @@ def test_a_factory_and_its_arguments(typed: str, place: str, arguments: dict[str
 
 def test_it_is_a_network_like_any_other(here: str) -> None:
     name = f"{here}:Net(width=6, act='Mish')"
-    torch.manual_seed(1)
-    network, again = create(name), create(name)
-    torch.manual_seed(1)
-    same = create(name)
+    network = create(name)
 
     assert architecture(name).title == name
     assert network.conv.out_channels == 6
-    assert torch.equal(network.conv.weight, same.conv.weight)
-    assert not torch.equal(network.conv.weight, again.conv.weight)
     assert example_input(name).shape == (1, 3, 224, 224)
     assert example_input(name, 2, 40).shape == (2, 3, 40, 40)
     assert [site.original for site in find_sites(network, example_input(name, 1, 8))] == ["mish"]
@@ -106,9 +108,8 @@ def test_it_is_a_network_like_any_other(here: str) -> None:
 def test_inputs_are_the_same_each_time_and_move_no_generator(here: str) -> None:
     before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
 
-    first, second = (example_input(f"{here}:build", 3, sample=f"{here}:one") for _ in range(2))
+    first, second = (example_input(f"{here}:build", 3, sample=f"{here}:drawn") for _ in range(2))
     several = example_input(f"{here}:build", 3, sample=f"{here}:several")
-    example_input(f"{here}:build", 3, sample=f"{here}:drawn")
 
     assert first.shape == (3, 3, 6, 5)
     assert torch.equal(first, second)
@@ -127,11 +128,13 @@ def test_inputs_are_the_same_each_time_and_move_no_generator(here: str) -> None:
             "{}_broken:build",
             "{0}_broken:build cannot be imported: ModuleNotFoundError: No module named 'there_is",
         ),
-        ("{}:biuld", "unknown name in {0}, 'biuld'; did you mean build?"),
+        ("{}:biuld", "{0}:biuld: there is no 'biuld' in {0}; did you mean build?"),
         ("{}:limit", "{0}:limit is of type int, which cannot be called"),
         ("{}:build(widht=2)", "{0}:build(widht=2): got an unexpected keyword argument 'widht'; it"),
         ("{}:build(width='a')", "{0}:build(width='a') fails: "),
         ("{}:fails(size=2)", "{0}:fails(size=2) fails: RuntimeError: no weights"),
+        ("{}:leaves", "{0}:leaves fails: SystemExit: no weights"),
+        ("{}.py:build", "a network of your own takes a module's name, not its file's: {0}:build"),
         ("{}:text", "{0}:text makes a value of type str, not a torch.nn.Module"),
     ],
 )
@@ -163,8 +166,50 @@ def test_a_loss_is_a_scalar(here: str) -> None:
         ValueError, match=r"itself is a tensor of shape \(4,\), not a scalar tensor$"
     ):
         loss(f"{here}:itself")(output)
-    with pytest.raises(ValueError, match=rf"^unknown name in {here}, 'meen'; did you mean mean"):
+    with pytest.raises(
+        ValueError, match=rf"^{here}:meen: there is no 'meen' in {here}; did you mean mean"
+    ):
         loss(f"{here}:meen")
+
+
+def test_every_process_has_the_same_network(here: str) -> None:
+    networks = []
+    for seed in (1, 2):
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+        networks.append(create(f"{here}:drawn_net").state_dict())
+        after = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+        assert torch.equal(before[0], after[0])
+        assert before[1:] == after[1:]
+
+    first, second = networks
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_it_is_looked_for_from_the_current_folder_on(
+    here: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [path for path in sys.path if path not in ("", str(tmp_path))])
+
+    assert create(f"{here}:Net").conv.out_channels == 4
+
+
+def test_a_folder_that_another_hides_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Pytest has made "tests" the suite's own.
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "nets.py").write_text(CODE)
+    (tmp_path / "dynact").mkdir()
+    (tmp_path / "dynact" / "__init__.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+
+    for place, hidden in (("tests.nets:build", "tests"), ("dynact:measure_network", "dynact")):
+        with pytest.raises(ValueError, match=f"^{place}: another '{hidden}' hides that of the cur"):
+            create(place)
 
 
 def test_it_is_named_before_it_is_made() -> None:

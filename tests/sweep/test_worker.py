@@ -177,7 +177,7 @@ class TestOneProcess:
 
         assert refused.status == missing.status == "refused"
         assert refused.message.startswith("resnet18 takes images of 32 × 32 pixels or more")
-        assert missing.message.endswith("has no attribute 'Missing'")
+        assert f"there is no 'Missing' in {__name__}" in missing.message
         assert len(before) == 1
         assert children() == before
 

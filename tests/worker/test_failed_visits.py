@@ -110,8 +110,8 @@ FAILURES = [
     ),
     (own(NotALayer), "error", f"ValueError: {own(NotALayer)} makes a NotALayer, not a"),
     ("frelou", "error", "ValueError: unknown activation 'frelou': did you mean frelu"),
-    ("no_such_module:Layer", "error", "ModuleNotFoundError: No module named 'no_such_module'"),
-    ("torch.nn:NoSuchLayer", "error", "AttributeError: module 'torch.nn' has no attribute"),
+    ("no_such_module:Layer", "error", "ValueError: no_such_module:Layer: there is no module"),
+    ("torch.nn:NoSuchLayer", "error", "ValueError: torch.nn:NoSuchLayer: there is no 'NoSu"),
 ]
 
 

@@ -158,7 +158,7 @@ class TestRefusal:
             ),
             (
                 Request("check", case_of("no_such:Layer")),
-                "activation 'no_such:Layer': ModuleNotFoundError: No module named 'no_such'",
+                "activation 'no_such:Layer': ValueError: no_such:Layer: there is no module",
             ),
         ],
         ids=lambda value: value.verb if isinstance(value, Request) else "",
