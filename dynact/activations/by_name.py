@@ -1,7 +1,6 @@
 """A layer by its names: of the registry, or of a class of the user's."""
 
 import inspect
-from collections.abc import Callable
 
 from torch import nn
 
@@ -44,19 +43,6 @@ def build(name: str, channels: int, impl: str = activations.REFERENCE) -> nn.Mod
     if not isinstance(layer, nn.Module):
         raise ValueError(f"{place} makes a {type(layer).__name__}, not a torch.nn.Module")
     return layer
-
-
-def find(place: str) -> Callable[..., object]:
-    """Return the class or function at ``"pkg.mod:name"``.
-
-    Raises
-    ------
-    ImportError, AttributeError
-        If it is not there.
-    """
-    module_name, _, name = place.partition(":")
-    found: Callable[..., object] = getattr(importlib.import_module(module_name), name)
-    return found
 
 
 def _is_required(parameter: inspect.Parameter) -> bool:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dynact.activations.user_code import find
 from dynact.cost import tensors_in
-from dynact.networks import architectures, own
+from dynact.networks import architectures
 
 Loss = Callable[[Any], Tensor]
 Backward = Callable[[Any], None]
@@ -72,16 +73,25 @@ def backward_of(name: str, place: str = "") -> Backward:
         If there is no such network or function; when it is called, if no gradient leads back.
     """
     if place:
-        return backward_from(own.loss(place))
+        return backward_from(find(place), f"the loss {place}")
     has_loss = architectures.architecture(name).task in _LOSSES
     return backward_from(loss_of(name)) if has_loss else RandomGradients()
 
 
-def backward_from(loss: Loss) -> Backward:
-    """Return what goes back from a loss of the output."""
+def backward_from(loss: Loss, named: str = "the loss") -> Backward:
+    """Return what goes back from a loss of the output.
+
+    It raises ValueError, one line with what the loss is named, where that is no scalar.
+    """
 
     def backward(output: Any) -> None:
-        torch.autograd.backward(loss(output))
+        found: object = loss(output)
+        if not isinstance(found, Tensor):
+            raise ValueError(f"{named} is of type {type(found).__name__}, not a scalar tensor")
+        if found.numel() != 1:
+            shape = tuple(found.shape)
+            raise ValueError(f"{named} is a tensor of shape {shape}, not a scalar tensor")
+        torch.autograd.backward(found)
 
     return backward
 

@@ -1,4 +1,4 @@
-"""A network, its inputs and its loss by their places in the user's own code."""
+"""A network and its inputs by their places in the user's own code."""
 
 import ast
 import functools
@@ -11,7 +11,7 @@ from dynact.activations.user_code import PLACE, check_place, find
 from dynact.schema.redact import error_line
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from dynact.networks.passes import Example
 
@@ -112,32 +112,6 @@ def example(place: str, batch: int) -> "Example":
             "tuple of several inputs, or a dict of them by name"
         )
     return made
-
-
-def loss(place: str) -> "Callable[[Any], Tensor]":
-    """Return the user's loss of a network's output.
-
-    Raises
-    ------
-    ValueError
-        If there is no such function; when it is called, if it makes no scalar.
-    """
-    import torch
-
-    function = find(place)
-
-    def of_output(output: Any) -> "Tensor":
-        found = function(output)
-        if not isinstance(found, torch.Tensor) or found.numel() != 1:
-            said = (
-                f"a tensor of shape {tuple(found.shape)}"
-                if isinstance(found, torch.Tensor)
-                else f"of type {type(found).__name__}"
-            )
-            raise ValueError(f"the loss {place} is {said}, not a scalar tensor")
-        return found
-
-    return of_output
 
 
 def _called(what: str, call: Callable[[], Any]) -> Any:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from dynact import activations
-from dynact.activations.by_name import build, find
+from dynact.activations.by_name import build
+from dynact.activations.user_code import find
 from dynact.networks.known import LISTS, MODULES
 from dynact.networks.papers import placement
 from dynact.networks.passes import Example, call_with, copied, same_random_numbers
@@ -200,10 +201,7 @@ def _check_known(name: str, impl: str) -> None:
             choice(f"implementation of {name}", impl, activations.implementations(name))
     for own in (name, impl):
         if ":" in own:
-            try:
-                find(own)
-            except (ImportError, AttributeError) as error:
-                raise ValueError(f"{own} cannot be found: {error_line(error)}") from None
+            find(own)
 
 
 def _materialised(model: nn.Module, example_input: Example) -> nn.Module:

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from dynact.networks import architecture, create, example_input, find_sites, shapes_in
-from dynact.networks.own import loss, parse_factory
+from dynact.networks.loss import backward_of
+from dynact.networks.own import parse_factory
 
 CODE = """
 import random
@@ -159,17 +160,21 @@ def test_inputs_that_cannot_be_made(here: str, sample: str, line: str) -> None:
 
 
 def test_a_loss_is_a_scalar(here: str) -> None:
-    output = torch.arange(4.0)
+    output = torch.arange(4.0, requires_grad=True)
+    name = f"{here}:build"
 
-    assert loss(f"{here}:mean")(output).item() == 1.5
+    backward_of(name, f"{here}:mean")(output)
+
+    assert output.grad is not None
+    assert output.grad.tolist() == 4 * [0.25]
     with pytest.raises(
         ValueError, match=r"itself is a tensor of shape \(4,\), not a scalar tensor$"
     ):
-        loss(f"{here}:itself")(output)
+        backward_of(name, f"{here}:itself")(output)
     with pytest.raises(
         ValueError, match=rf"^{here}:meen: there is no 'meen' in {here}; did you mean mean"
     ):
-        loss(f"{here}:meen")
+        backward_of(name, f"{here}:meen")
 
 
 def test_every_process_has_the_same_network(here: str) -> None:

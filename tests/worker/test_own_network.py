@@ -300,6 +300,23 @@ def test_what_fails_in_one_phase_is_told_and_the_other_measured() -> None:
 
 
 @pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (lambda _output: 3.0, "of type float"),
+        (lambda output: {"silu": output["silu"].mean()}, "of type dict"),
+        (lambda output: output["silu"].mean((1, 2, 3)), "a tensor of shape (4,)"),
+    ],
+)
+def test_a_loss_that_is_no_scalar_is_told(loss: Any, said: str) -> None:
+    found = measure_network(
+        TwoBranches(), "silu", example_input=IMAGES, seconds=BRIEFLY_S, loss=loss
+    )
+
+    assert found.inference.status == "ok"
+    assert found.training.message == f"ValueError: the loss is {said}, not a scalar tensor"
+
+
+@pytest.mark.parametrize(
     ("swaps", "options", "message"),
     [
         ("frellu", {}, "unknown activation 'frellu': did you mean frelu"),
