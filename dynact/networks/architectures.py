@@ -4,7 +4,12 @@ What is declared here is known without torch: torchvision is imported when a net
 """
 
 import difflib
+import functools
 import importlib.util
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from dynact.networks import own, torchvision_models
 from dynact.schema.cases import sample_shape
 from dynact.schema.choice import choice
+from dynact.schema.redact import one_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,6 +31,13 @@ IMAGE_SIZE = 224
 STRIDE = 32
 SEED = 0
 TIMM = "timm:"
+# Of a network that timm does not know, it says so when it is made.
+_ASK_TIMM = f"""
+import json, sys, timm
+known = timm.get_pretrained_cfg(sys.argv[1])
+said = [known.input_size[-1], known.fixed_input_size] if known else [{IMAGE_SIZE}, False]
+print(json.dumps(said))
+"""
 
 
 @dataclass(frozen=True)
@@ -45,8 +58,8 @@ class Architecture:
     build: "Callable[[], nn.Module]"
     """Makes it, with weights drawn from torch's global generator; of a detector its backbone."""
     image_size: int | None = IMAGE_SIZE
-    """Height and width in pixels that counts and shapes are given for; ``None`` where that is for
-    the user to say."""
+    """Height and width in pixels that counts and shapes are given for; ``None`` of the user's own,
+    which takes what the user says."""
     smallest_image: int = STRIDE
     largest_image: int | None = None
     """``None`` where any larger image will do."""
@@ -55,7 +68,7 @@ class Architecture:
 
     @property
     def is_own(self) -> bool:
-        """Whether it is the user's, or one of timm's: what it takes is not known here."""
+        """Whether it is the user's: what it takes is not known here."""
         return self.image_size is None
 
     def size_for(self, asked: int) -> int:
@@ -98,12 +111,15 @@ def architecture(name: str) -> Architecture:
     if name.startswith(TIMM):
         if importlib.util.find_spec("timm") is None:
             raise ValueError(f"{name} needs timm, which is not installed: pip install timm")
+        size, is_fixed = _timm_size(name)
         return Architecture(
-            name, name, "classification", partial(_of_timm, name), image_size=None,
-            smallest_image=1,
+            name, name, "classification", partial(_of_timm, name),
+            image_size=size,
+            smallest_image=size if is_fixed else 1,
+            largest_image=size if is_fixed else None,
         )  # fmt: skip
     if ":" in name:
-        own.parse_factory(name)
+        name = own.usual_name(name)
         return Architecture(
             name, name, "", partial(own.build, name), image_size=None, smallest_image=1
         )
@@ -190,6 +206,23 @@ def _of_torchvision(name: str, **options: Any) -> "nn.Module":
 
 def _backbone_of_torchvision(name: str) -> "nn.Module":
     return _of_torchvision(name, weights_backbone=None).get_submodule("backbone")
+
+
+@functools.cache
+def _timm_size(name: str) -> tuple[int, bool]:
+    """Return the image size that a network of timm is made for, and whether it takes no other."""
+    # By another process, as timm imports torch.
+    asked = subprocess.run(
+        [sys.executable, "-c", _ASK_TIMM, name.removeprefix(TIMM)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.curdir for path in sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    if asked.returncode:
+        last_line = asked.stderr.strip().rpartition("\n")[2]
+        raise ValueError(f"{name}: {one_line(last_line)}")
+    size, is_fixed = json.loads(asked.stdout.strip().rpartition("\n")[2])
+    return size, is_fixed
 
 
 def _of_timm(name: str) -> "nn.Module":

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dynact.activations.user_code import PLACE, check_place, find
-from dynact.schema.redact import error_line
+from dynact.schema.redact import error_line, without_paths
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,7 +45,32 @@ def parse_factory(name: str) -> tuple[str, dict[str, Any]]:
         raise ValueError(f"{name}: what is in brackets is not key=value, …") from None
     if not isinstance(call, ast.Call) or call.args or any(not k.arg for k in call.keywords):
         raise ValueError(f"{name}: name each argument, as in width=2")
-    return place, {str(k.arg): _literal(name, k.value) for k in call.keywords}
+    keys = [str(k.arg) for k in call.keywords]
+    if len({*keys}) < len(keys):
+        raise ValueError(f"{name}: name each argument once")
+    values = [_literal(name, k.value) for k in call.keywords]
+    return place, dict(zip(keys, values, strict=True))
+
+
+def usual_name(name: str) -> str:
+    """Return how a network of `parse_factory` is written, whatever the blanks and quotes.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or an argument is a path from the root or from home, which what is published
+        would tell: one line.
+    """
+    place, arguments = parse_factory(name)
+    if not arguments:
+        return place
+    said = f"{place}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+    if without_paths(said) != said:
+        raise ValueError(
+            f"{said}: the folders would stand in what is published; name the file from the current "
+            "folder on"
+        )
+    return said
 
 
 def _literal(name: str, value: ast.expr) -> Any:

@@ -243,16 +243,17 @@ class NetworkCase:
 
 
 def sample_shape(text: str) -> tuple[int, ...]:
-    """Return the sizes of a sample, the channels first, of ``"3x480x640"``.
+    """Return the sizes of a sample, of ``"3x480x640"``, the channels first, or of ``"128"``.
 
     Raises
     ------
     ValueError
         If it is not that: one line.
     """
-    if not re.fullmatch(r"[1-9][0-9]{0,8}(x[1-9][0-9]{0,8})+", text):
+    if not re.fullmatch(r"[1-9][0-9]{0,8}(x[1-9][0-9]{0,8})*", text):
         raise ValueError(
-            f"a sample's sizes are channels × height × width, as 3x480x640, got {text!r}"
+            f"a sample's sizes are channels × height × width, as 3x480x640, or others, as 128, got "
+            f"{text!r}"
         )
     return tuple(map(int, text.split("x")))
 

@@ -50,11 +50,11 @@ def add_options(add: Callable[..., Any]) -> None:
         help="measure your own network, which that function or class makes; beside it the layers "
         "of a sweep only if --sweep or an axis of layers is given")  # fmt: skip
     add("--input-shape", metavar="CxHxW",
-        help="of a sample for --network-from (default: 3x224x224)")  # fmt: skip
+        help="of a sample for each --network-from (default: 3x224x224)")  # fmt: skip
     add("--example-from", metavar="PKG.MOD:FUNCTION",
-        help="makes the inputs for --network-from, called with a batch size")  # fmt: skip
-    add("--loss-from", metavar="PKG.MOD:FUNCTION", help="makes the loss of what --network-from "
-        "gives out (default: outputs times random numbers, summed)")  # fmt: skip
+        help="makes the inputs for each --network-from, called with a batch size")  # fmt: skip
+    add("--loss-from", metavar="PKG.MOD:FUNCTION", help="makes the loss of what each "
+        "--network-from gives out (default: outputs times random numbers, summed)")  # fmt: skip
     add("--placements", metavar="LIST", help="in networks: all (default), paper, official, or "
         "calls by their numbers, as sites:1-3+7")  # fmt: skip
     add("--replace", metavar="LIST", help="in networks: which of their own activations, as silu "
@@ -102,6 +102,7 @@ class NetworkOptions:
     networks: tuple[str, ...] | None = None
     placements: tuple[str, ...] | None = None
     image_size: int | None = None
+    timm_image_size: int | None = None
     own_image_size: int | None = None
     own_sample: str | None = None
     own_loss: str | None = None
@@ -168,8 +169,8 @@ def read_options(given: argparse.Namespace) -> SweepOptions:
         or not given.network_from,
         axes=axes,
         shapes_from=shapes_from,
-        shapes_image_size=own_networks.own_image_size or _image_size(given) or USUAL_IMAGE_SIZE,
-        shapes_sample=own_networks.own_sample or "",
+        shapes_image_size=_image_size(given) or USUAL_IMAGE_SIZE,
+        shapes_sample=own_networks.own_sample or given.input_shape or "",
         networks=_networks(given, axes, shapes_from, own_networks),
         within=_within(given),
         own_layers=tuple(given.activation_from),
@@ -224,35 +225,49 @@ def _shapes_from(given: argparse.Namespace) -> tuple[str, ...] | None:
 
 
 def _own_networks(given: argparse.Namespace, shapes_from: tuple[str, ...]) -> NetworkOptions:
-    """Return the user's own networks, and what they take."""
-    names = tuple(dict.fromkeys(given.network_from))
-    for name in names:
-        own.parse_factory(name)
-    if not any(":" in name for name in (*names, given.networks or "", *shapes_from)):
+    """Return the networks that are named one by one, and what the user's own take."""
+    for name in given.network_from:
+        if not name.startswith(architectures.TIMM):
+            own.parse_factory(name)
+    named = [architectures.architecture(name) for name in given.network_from]
+    names = tuple(dict.fromkeys(network.name for network in named))
+    if given.networks not in (None, NO_NETWORKS):
+        listed = _split_names(given.networks, "--networks")
+        named += [architectures.architecture(name) for name in listed]
+    named += [architectures.architecture(name) for name in shapes_from]
+    if not any(network.is_own for network in named):
         for option in ("input_shape", "example_from", "loss_from"):
             if getattr(given, option) is not None:
                 raise ValueError(
                     f"--{option.replace('_', '-')} is of networks of your own; name one by "
                     "--network-from"
                 )
-        return NetworkOptions()
+        return NetworkOptions(names or None)
     if given.input_shape is not None and given.example_from is not None:
         raise ValueError("--input-shape and --example-from exclude each other; name one of them")
+    for option in ("input_shape", "example_from"):
+        is_given = getattr(given, option) is not None and given.image_size is not None
+        if is_given and all(network.is_own for network in named):
+            raise ValueError(
+                f"--image-size and --{option.replace('_', '-')} exclude each other where all "
+                "networks are your own; name one of them"
+            )
     for option in ("example_from", "loss_from"):
         if getattr(given, option) is not None:
             check_place(getattr(given, option), f"--{option.replace('_', '-')}")
     size, sample = _image_size(given), given.example_from
     if given.input_shape is not None:
         try:
-            channels, *sides = sample_shape(given.input_shape)
+            shape = sample_shape(given.input_shape)
         except ValueError:
             raise ValueError(
-                f"--input-shape takes CxHxW, as 3x640x480, got {given.input_shape!r}"
+                "--input-shape takes CxHxW, as 3x640x480, or other sizes, as 128, got "
+                f"{given.input_shape!r}"
             ) from None
-        if channels == 3 and len(sides) == 2 and sides[0] == sides[1]:
-            size = sides[0]
+        if len(shape) == 3 and shape[0] == 3 and shape[1] == shape[2]:
+            size = shape[1]
         else:
-            sample = given.input_shape
+            size, sample = None, given.input_shape
     return NetworkOptions(
         names or None, own_image_size=size, own_sample=sample, own_loss=given.loss_from
     )
@@ -299,17 +314,29 @@ def _networks(
         networks=networks,
         placements=placements,
         image_size=image_size,
+        timm_image_size=image_size,
         replaced=_replaced(given),
     )
 
 
 def _network_names(text: str, option: str, image_size: int | None) -> tuple[str, ...]:
-    names = split_list(text, option)
-    for name in names:
-        declared = architectures.architecture(name)
+    networks = [architectures.architecture(name) for name in _split_names(text, option)]
+    for declared in networks:
         if image_size is not None:
             # A network whose own size is smaller gets that.
             declared.check_image_size(min(image_size, declared.image_size or image_size))
+    return tuple(declared.name for declared in networks)
+
+
+def _split_names(text: str, option: str) -> list[str]:
+    """Return the words of a comma list of networks, some with commas in brackets."""
+    split_list(text, option)
+    names: list[str] = []
+    for part in text.split(","):
+        if names and names[-1].count("(") > names[-1].count(")"):
+            names[-1] += f",{part}"
+        else:
+            names.append(part.strip())
     return names
 
 

@@ -7,7 +7,7 @@ from math import inf, prod
 from typing import Any
 
 from dynact.activations import REFERENCE, implementations
-from dynact.networks.architectures import IMAGE_SIZE, architecture
+from dynact.networks.architectures import IMAGE_SIZE, TIMM, architecture
 from dynact.schema.cases import MEMORY_FORMATS, MODES, PHASES, Case, NetworkCase
 
 PRESETS = ("smoke", "quick", "standard", "full")
@@ -204,6 +204,8 @@ class NetworkGrid:
     """Those of them that an activation has."""
     own_impls: tuple[tuple[str, str], ...] = ()
     """As of a `Grid`."""
+    timm_image_size: int | None = None
+    """Of networks of timm; by default their own."""
     own_image_size: int = IMAGE_SIZE
     """Of the user's own networks; so are sample and loss, as of a `NetworkCase`."""
     own_sample: str = ""
@@ -228,7 +230,10 @@ class NetworkGrid:
     def _taken_by(self, network: str) -> tuple[int, str, str]:
         declared = architecture(network)
         if not declared.is_own:
-            size = declared.size_for(self.image_size)
+            asked = self.image_size
+            if network.startswith(TIMM):
+                asked = self.timm_image_size or declared.image_size or asked
+            size = declared.size_for(asked)
             sample = declared.sample(size)
             return 0 if sample else size, sample, ""
         size = 0 if self.own_sample else self.own_image_size

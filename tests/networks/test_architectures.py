@@ -12,7 +12,13 @@ from torchvision.models import get_model_weights, list_models
 
 from dynact.cost import count_flops, count_parameters
 from dynact.networks import find_sites
-from dynact.networks.architectures import STRIDE, architecture, create, example_input, names
+from dynact.networks.architectures import (
+    STRIDE,
+    architecture,
+    create,
+    example_input,
+    names,
+)
 from tests.networks.samples import network, smallest_input, without_values
 
 # What is not of torchvision, or not by that name.
@@ -184,6 +190,13 @@ def test_timm() -> None:
     network = create("timm:starnet_s050.untrained")
 
     assert {site.original for site in find_sites(network, torch.randn(1, 3, 32, 32))} == {"relu6"}
+    sizes = [
+        (network.image_size, network.smallest_image, network.largest_image, network.is_own)
+        for network in map(
+            architecture, ("timm:efficientnet_b2", "timm:vit_tiny_patch16_384", "timm:xyz")
+        )
+    ]
+    assert sizes == [(256, 1, None, False), (384, 384, 384, False), (224, 1, None, False)]
     assert architecture("timm:resnet18").title == "timm:resnet18"
     assert architecture("timm:resnet18").task == "classification"
     for name, line in (

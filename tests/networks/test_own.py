@@ -150,7 +150,7 @@ def test_a_network_that_cannot_be_made(here: str, name: str, line: str) -> None:
     [
         ("{}:fails", "{0}:fails, called with a batch of 2, fails: RuntimeError: no weights"),
         ("{}:listed", "{0}:listed makes a value of type list; a network takes a tensor, a tuple"),
-        ("3xtall", "a sample's sizes are channels × height × width, as 3x480x640, got '3xtall'"),
+        ("3xtall", "a sample's sizes are channels × height × width, as 3x480x640, or others, as 1"),
     ],
 )
 def test_inputs_that_cannot_be_made(here: str, sample: str, line: str) -> None:

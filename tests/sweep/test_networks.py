@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dynact.networks import architectures
 from dynact.schema.cases import NetworkCase, SiteCase
 from dynact.sweep.networks import Shape, at_shapes, own_networks, plan_networks, shapes_of
 from dynact.sweep.presets import Grid, NetworkGrid
@@ -187,6 +188,26 @@ def test_of_the_users_own_each_is_tried_once_a_phase_on_what_it_takes() -> None:
     # What is declared takes what it always did.
     declared = [case for case in grid.cases("cpu") if case.network == "lenet"]
     assert {(case.image_size, case.sample, case.loss) for case in declared} == {(32, "", "")}
+
+
+def test_networks_of_timm_take_their_own_size_and_nothing_of_the_users(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes = {"timm:conv": (288, False), "timm:vit": (384, True)}
+    monkeypatch.setattr(architectures, "_timm_size", sizes.__getitem__)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: True)
+    grid = NetworkGrid(
+        (*sizes, "a:B"), ("frelu",), phases=("training",), own_sample="1x8x8", own_loss="a:loss"
+    )
+
+    taken = [
+        [(case.image_size, case.sample, case.loss) for case in each.cases("cpu")]
+        for each in (grid, replace(grid, timm_image_size=64))
+    ]
+
+    of_own = (0, "1x8x8", "a:loss")
+    assert taken[0] == [(288, "", ""), (384, "", ""), of_own]
+    assert taken[1] == [(64, "", ""), (384, "", ""), of_own]
 
 
 def test_a_site_that_is_no_layer_by_itself_is_not_measured() -> None:

@@ -205,14 +205,14 @@ class TestNetworks:
         [
             ((), NetworkOptions()),
             (("--activations", "frelu", "--phases", "training"), NetworkOptions()),
-            (("--image-size", "64"), NetworkOptions(image_size=64)),
+            (("--image-size", "64"), NetworkOptions(image_size=64, timm_image_size=64)),
             (
                 ("--networks", "lenet,resnet18", "--channels", "8"),
                 NetworkOptions(("lenet", "resnet18")),
             ),
             (
                 ("--networks", "resnet50", "--placements", "all,paper", "--image-size", "96"),
-                NetworkOptions(("resnet50",), ("all", "paper"), 96),
+                NetworkOptions(("resnet50",), ("all", "paper"), 96, timm_image_size=96),
             ),
             (
                 ("--network-from", "a:B", "--replace", "silu,relu,silu"),
@@ -225,9 +225,27 @@ class TestNetworks:
             # A network whose own size is smaller gets that.
             (
                 ("--networks", "lenet", "--image-size", "224"),
-                NetworkOptions(("lenet",), image_size=224),
+                NetworkOptions(("lenet",), image_size=224, timm_image_size=224),
             ),
             (("--network-from", "my.net:build"), NetworkOptions(("my.net:build",))),
+            # However it is written.
+            (
+                (
+                    *("--network-from", "a:B", "--network-from", "a:B()"),
+                    *("--networks", 'a:B( ),c:d( w=(1,2),e = "f" ),lenet'),
+                ),
+                NetworkOptions(("a:B", "c:d(w=(1, 2), e='f')", "lenet")),
+            ),
+            # What is of the user's own networks is of no others.
+            (
+                (
+                    *("--networks", "lenet,a:B", "--input-shape", "1x64x64"),
+                    *("--image-size", "32"),
+                ),
+                NetworkOptions(
+                    ("lenet", "a:B"), image_size=32, timm_image_size=32, own_sample="1x64x64"
+                ),
+            ),
             # Beside what else is named; of the axes of layers, and with a default of its own.
             (
                 (
@@ -252,13 +270,14 @@ class TestNetworks:
             ),
             (
                 ("--network-from", "a:B", "--image-size", "96"),
-                NetworkOptions(("a:B",), image_size=96, own_image_size=96),
+                NetworkOptions(("a:B",), image_size=96, timm_image_size=96, own_image_size=96),
             ),
             *(
                 (("--network-from", "a:B", *typed), NetworkOptions(("a:B",), own_sample=sample))
                 for typed, sample in (
                     (("--input-shape", "3x480x640"), "3x480x640"),
                     (("--input-shape", "1x64x64"), "1x64x64"),
+                    (("--input-shape", "128"), "128"),
                     (("--input-shape", "3x16x112x112"), "3x16x112x112"),
                     (("--example-from", "a:inputs"), "a:inputs"),
                 )
@@ -293,6 +312,14 @@ class TestNetworks:
         asked = read("--shapes-from", "a:B", "--input-shape", "3x480x640")
 
         assert (asked.shapes_from, asked.shapes_sample) == (("a:B",), "3x480x640")
+
+    def test_the_shape_of_the_users_own_samples_is_of_no_other_network(self) -> None:
+        asked = read(
+            "--shapes-from", "resnet18", "--network-from", "a:B", "--input-shape", "3x64x64"
+        )
+
+        assert (asked.shapes_image_size, asked.shapes_sample) == (224, "3x64x64")
+        assert asked.networks == NetworkOptions(("a:B",), own_image_size=64)
 
     def test_shapes_are_those_of_networks_at_224_pixels_or_as_asked_for(self) -> None:
         usual = read("--shapes-from", "lenet,resnet18")
@@ -361,8 +388,18 @@ BAD = [
         "--network-from a:b --networks none",
         "--networks none and --network-from exclude each other; name one of them",
     ),
-    ("--network-from a:b --input-shape 64", "--input-shape takes CxHxW, as 3x640x480, got '64'"),
-    ("--network-from a:b --input-shape 3x0x4", "--input-shape takes CxHxW, as 3x640x480, got "),
+    ("--network-from a:b(c=1,c=2)", "a:b(c=1,c=2): name each argument once"),
+    ("--network-from a:b(c='/home/me/w.pt')", "a:b(c='/home/me/w.pt'): the folders would stand in"),
+    ("--network-from a.py:b", "a network of your own takes a module's name, not its file's: a:b"),
+    ("--network-from a:b --input-shape 6y4", "--input-shape takes CxHxW, as 3x640x480, or other"),
+    ("--network-from a:b --input-shape 3x0x4", "--input-shape takes CxHxW, as 3x640x480, or other"),
+    *(
+        (
+            f"--network-from a:b --image-size 32 {option}",
+            f"--image-size and {option.split()[0]} exclude each other where all networks are your",
+        )
+        for option in ("--input-shape 1x32x32", "--example-from c:d")
+    ),
     ("--network-from a:b --example-from c", "--example-from takes PKG.MOD:FUNCTION, got 'c'"),
     ("--network-from a:b --loss-from c:d:e", "--loss-from takes PKG.MOD:FUNCTION, got 'c:d:e'"),
     (
