@@ -73,7 +73,9 @@ def measure_network(
         of what takes the place of all. Names of the registry, or ``"pkg.mod:Class"``.
     example_input
         The network's one argument, a batch on the network's device; a tuple of several arguments,
-        or a dict of them by name. Its tensors require no gradient here.
+        or a dict of them by name. Its tensors require no gradient here. The batch is that of most
+        elements. What is counted of one sample is that of the first, if twice the batch makes
+        outputs twice as long; else the batch's, divided by its size.
     impl
         Which implementation of the new activations, see `dynact.activations.implementations`.
     loss

@@ -177,7 +177,7 @@ class TestOneProcess:
 
         assert refused.status == missing.status == "refused"
         assert refused.message.startswith("resnet18 takes images of 32 × 32 pixels or more")
-        assert f"there is no 'Missing' in {__name__}" in missing.message
+        assert missing.message.endswith("there is no 'Missing' in own_layers")
         assert len(before) == 1
         assert children() == before
 
