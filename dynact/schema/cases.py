@@ -225,9 +225,14 @@ class NetworkCase:
             raise ValueError(f"image_size is 0 where sample says it, got {self.image_size}")
 
     @property
+    def taken(self) -> str:
+        """What a sample is: its sizes, or the user's function that makes a batch."""
+        return self.sample or f"3x{self.image_size}x{self.image_size}"
+
+    @property
     def id(self) -> str:
         """A readable name, equal only for equal cases; what differs from the usual comes last."""
-        shape = f"{self.batch}x{self.sample or f'3x{self.image_size}x{self.image_size}'}"
+        shape = f"{self.batch}x{self.taken}"
         parts = [self.network, self.activation, self.phase, shape, self.dtype, self.device]
         unusual = [
             value

@@ -26,6 +26,8 @@ _OF_A_SESSION = (
     *(f"settings.{name}" for name in ("precision", "max_seconds", "passes")),
 )
 CEILINGS = "ceilings.json"
+# What networks of the user's own are made of.
+NETWORKS = "networks.json"
 # Of a folder, in characters: below every file system's limit, and readable.
 LONGEST_NAME = 120
 # How figures of the gate were called before.
@@ -237,23 +239,58 @@ class RunFolder(LockedFolder):
 
     Each row is on disk before `append` returns, so that whatever happens next costs no row.
 
+    Parameters
+    ----------
+    networks
+        Of each network that may be another one next time, and what it takes, what it is made of:
+        a description for each of its parts.
+
     Raises
     ------
     RunError
         If the run exists and is not to be resumed, or the other way round; is in use; cannot be
-        written; or its rows were measured in another environment (names the difference).
+        written; or its rows were measured in another environment, or of other networks (names the
+        difference).
     """
 
-    def __init__(self, folder: Path, *, resume: bool, environment: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        resume: bool,
+        environment: dict[str, Any],
+        networks: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
         check_run(folder, resume)
         super().__init__(folder, Case.table, environment)
         self._is_latest = False
         with _in_one_line(folder):
+            self._record_networks(networks or {})
             for name in (GATES, VISITS, WITHIN, *CASE_TYPES):
                 if (folder / name).exists():
                     _repair(folder / name)
             if resume:
                 self._point_latest_here()
+
+    def _record_networks(self, networks: Mapping[str, Mapping[str, str]]) -> None:
+        path = self.folder / NETWORKS
+        recorded = {}
+        if path.is_file() and not self.is_empty:
+            remedy = "restore it from a copy, or name another --run"
+            recorded = _load_record(path, {}, remedy)
+        for name in networks.keys() & recorded.keys():
+            then, now = recorded[name], networks[name]
+            parts = [part for part in {**then, **now} if then.get(part) != now.get(part)]
+            if parts:
+                first = parts[0]
+                more = f" ({len(parts)} parts differ)" if len(parts) > 1 else ""
+                raise RunError(
+                    f"cannot resume run {self.folder.name!r}, {name} is another network now: "
+                    f"{first} was {then.get(first, 'not there')} and is "
+                    f"{now.get(first, 'not there')}{more}; name another --run"
+                )
+        if networks:
+            _write_whole(path, {**recorded, **networks})
 
     def records(self, table: str) -> list[dict[str, Any]]:
         """Return the lines of a table, as stored."""

@@ -134,6 +134,8 @@ class SweepPlugin:
             )
         self._check(self._plan.cases)
         self._networks = NetworkPlan()
+        # Of the user's own networks and what they take.
+        self._structures: dict[str, dict[str, str]] = {}
         if options.networks and _asked_for(config, "bench_networks.py"):
             self._networks = self._plan_networks(options, options.networks)
         if not options.layers:
@@ -149,6 +151,7 @@ class SweepPlugin:
                 REPORTS / self.name,
                 resume=options.resume,
                 environment=self._environment(options.settings),
+                networks=self._structures,
             )
             config.add_cleanup(self.run.close)
             self._sweep = Sweep(self._bench, self.run, options.settings, self._started, shapes)
@@ -376,9 +379,11 @@ class SweepPlugin:
         failed: dict[tuple[str, str], str] = {}
         for case in own_networks(grid, info.device):
             try:
-                ask_or_raise(self._bench, Request("check", case))
+                found = ask_or_raise(self._bench, Request("check", case)).figures
             except WorkerError as error:
                 failed[case.network, case.phase] = str(error)
+            else:
+                self._structures[f"{case.network} on {case.taken}"] = found["structure"]
 
         def sites(case: NetworkCase) -> list[dict[str, Any]]:
             found: list[dict[str, Any]] = ask_or_raise(self._bench, Request("sites", case)).figures[

@@ -15,7 +15,8 @@ from dynact.cost import tensors_in
 from dynact.networks.architectures import architecture, create, example_input
 from dynact.networks.loss import backward_of
 from dynact.networks.passes import Example, call_with, copied, run_pass
-from dynact.networks.sites import Site, find_sites
+from dynact.networks.sites import Site
+from dynact.networks.structure import ACTIVATION, structure_of
 from dynact.networks.swap import Names, Swap, swap_to_compare
 from dynact.schema.cases import Case, NetworkCase
 from dynact.schema.redact import error_line
@@ -204,8 +205,13 @@ def pair_of(case: NetworkCase, device: Device) -> Pair:
     return Pair(original, baseline, swapped, tuple(swaps))
 
 
-def check_network(case: NetworkCase, device: Device) -> None:
+def check_network(case: NetworkCase, device: Device) -> dict[str, str]:
     """Try a network as it is, once: make it, run it, and in training go back through it.
+
+    Returns
+    -------
+    dict
+        What it is made of, see `structure_of`.
 
     Raises
     ------
@@ -225,13 +231,14 @@ def check_network(case: NetworkCase, device: Device) -> None:
                 call()
     except Exception as error:
         hint = "; --loss-from takes a loss of your own" if case.phase == "training" else ""
-        taken = case.sample or f"3x{case.image_size}x{case.image_size}"
         raise ValueError(
-            f"{case.network} fails in {case.phase} on a batch of {case.batch} × {taken}: "
+            f"{case.network} fails in {case.phase} on a batch of {case.batch} × {case.taken}: "
             f"{error_line(error)}{hint}"
         ) from error
-    if not find_sites(network, _few_images(case, network, device)):
+    structure = structure_of(network, _few_images(case, network, device))
+    if not any(part.startswith(ACTIVATION) for part in structure):
         raise ValueError(f"{case.network} calls no activation that could be replaced")
+    return structure
 
 
 def _few_images(case: NetworkCase, network: nn.Module, device: Device) -> Example:

@@ -96,14 +96,13 @@ def _count(bench: InProcess, request: Request) -> Answer:
 
 
 def _check(bench: InProcess, request: Request) -> Answer:
-    """Try a case's layer once, or its network as it is."""
+    """Try a case's layer once, or its network as it is, and tell what that is made of."""
     case: Any = request.case
     if isinstance(case, NetworkCase):
         from dynact.worker.network import check_network
 
-        check_network(case, bench.device)
-    else:
-        check_layer(case, bench.device)
+        return Answer(figures={"structure": check_network(case, bench.device)})
+    check_layer(case, bench.device)
     return Answer()
 
 

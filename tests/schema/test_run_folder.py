@@ -634,3 +634,22 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(RunError, match=r"/rows\.jsonl: line 2 is no JSON; remove that line, and"):
         list(read_records(path))
+
+
+def test_networks_of_a_run_add_up_and_none_changes(tmp_path: Path) -> None:
+    def opened(resume: bool, **networks: dict[str, str]) -> None:
+        run = RunFolder(tmp_path / "run", resume=resume, environment=ENVIRONMENT, networks=networks)
+        if not resume:
+            run.append(ok_row(case_of()))
+        run.close()
+
+    opened(False, a={"conv": "8x3"})
+    opened(True, b={"conv": "4x3"})
+    opened(True)
+
+    for name, then in (("a", "8x3"), ("b", "4x3")):
+        with pytest.raises(RunError, match=f"^cannot resume run 'run', {name} is another network "):
+            opened(True, **{name: {"conv": "5x3"}})
+        opened(True, **{name: {"conv": then}})
+    with pytest.raises(RunError, match=r"now: conv was 8x3 and is not there; name another --run$"):
+        opened(True, a={})

@@ -40,6 +40,7 @@ SITES = [
         "width": 10,
     },
 ]
+STRUCTURE = {"module": "Net()", "parameter conv.weight": "8x3x3x3"}
 
 
 def counted(request: Request) -> Answer:
@@ -53,7 +54,7 @@ Reply = Answer | Callable[[Request], Answer]
 USUAL: dict[str, Reply] = {
     "visit": Answer(figures=VISITED),
     "count": counted,
-    "check": Answer(),
+    "check": Answer(figures={"structure": STRUCTURE}),
     "limits": Answer(figures=LIMITS),
     "shapes": Answer(figures={"shapes": [[6, 28, 28, 1], [16, 10, 10, 1]]}),
     "sites": Answer(figures={"sites": SITES}),

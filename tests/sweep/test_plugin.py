@@ -21,7 +21,7 @@ from dynact.schema.settings import Settings
 from dynact.sweep import plugin
 from dynact.sweep.progress import UNTRUSTWORTHY
 from dynact.sweep.worker import WorkerError
-from tests.sweep.bench import ENVIRONMENT, INFO, VISITED, FakeBench
+from tests.sweep.bench import ENVIRONMENT, INFO, STRUCTURE, VISITED, FakeBench
 from tests.sweep.in_process import FOUR_CASES, FOUR_IDS, Run, as_known, check_refused
 
 pytest_plugins = ["pytester"]
@@ -253,7 +253,7 @@ class TestSweep:
         def only_inference(request: Request) -> Answer:
             if isinstance(request.case, NetworkCase) and request.case.phase == "training":
                 return Answer("error", "SystemExit: 3")
-            return Answer()
+            return Answer(figures={"structure": STRUCTURE})
 
         bench.answers["check"] = only_inference
         outcome = sweep("--network-from", "mine:build", "--activations", "frelu")
@@ -365,6 +365,28 @@ class TestResuming:
         assert "dynact: 0 cases in 6 passes, about 0 s, run first" in outcome.outlines
         assert [(reports / "first" / name).read_bytes() for name in tables] == before
         assert {*bench.verbs} == {"sites"}
+
+    def test_a_network_that_has_changed_does_not_go_on_in_the_same_run(
+        self, sweep: Run, bench: FakeBench, reports: Path
+    ) -> None:
+        options = ("--network-from", "mine:build", "--activations", "frelu")
+        sweep(*options)
+        before = contents(reports)
+
+        bench.answers["check"] = Answer(
+            figures={"structure": STRUCTURE | {"parameter conv.weight": "9x3x3x3", "module a": ""}}
+        )
+        check_refused(
+            sweep(*options, "--resume"),
+            "cannot resume run 'first', mine:build on 3x224x224 is another network now: parameter "
+            "conv.weight was 8x3x3x3 and is 9x3x3x3 (2 parts differ); name another --run",
+        )
+        named = reports / "first" / "network_rows.jsonl"
+        assert named.read_bytes() == before[named]
+        # On another input it is another case, and the rows before are no less true.
+        assert sweep(*options, "--input-shape", "3x64x64", "--resume").ret == 0
+        bench.answers.pop("check")
+        assert sweep(*options, "--resume").ret == pytest.ExitCode.NO_TESTS_COLLECTED
 
     def test_a_layer_that_is_done_is_to_be_done_at_a_site_all_the_same(
         self, sweep: Run, bench: FakeBench, reports: Path

@@ -747,7 +747,8 @@ def test_what_a_network_keeps_of_a_trial_or_a_count_no_later_pass_is_harmed_by()
 def test_the_users_own_is_tried_before_it_is_measured(changes: dict[str, Any], line: str) -> None:
     case = replace(OWN, **changes)
     if not line:
-        check_network(case, Cpu())
+        structure = check_network(case, Cpu())
+        assert structure["activation act"] == "silu of 4 channels"
         return
     with pytest.raises(ValueError, match="^" + re.escape(line)) as caught:
         check_network(case, Cpu())
