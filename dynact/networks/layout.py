@@ -57,7 +57,10 @@ class Layout:
     ) -> int | None:
         name = getattr(func, "__name__", "")
         by_matrix = name in _MATRIX and len(inputs) == 2 and inputs[1].dim() == 2
-        if func is functional.linear or name in _LAST or by_matrix:
+        of_last = (
+            name in _LAST and len(args[1] if len(args) > 1 else kwargs["normalized_shape"]) == 1
+        )
+        if func is functional.linear or of_last or by_matrix:
             return result.dim() - 1
         if any(word in name for word in _FIRST):
             sides = re.search(r"(\d)d", name)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._dynamo.eval_frame import OptimizedModule
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -120,11 +121,36 @@ def run_pass(
     try:
         # As a network is trained: what is computed again in the backward pass is told by that.
         grad = torch.set_grad_enabled(training)
-        with same_random_numbers(), grad, around(network) as found:
+        with same_random_numbers(), grad, _apart_from(model), around(network) as found:
             call_with(network, example_input)
     except Exception as error:
         raise ValueError(f"the network fails on the example input: {error_line(error)}") from error
     return found
+
+
+@contextmanager
+def _apart_from(model: nn.Module) -> Iterator[None]:
+    """Raise where a copy of a network calls a part of the network itself.
+
+    torch's fast path of attention is off: it calls no activations, and makes other bits.
+    """
+    own = set(model.modules())
+
+    def refuse(module: nn.Module, _args: object) -> None:
+        if module in own:
+            raise ValueError(
+                f"a copy of it calls the {type(module).__name__} of the network itself, as a "
+                "lambda does that holds self: make that a method"
+            )
+
+    handle = register_module_forward_pre_hook(refuse)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        handle.remove()
 
 
 def batch_of(example_input: Example) -> int:

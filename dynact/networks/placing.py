@@ -51,6 +51,13 @@ def place(
             kept |= _place_in_graphs(block, calls, made, overwriting)
         else:
             _place_in_block(block, calls, made, overwriting, given)
+    for module in model.modules():
+        if isinstance(module, nn.TransformerEncoder) and any(
+            isinstance(layer, nn.TransformerEncoderLayer) and not layer.activation_relu_or_gelu
+            for layer in module.layers
+        ):
+            # Only the fast path takes what this makes of a mask.
+            module.use_nested_tensor = False
     # Once all layers are in their places: it is from them that functions are to be told, also those
     # that an earlier swap has met.
     for path, module in model.named_modules():

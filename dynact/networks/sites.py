@@ -7,7 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, UntypedStorage, nn
+from torch import UntypedStorage, nn
 
 from dynact.networks.extent import FLAT, Extent, extent_of
 from dynact.networks.known import LISTS, MODULES
@@ -134,6 +134,7 @@ def _merged(model: nn.Module, watch: Watch, in_training: Watch | None) -> Observ
     turns = Counter(place for place, _ in met)
     callers = Counter(place.name for place in turns if place.child)
     seen: Counter[str] = Counter()
+    known = {parameter.dtype for parameter in model.parameters()}
     calls = []
     for (place, turn), each in met.items():
         seen[place.name] += 1
@@ -143,8 +144,8 @@ def _merged(model: nn.Module, watch: Watch, in_training: Watch | None) -> Observ
             _obstacle(each): True,
             "a function in a list of layers, which can hold no other": place.function and in_list,
             unlike.get(place, ""): True,
-            "torch.utils.checkpoint calls it again apart from its block": (
-                (place.function or turns[place] > 1) and any(call.is_recomputed for call in each)
+            next((call.apart for call in each if call.apart), ""): (
+                place.function or turns[place] > 1
             ),
             f"{place.caller} runs {runs[place.caller]} times in one pass": runs[place.caller] > 1,
             "several blocks call it where one of them keeps it": callers[place.name] > 1,
@@ -153,7 +154,7 @@ def _merged(model: nn.Module, watch: Watch, in_training: Watch | None) -> Observ
         obstacle = next((reason for reason, holds in obstacles.items() if reason and holds), "")
         site = _site(place.name + of_same, each, obstacle)
         like = _like(model.get_submodule(place.caller), model)
-        calls.append(_call(site, place, each, (turn, turns[place]), like, is_doubled))
+        calls.append(_call(site, place, each, (turn, turns[place]), (like, known), is_doubled))
     called = {path for each in callees.values() for path in each}
     calls += _never_called(model, called)
     return Observed(calls, callees)
@@ -221,10 +222,10 @@ def _call(
     place: _Place,
     passes: list[Met],
     turn_of: tuple[int, int],
-    like: Tensor,
+    dtypes: tuple[torch.dtype, set[torch.dtype]],
     is_doubled: bool,
 ) -> Call:
-    met, (turn, turns) = passes[0], turn_of
+    met, (turn, turns), (like_dtype, known) = passes[0], turn_of, dtypes
     comes_first = None
     if is_doubled:
         # Of two passes the second had twice the samples.
@@ -233,18 +234,20 @@ def _call(
         )
     written = met.memory[0] if met.writes_in_place else None
     channel_dim = 1 if met.channel_dim is None else met.channel_dim
+    # Of a network of several: those of its own parameters, not what autocast made before.
+    dtype = met.dtype if met.dtype in known else like_dtype
     return Call(
         site, place.caller, place.child, turn, turns, met.shape, channel_dim, comes_first,
-        met.memory, written, like.device, like.dtype,
+        met.memory, written, met.device, dtype,
     )  # fmt: skip
 
 
-def _like(*modules: nn.Module) -> Tensor:
-    """Return the first tensor of type float, of the first module that has one."""
+def _like(*modules: nn.Module) -> torch.dtype:
+    """Return the type of the first tensor of floating point, of the first module that has one."""
     tensors = (
         x for module in modules for x in itertools.chain(module.parameters(), module.buffers())
     )
-    return next((x for x in tensors if x.is_floating_point()), torch.empty(0))
+    return next((x.dtype for x in tensors if x.is_floating_point()), torch.get_default_dtype())
 
 
 def _never_called(model: nn.Module, called: set[str]) -> list[Call]:

@@ -71,8 +71,9 @@ def swap_activations(
     layers before theirs. A call that is not made by the block's forward, as by another method of
     it, is the original's, as is one in a scripted function or another thread.
 
-    Originals that stay are left as they are, save that none writes into the input or output of a
-    new one, which may need it for its backward pass.
+    Activations of the registry have its defaults, so one in its own place may change what that was
+    made with, as a slope. Originals that stay are left as they are, save that none writes into the
+    input or output of a new one, which may need it for its backward pass.
 
     Parameters
     ----------
@@ -185,10 +186,17 @@ def _swap(
         )
     baseline = copied(model)
     place(baseline, observed, {}, frozenset(), made.keys())
-    if not is_same(model, baseline, example_input):
+    originals = {
+        baseline.get_submodule(f"{call.caller}.{call.child}".strip("."))
+        for call in calls
+        if call.child and call.site in made
+    }
+    changed = [module for module in originals if type(module) in MODULES]
+    if not is_same(model, baseline, changed, example_input):
         raise ValueError(
-            "the network makes another output where its blocks' calls of activations are only "
-            "handed to them, as where code looks at the type of a block; it cannot be swapped"
+            "the network makes another output where its own activations are only handed to its "
+            "blocks, as where code looks at the type of a block or an activation; it cannot be "
+            "swapped"
         )
     return swapped, baseline, table
 

@@ -30,19 +30,23 @@ class Turns(nn.Module):
             self.add_module(str(turn), layer)
         self._calls = calls
         self._copied = copied
-        self._turn = 0
+        self.end()
 
     def restart(self) -> None:
         """Give the next call to the first."""
         self._turn = 0
+
+    def end(self) -> None:
+        """Give no further call to any."""
+        self._turn = self._calls
 
     def take(self) -> nn.Module | None:
         """Return what the next call is given to."""
         self._turn += 1
         if self._turn > self._calls:
             raise RuntimeError(
-                f"a block calls an activation {self._turn} times in one forward pass; it did so "
-                f"{self._calls} times when others were put in its place"
+                f"an activation of a block is called outside of its forward pass, or more often in "
+                f"it than the {self._calls} times when others were put in its place"
             )
         return self._modules.get(str(self._turn))
 
@@ -142,7 +146,8 @@ def _class_of(base: Any, passes: tuple[_Pass, ...]) -> Any:
         # Compiled code is told nothing of threads and of what takes a child's place later.
         is_first = not torch.compiler.is_compiling() and _enter(self, met=any_functions)
         for each in passes:
-            _restart(self, each.places)
+            for turns in _turns(self, each.places):
+                turns.restart()
         # Those of an earlier swap stay within: they leave to the next what they do not replace.
         meetings: list[Any] = [
             _Meeting(self, dict(each.functions)) for each in reversed(passes) if each.functions
@@ -157,15 +162,16 @@ def _class_of(base: Any, passes: tuple[_Pass, ...]) -> Any:
                 # It is not there where a pass was interrupted that had put it aside.
                 if _modes._get_current_function_mode() is meeting:
                     meeting.__exit__(None, None, None)
-            # Compiled code holds for the turn that it was compiled at.
+            # So that a call outside, as a checkpoint's of its own, is not taken for the first.
             for each in passes:
-                _restart(self, each.places)
+                for turns in _turns(self, each.places):
+                    turns.end()
             if is_first:
                 del self._thread
 
     def reduced(self: Any, _protocol: object) -> Any:
         # No module has the class by a name.
-        return _again, (base, passes), self.__dict__
+        return _again, (base, passes), self.__getstate__()
 
     members = {
         "__module__": base.__module__,
@@ -187,10 +193,8 @@ def _again(base: Any, passes: tuple[_Pass, ...]) -> Any:
     return kind.__new__(kind)
 
 
-def _restart(block: nn.Module, places: tuple[str, ...]) -> None:
-    for place in places:
-        turns: Any = block.get_submodule(place)
-        turns.restart()
+def _turns(block: nn.Module, places: tuple[str, ...]) -> list[Any]:
+    return [block.get_submodule(place) for place in places]
 
 
 def _enter(block: Any, *, met: bool) -> bool:

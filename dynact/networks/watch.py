@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any
 
+import torch
 from torch import Tensor, UntypedStorage, nn
+from torch.autograd.function import FunctionCtx
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.overrides import TorchFunctionMode
 from torch.utils import checkpoint
@@ -37,6 +39,9 @@ class Met:
     """Path below the caller of the activation; empty where it is a function."""
     original: str
     shape: tuple[int, ...]
+    dtype: torch.dtype | None
+    """``None`` where autocast may have made it."""
+    device: torch.device
     strides: tuple[int, ...]
     batch: int
     """Of the pass, not of the call."""
@@ -46,8 +51,8 @@ class Met:
     writes_in_place: bool
     is_unseen: bool
     """Whether it is a function that torch.compile shows to no mode."""
-    is_recomputed: bool
-    """Whether torch.utils.checkpoint is between the caller's forward and the call."""
+    apart: str
+    """What calls it between the caller's forward and the call, if it does so apart from that."""
     has_out: bool
     """Whether it is to write its output into a tensor that it is given."""
     is_of_parameter: bool
@@ -156,13 +161,15 @@ class Watch(TorchFunctionMode):
                 child,
                 original,
                 tuple(x.shape),
+                x.dtype if x.is_floating_point() and not _is_cast(x) else None,
+                x.device,
                 x.stride(),
                 self.batch,
                 self._layout.of(x),
                 (x.untyped_storage(), y.untyped_storage()),
                 writes_in_place,
                 func in UNSEEN,
-                _is_checkpointed(bool(child)),
+                _apart(bool(child)),
                 kwargs.get("out") is not None,
                 any(isinstance(each, ParametrizationList) for each in self._running),
                 is_gate=False,
@@ -192,17 +199,25 @@ class Watch(TorchFunctionMode):
         ]
 
 
-def _is_checkpointed(by_child: bool) -> bool:
-    """Look whether a call is made by way of a checkpoint within its caller's forward."""
+def _apart(by_child: bool) -> str:
+    """Return what within its caller's forward calls again, or goes back, in a way of its own."""
     frame: FrameType | None = sys._getframe()
     modules = 2 if by_child else 1
     while frame is not None and modules > 0:
         code = frame.f_code
         if code.co_filename == checkpoint.__file__:
-            return True
+            return "torch.utils.checkpoint calls it again apart from its block"
+        given = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+        if isinstance(given, FunctionCtx):
+            return "an autograd.Function calls it, which goes back apart from its block"
         modules -= code is nn.Module._call_impl.__code__
         frame = frame.f_back
-    return False
+    return ""
+
+
+def _is_cast(x: Tensor) -> bool:
+    # There is none without values.
+    return x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
 
 
 def _others(kwargs: dict[str, Any]) -> dict[str, Any]:
