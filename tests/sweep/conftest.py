@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+# A run within a test forgets what it imports, and NumPy cannot be imported a second time.
+import scipy.special  # noqa: F401
+
 from dynact.schema.settings import Settings
 from dynact.sweep import plugin
 from dynact.sweep.worker import WorkerError
