@@ -227,13 +227,16 @@ def test_a_run_of_networks_alone_is_drawn_as_far_as_it_goes(
     written = {path.name for path in render(run, formats=("png",))}
     write_dashboards(run)
 
-    assert written >= {"network_heatmap.png", "network_sites.png", "summary.md", "index.html"}
+    assert written >= {
+        "network_heatmap.png", "network_sites.png", "placement_tradeoff.png", "summary.md",
+        "index.html",
+    }  # fmt: skip
     assert not written & {f"{name}.png" for name in figures_of(LayerFigure)}
     page, summary = ((folder / name).read_text() for name in ("index.html", "summary.md"))
     for text in (page, summary):
         assert "ResNet-18" in text
         assert "cases failed" not in text
-    assert page.count("data:image/png") == 2
+    assert page.count("data:image/png") == 3
     # What a link of the page leads to is there.
     assert {*re.findall(r'href="#([\w-]+)"', page)} <= {*re.findall(r'id="([\w-]+)"', page)}
     with pytest.raises(ChoiceError, match="no figure 'memory'"):

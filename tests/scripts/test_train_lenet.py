@@ -139,7 +139,7 @@ def test_a_loss_that_is_not_finite_is_told_stored_and_no_success(checkout: Path,
         (["--activations", "relu,,frelu"], "--activations takes a comma list"),
         (
             ["--activations", "nowhere:Layer"],
-            "'nowhere:Layer' cannot be placed anywhere; relu1: ModuleNotFoundError",
+            "nowhere:Layer: there is no module",
         ),
         (["--epochs", "0"], "--epochs takes positive integers, got '0'"),
         (["--batch-size", "many"], "--batch-size takes positive integers, got 'many'"),

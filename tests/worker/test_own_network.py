@@ -321,7 +321,7 @@ def test_a_loss_that_is_no_scalar_is_told(loss: Any, said: str) -> None:
     [
         ("frellu", {}, "unknown activation 'frellu': did you mean frelu"),
         ({"silu": "frelu"}, {}, "the network calls no 'silu'; it calls relu"),
-        ("silu", {"impl": "fused"}, "it has reference"),
+        ("silu", {"impl": "fused"}, "unknown implementation of silu 'fused'"),
         ("silu", {"example_input": torch.ones(4, 5, 32, 32)}, "the network fails on the example"),
         ("silu", {"example_input": torch.tensor(1.0)}, "holds no tensor with a batch"),
         ("silu", {"example_input": {}}, "holds no tensor with a batch"),

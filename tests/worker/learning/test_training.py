@@ -179,8 +179,8 @@ def test_what_fails_on_the_way_is_one_line(data: Data) -> None:
     ("activation", "message"),
     [
         ("frelv", r"^unknown activation 'frelv'; did you mean frelu"),
-        ("no_such_module:Layer", "relu1: ModuleNotFoundError: "),
-        ("torch.nn:NoSuchLayer", "relu1: AttributeError: "),
+        ("no_such_module:Layer", "^no_such_module:Layer: there is no module"),
+        ("torch.nn:NoSuchLayer", "^torch.nn:NoSuchLayer: there is no 'NoSuchLayer' in torch.nn"),
         ("builtins:dict", "^'builtins:dict' cannot be placed anywhere; relu1: "),
         ("torch.nn:Linear", "relu1: TypeError: "),
     ],
