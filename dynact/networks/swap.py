@@ -68,8 +68,8 @@ def swap_activations(
     by a TorchFunctionMode while it runs, for which the block gets a class derived from its own. So
     a block may not call an activation more often than on the example, nor run in two threads at
     once: both raise RuntimeError. One that leaves calls out by chance gives those that follow the
-    layers before theirs. A call that is not made by the block's forward, as by another method of
-    it, is the original's, as is one in a scripted function or another thread.
+    layers before theirs. Outside of the block's forward, as in another method of it, `Turns` raise
+    RuntimeError and a function is the original, as it is in a scripted function or another thread.
 
     Activations of the registry have its defaults, so one in its own place may change what that was
     made with, as a slope. Originals that stay are left as they are, save that none writes into the
@@ -111,7 +111,9 @@ def swap_activations(
     PlacementError
         If neither the paper nor its code has the activation in such a network; a ValueError too.
     """
-    swapped, _, swaps = _swap(model, name, where, example_input, impl, options)
+    swapped, _, swaps = swap_to_compare(
+        model, name, where, example_input=example_input, impl=impl, **options
+    )
     return swapped, swaps
 
 
@@ -129,17 +131,6 @@ def swap_to_compare(
     That is a copy of the given one, in which the same calls are given to its own activations in
     the same way: some 10 µs each of a small network's time are none of the new layers'.
     """
-    return _swap(model, name, where, example_input, impl, options)
-
-
-def _swap(
-    model: nn.Module,
-    name: Names,
-    where: Where,
-    example_input: Example,
-    impl: str,
-    options: dict[str, object],
-) -> tuple[nn.Module, nn.Module, list[Swap]]:
     for new in _new(name):
         _check_known(new, impl)
     model = _materialised(model, example_input)

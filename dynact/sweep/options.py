@@ -54,7 +54,7 @@ def add_options(add: Callable[..., Any]) -> None:
     add("--example-from", metavar="PKG.MOD:FUNCTION",
         help="makes the inputs for each --network-from, called with a batch size")  # fmt: skip
     add("--loss-from", metavar="PKG.MOD:FUNCTION", help="makes the loss of what each "
-        "--network-from gives out (default: outputs times random numbers, summed)")  # fmt: skip
+        "--network-from gives out (default: back from random gradients of these)")  # fmt: skip
     add("--placements", metavar="LIST", help="in networks: all (default), paper, official, or "
         "calls by their numbers, as sites:1-3+7")  # fmt: skip
     add("--replace", metavar="LIST", help="in networks: which of their own activations, as silu "

@@ -141,8 +141,7 @@ class Within:
         elif kept.overhead is None:
             took = f"failed ({kept.status})"
         else:
-            above = " and is above it" * (kept.overhead > self._budget)
-            took = f"takes {_ratio(kept)}{above}"
+            took = f"takes {_ratio(kept)}{_against(self._budget, kept)}"
         foretold = measured_ratio(advice.foretold, nan, nan)
         lines = [
             f"{case.id} takes {whole}; for {budget} it keeps "
@@ -152,8 +151,11 @@ class Within:
         ]
         unknown = [s for s in self._sites[case] if isnan(_extra_ns(case, s, row_of))]
         if unknown:
+            without = "without a measured layer"
             lines.append(
-                f"  {len(unknown)} sites without a measured layer stay, whatever they cost"
+                f"  {len(unknown)} sites {without} stay, whatever they cost"
+                if len(unknown) > 1
+                else f"  1 site {without} stays, whatever it costs"
             )
         return lines
 
@@ -175,6 +177,15 @@ def _extra_ns(case: NetworkCase, site: Mapping[str, Any], row_of: Rows) -> float
     if row is None or row.overhead is None or row.baseline_time_ns is None:
         return nan
     return row.baseline_time_ns * (row.overhead - 1)
+
+
+def _against(budget: float, row: Measured) -> str:
+    """Say of what was measured that it is above a budget, as far as its interval tells."""
+    if row.overhead_lo is not None and row.overhead_lo > budget:
+        return " and is above it"
+    if row.overhead_hi is None or row.overhead_hi > budget:
+        return ", which does not tell whether it keeps it"
+    return ""
 
 
 def _ratio(row: Measured) -> str:

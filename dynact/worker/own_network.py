@@ -67,7 +67,7 @@ def measure_network(
     Parameters
     ----------
     model
-        Any network; it is not changed. Three copies of it are made.
+        Any network; it is not changed. Several copies of it are made.
     swaps
         What takes the place of what, as in ``{"silu": "frelu", "relu": "dyrelu_b"}``; or the name
         of what takes the place of all. Names of the registry, or ``"pkg.mod:Class"``.

@@ -1,5 +1,6 @@
 """A sweep of networks with a budget, by a bench that knows what each site takes."""
 
+import itertools
 from collections import Counter
 from pathlib import Path
 
@@ -219,7 +220,7 @@ def test_a_site_without_a_layer_stays_and_is_said(
     outcome = sweep(*OPTIONS)
 
     assert set(visits(reports / "first")) == {ALL, f"{ALL}-sites:5-6"}
-    assert "  1 sites without a measured layer stay, whatever they cost" in outcome.outlines
+    assert "  1 site without a measured layer stays, whatever it costs" in outcome.outlines
 
 
 def test_what_takes_more_than_foretold_is_said_to_be_above(
@@ -239,6 +240,24 @@ def test_what_takes_more_than_foretold_is_said_to_be_above(
         "takes 1.350× (1.350–1.350) and is above it, foretold 1.1×" in line
         for line in outcome.outlines
     )
+
+
+def test_an_interval_that_holds_the_budget_tells_nothing(
+    sweep: Run, bench: FakeBench, known: Known
+) -> None:
+    ratios = itertools.cycle((1.1, 1.5))
+
+    def visit(request: Request) -> Answer:
+        answer = known(request)
+        if request.case and request.case.id.endswith("sites:5-6"):
+            return Answer(figures=answer.figures | {"overhead": next(ratios)})
+        return answer
+
+    bench.answers["visit"] = visit
+
+    outcome = sweep(*OPTIONS)
+
+    assert any("which does not tell whether it keeps it, fore" in line for line in outcome.outlines)
 
 
 def test_without_a_budget_nothing_is_advised(sweep: Run, reports: Path) -> None:

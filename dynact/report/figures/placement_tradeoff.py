@@ -117,19 +117,20 @@ def _answer(curves: list[FewerSites]) -> str:
     if len(asked) == 1:
         curve, budget = asked[0]
         where = f"{curve.variant} in {curve.subject}, {curve.phase}"
-        return f"Within {budget:g}×: {_kept(curve, budget)} of {len(curve.sites)} sites ({where})"
+        kept = f"{_kept(curve, budget)} of {len(curve.sites)} sites"
+        return f"Foretold to keep {budget:g}×: {kept} ({where})"
     if asked and len({budget for _, budget in asked}) == 1:
         shares = [_kept(curve, budget) / len(curve.sites) for curve, budget in asked]
-        return f"Within {asked[0][1]:g}× an activation can stay at {_shares(shares)} of the sites"
+        return f"Foretold to keep {asked[0][1]:g}×: an activation at {_shares(shares)} of the sites"
     halved = [(curve, curve.halved) for curve in curves if curve.halved is not None]
     if len(halved) == 1:
         curve, given = halved[0]
         where = f"{curve.variant} costs in {curve.subject}, {curve.phase}"
-        return f"Giving up {given} of {len(curve.sites)} sites halves what {where}"
+        return f"Giving up {given} of {len(curve.sites)} sites is foretold to halve what {where}"
     if not halved:
         return "What each network takes with fewer sites"
     shares = [given / len(curve.sites) for curve, given in halved]
-    return f"Giving up {_shares(shares)} of the sites halves what an activation costs"
+    return f"Giving up {_shares(shares)} of the sites is foretold to halve an activation's cost"
 
 
 def _shares(shares: list[float]) -> str:

@@ -52,7 +52,7 @@ def test_what_was_measured_with_fewer_sites_stands_beside_and_the_budget_across(
     (budget,) = marked(axes, "budget")
     assert set(budget.get_ydata()) == {1.3}
     assert "within 1.3×: 9 stay, 1.25× measured" in texts(figure)
-    assert "Within 1.3×: 9 of 17 sites (FReLU in ResNet-18, training)" in notes_of(figure)
+    assert "Foretold to keep 1.3×: 9 of 17 sites (FReLU in ResNet-18, training)" in notes_of(figure)
 
 
 def test_where_none_fits_or_nothing_is_left_to_measure_that_is_said():
@@ -61,7 +61,7 @@ def test_where_none_fits_or_nothing_is_left_to_measure_that_is_said():
     figure = placement_tradeoff(run_of(networks=networks, sites=sites, within=within))
 
     assert "within 1.1×: none fits" in texts(figure)
-    assert "Within 1.1×: 0 of 17 sites" in notes_of(figure)
+    assert "Foretold to keep 1.1×: 0 of 17 sites" in notes_of(figure)
 
 
 def test_the_title_says_how_few_sites_are_half_of_it():
@@ -71,7 +71,10 @@ def test_the_title_says_how_few_sites_are_half_of_it():
 
     title = notes_of(placement_tradeoff(run_of(networks=networks, sites=sites)))
 
-    assert f"Giving up {halves} of 17 sites halves what FReLU costs in ResNet-18" in title
+    assert (
+        f"Giving up {halves} of 17 sites is foretold to halve what FReLU costs in ResNet-18"
+        in title
+    )
 
 
 def test_each_network_and_phase_has_a_panel_and_each_activation_a_line():
