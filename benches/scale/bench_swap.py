@@ -1,4 +1,4 @@
-"""What it costs that calls are given to new layers: `pytest benches/scale/bench_swap.py`."""
+"""What a swap costs, once and at each call: `pytest benches/scale/bench_swap.py`."""
 
 from functools import partial
 from types import MethodType
@@ -11,13 +11,23 @@ from torch.nn import functional
 from torchvision import models
 from torchvision.models.inception import BasicConv2d
 
+from dynact.networks import architectures
 from dynact.networks.swap import swap_to_compare
 from dynact.timing import WallClock, compare
+from dynact.worker import counters
+from dynact.worker.plain import plain
 
 # Where each module is called once; three times by a block; a function by each block; by the whole.
 NETWORKS = ("mobilenet_v2", "resnet50", "inception_v3", "densenet121")
 # × the time of what it is compared with.
 MOST = 1.01
+# Among them the largest of those that layers' papers swap in.
+HOSTS = (
+    "mobilenet_v2", "mobilenet_v3_large", "resnet50", "resnet101", "fcn_resnet50",
+    "deeplabv3_mobilenet_v3_large", "keypointrcnn_resnet50_fpn",
+)  # fmt: skip
+# On two cores, to swap and count one network.
+MOST_SECONDS = 3
 SECONDS = 12
 IMAGE = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
 
@@ -40,6 +50,22 @@ def bench_its_own_activations(benchmark: Any, name: str) -> None:
     found, dispatch = benchmark.pedantic(measure, rounds=1)
     benchmark.extra_info |= {"× what it is timed by": found, "that × as it is": dispatch}
     assert found <= MOST, found
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def bench_swap_and_count(benchmark: Any, name: str) -> None:
+    """Swap FReLU into a network on one image of 224, and count both networks."""
+    torch.manual_seed(0)
+    model = architectures.create(name)
+
+    def swap_and_count() -> None:
+        swapped, _, _ = swap_to_compare(model, "frelu", example_input=IMAGE)
+        for network in (model, swapped):
+            counters.parameters(network)
+            counters.arithmetic(*plain(network.eval(), IMAGE))
+
+    benchmark.pedantic(swap_and_count, rounds=3, warmup_rounds=1)
+    assert benchmark.stats["median"] <= MOST_SECONDS
 
 
 def _times(target: nn.Module, baseline: nn.Module) -> float:
