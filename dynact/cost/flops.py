@@ -1,14 +1,13 @@
 """The arithmetic of one forward pass, operator by operator, as papers count it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from dynact.cost._as_found import as_found
 from dynact.cost._fvcore import IGNORED_OPS, FlopCountAnalysis
 from dynact.cost._handles import (
     FREE,
@@ -57,7 +56,8 @@ def count_flops(module: nn.Module, x: Tensor, convention: str = "flop") -> Arith
     The module's mode, hooks and statistics stay as they are.
 
     The pass is run once, on x's device, and traced by fvcore. Of a branch that depends on data,
-    the condition and the side that x takes are counted; a result that nothing uses is not.
+    the condition and the side that x takes are counted; a result that nothing uses is not, nor is
+    what the module computes outside of torch's operators: see `is_all_shown`.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def count_flops(module: nn.Module, x: Tensor, convention: str = "flop") -> Arith
     }
     analysis = _quiet(FlopCountAnalysis(_WithConditions(module), x.detach().clone()))
     analysis.clear_op_handles().set_op_handle(**{**handles, **dict.fromkeys(FREE)})
-    with _as_found(module):
+    with as_found(module):
         by_kind = analysis.by_operator()
     by_operator: dict[str, int] = {}
     for kind, flops in by_kind.items():
@@ -111,7 +111,7 @@ def fvcore_default_flops(module: nn.Module, x: Tensor) -> int:
     of most other operators.
     """
     analysis = _quiet(FlopCountAnalysis(module, x.detach().clone()))
-    with _as_found(module):
+    with as_found(module):
         return int(analysis.total())
 
 
@@ -147,30 +147,6 @@ def _quiet(analysis: FlopCountAnalysis) -> FlopCountAnalysis:
         .uncalled_modules_warnings(False)
         .tracer_warnings("none")
     )
-
-
-@contextmanager
-def _as_found(module: nn.Module) -> Iterator[None]:
-    """Put a module into eval mode without gradients, and leave it as it was."""
-    training = {m: m.training for m in module.modules()}
-    fast = torch.backends.mha.get_fastpath_enabled()
-    hooks = [
-        (table, {*table}) for m in training for table in (m._forward_pre_hooks, m._forward_hooks)
-    ]
-    try:
-        module.eval()
-        # Or a TransformerEncoderLayer is one operator.
-        torch.backends.mha.set_fastpath_enabled(False)
-        with torch.no_grad():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        for m, flag in training.items():
-            m.training = flag
-        # fvcore leaves its hooks behind when a trace raises.
-        for table, before in hooks:
-            for key in {*table} - before:
-                del table[key]
 
 
 class _WithConditions(nn.Module):

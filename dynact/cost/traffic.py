@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dynact.cost._operators import only_allocates, written_over
 from dynact.cost._tensors import tensors_in
 from dynact.cost._watch import OperatorWatch
 
@@ -56,11 +57,11 @@ class TrafficCounter(OperatorWatch):
         storages = {tensor.untyped_storage() for tensor in given}
         result = func(*args, **kwargs)
 
-        written = _written_over(func, args, kwargs)
+        written = written_over(func, args, kwargs)
         written += [t for t in tensors_in(result) if t.untyped_storage() not in storages]
         asks = _asks_for_values(func, args)
         self.reads_values |= asks
-        if (written or asks) and not _only_allocates(func):
+        if (written or asks) and not only_allocates(func):
             moved = _distinct_bytes(_read(func, args, kwargs)) + _distinct_bytes(written)
             moved -= _passed_over(func, args)
             if moved:
@@ -110,19 +111,6 @@ def _read(
     )
 
 
-def _written_over(
-    func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> list[Tensor]:
-    given = {**dict(zip((a.name for a in func._schema.arguments), args, strict=False)), **kwargs}
-    return tensors_in(
-        [
-            given.get(argument.name)
-            for argument in func._schema.arguments
-            if argument.alias_info is not None and argument.alias_info.is_write
-        ]
-    )
-
-
 def _passed_over(func: torch._ops.OpOverload, args: tuple[Any, ...]) -> int:
     """Return the bytes of a scatter's target that it neither reads nor writes: most of them.
 
@@ -141,10 +129,6 @@ def _asks_for_values(func: torch._ops.OpOverload, args: tuple[Any, ...]) -> bool
     if func is torch.ops.aten.index.Tensor:  # only a mask's values decide about its shape
         return any(index.dtype in (torch.bool, torch.uint8) for index in tensors_in(args[1:]))
     return bool({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(func.tags))
-
-
-def _only_allocates(func: torch._ops.OpOverload) -> bool:
-    return "empty" in func._schema.name or torch.Tag.inplace_view in func.tags
 
 
 def _distinct_bytes(tensors: Iterable[Tensor]) -> int:

@@ -20,6 +20,22 @@ class Counter:
     count: Callable[[], Figures]
 
 
+class PartlyCountedError(ValueError):
+    """Not all could be counted of what a counter is for.
+
+    Parameters
+    ----------
+    message
+        What could not, and why.
+    figures
+        What could.
+    """
+
+    def __init__(self, message: str, figures: Figures) -> None:
+        super().__init__(message)
+        self.figures = figures
+
+
 class CounterCache:
     """Figures by counter, kept for later cases that share them.
 
@@ -43,6 +59,9 @@ class CounterCache:
                 if key not in self._kept:
                     self._kept[key] = counter.count()
                 figures |= self._kept[key]
+            except PartlyCountedError as error:
+                figures |= error.figures
+                errors.append(f"{counter.name} not counted: {error}")
             except Exception as error:
                 errors.append(f"{counter.name} not counted: {error_line(error)}")
         if len(self._kept) > self._most:

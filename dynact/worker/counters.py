@@ -8,12 +8,15 @@ from dynact.cost import (
     MemoryTracker,
     count_flops,
     count_parameters,
+    is_all_shown,
     peak_on_cpu,
     saved_for_backward,
 )
 from dynact.timing.clock import Call
-from dynact.worker.counter_cache import Figures
+from dynact.worker.counter_cache import Figures, PartlyCountedError
 from dynact.worker.device import Device
+
+HIDDEN = "it computes outside of torch's operators, as by a kernel of its own"
 
 
 def parameters(module: nn.Module) -> Figures:
@@ -27,8 +30,16 @@ def parameters(module: nn.Module) -> Figures:
 
 
 def arithmetic(module: nn.Module, x: Tensor) -> Figures:
-    """Count one forward pass in eval mode."""
+    """Count one forward pass in eval mode.
+
+    Raises
+    ------
+    PartlyCountedError
+        If it computes outside of torch's operators: what these do is not what it costs.
+    """
     found = count_flops(module, x)
+    if not is_all_shown(module, x):
+        raise PartlyCountedError(HIDDEN, {})
     return {
         "flops": found.total,
         "flops_by_operator": found.by_operator,

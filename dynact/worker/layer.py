@@ -12,19 +12,21 @@ from torch import Tensor, nn
 from dynact import activations
 from dynact.activations.by_name import build
 from dynact.cost import (
+    HiddenWork,
     MemoryTracker,
     TrafficCounter,
     floor_bytes,
     fvcore_default_flops,
     not_a_leaf,
     peak_on_cpu,
+    tensors_in,
 )
 from dynact.schema.cases import Case, target_case
 from dynact.schema.redact import error_line
 from dynact.timing import Pair
 from dynact.worker import counters
 from dynact.worker.compiled import compile_alone
-from dynact.worker.counter_cache import Counter, Figures
+from dynact.worker.counter_cache import Counter, Figures, PartlyCountedError
 from dynact.worker.device import Device
 from dynact.worker.kept import Kept
 from dynact.worker.modes import MEMORY_FORMATS, grad_mode, watched_mode
@@ -254,19 +256,48 @@ def _traffic_and_peak(layer: nn.Module, x: Tensor, case: Case, device: Device) -
         there_anyway = [x, *layer.parameters(), *layer.buffers()]
         if feed.gradient is not None:
             there_anyway.append(feed.gradient)
-        with TrafficCounter() as traffic, MemoryTracker(there_anyway) as memory:
+        with (
+            TrafficCounter() as traffic,
+            MemoryTracker(there_anyway) as memory,
+            HiddenWork() as hidden,
+            _read_by(hidden, layer, there_anyway),
+        ):
             call()
         allocated_bytes = device.peak_bytes(call)
-    return {
+    peak = {
+        "peak_bytes": memory.peak_bytes if allocated_bytes is None else allocated_bytes,
+        "peak_source": "tracker" if allocated_bytes is None else "allocator",
+    }
+    if hidden.found:
+        floor = {"traffic_floor_bytes": _least_bytes(layer, case)}
+        raise PartlyCountedError(counters.HIDDEN, floor | peak)
+    return peak | {
         # The plain formulation is an implementation too: of a user's layer that returns its
         # input, or does not use its parameters, it is the better bound.
         "traffic_floor_bytes": min(_least_bytes(layer, case), traffic.bytes),
         "traffic_eager_bytes": traffic.bytes,
         "operator_calls": traffic.operator_calls,
         "data_dependent": traffic.reads_values,
-        "peak_bytes": memory.peak_bytes if allocated_bytes is None else allocated_bytes,
-        "peak_source": "tracker" if allocated_bytes is None else "allocator",
     }
+
+
+@contextmanager
+def _read_by(hidden: HiddenWork, layer: nn.Module, given: Sequence[Tensor]) -> Iterator[None]:
+    """Have it take note of what a layer returns, and of the gradients of all that is given.
+
+    At once: autograd would copy a gradient that is held.
+    """
+    handles = [layer.register_forward_hook(lambda _l, _x, y: hidden.read(tensors_in(y), given))]
+    handles += [
+        leaf.register_hook(lambda gradient: hidden.read([gradient], given))  # type: ignore[no-untyped-call]
+        for leaf in given
+        if leaf.requires_grad
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _peak(layer: nn.Module, x: Tensor, case: Case, device: Device) -> Figures:

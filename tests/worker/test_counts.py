@@ -5,6 +5,7 @@ import weakref
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -101,6 +102,35 @@ class OwnBackward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = Doubled.apply(x)
+        return y
+
+
+def kernel_of_its_own(x: Tensor) -> Tensor:
+    """Return ReLU, by a write into memory that no operator sees."""
+    y = torch.empty_like(x)
+    np.maximum(x.detach().numpy(), 0, out=y.detach().numpy())
+    return y
+
+
+class HiddenForward(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        # A path of the gradient.
+        return kernel_of_its_own(x) + 0 * x
+
+
+class Doubling(torch.autograd.Function):
+    @staticmethod
+    def forward(_context: Any, x: Tensor) -> Tensor:
+        return 2 * x
+
+    @staticmethod
+    def backward(_context: Any, gradient: Tensor) -> Tensor:
+        return kernel_of_its_own(gradient)
+
+
+class HiddenBackward(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = Doubling.apply(x)
         return y
 
 
@@ -370,6 +400,37 @@ class TestHardToCount:
         }  # fmt: skip
         assert figures["parameters"] == 0
         assert figures["traffic_eager_bytes"] == 2 * 4 * 2 * 8 * 7 * 7
+
+    @pytest.mark.parametrize(
+        ("layer", "phase", "names"),
+        [
+            (HiddenForward, "inference", ("arithmetic", "traffic")),
+            (HiddenForward, "training", ("arithmetic", "traffic")),
+            (HiddenBackward, "inference", ()),
+            (HiddenBackward, "training", ("traffic",)),
+        ],
+    )
+    def test_what_operators_do_not_show_is_left_empty_and_said(
+        self, layer: type, phase: str, names: tuple[str, ...]
+    ) -> None:
+        figures = counted(
+            case_of(own(layer), phase=phase),
+            message="; ".join(
+                f"{name} not counted: it computes outside of torch's operators, as by a kernel of "
+                "its own"
+                for name in names
+            ),
+        )
+
+        of = {
+            "arithmetic": {"flops", "flops_by_operator", "uncounted_ops"},
+            "traffic": {"traffic_eager_bytes", "operator_calls", "data_dependent"},
+        }
+        assert set(figures) == COUNTED - {figure for name in names for figure in of[name]}
+        # What it reads and writes at the least is known all the same.
+        size = 4 * 2 * 8 * 7 * 7
+        assert figures["traffic_floor_bytes"] >= 2 * size
+        assert figures["peak_bytes"] >= size
 
     def test_what_only_fvcore_cannot_count_is_counted(self) -> None:
         figures = count(case_of(own(MatrixVector)), Cpu())
