@@ -62,3 +62,5 @@ class WorkerInfo:
     """All there is for tensors."""
     environment: dict[str, Any]
     """What a measurement depends on; names neither machine nor user."""
+    notice: str = ""
+    """What the user is to know of the device before anything is measured; empty if nothing is."""

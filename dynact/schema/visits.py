@@ -70,6 +70,8 @@ class Visit:
     """How many other processes worked on an accelerator at its end, where it says so."""
     clock_mhz: int | None = None
     """Of the accelerator then, where it says so."""
+    temperature_c: int | None = None
+    """Of the accelerator then, where it says so."""
     slowdowns: list[str] | None = None
     """Why its clock was held down then, where it says so."""
 

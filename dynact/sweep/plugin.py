@@ -209,6 +209,9 @@ class SweepPlugin:
             self._known_pairs = known_pairs(phases or PHASES, self._bench.info)
         self._asked_for = [*self._known_pairs, *cases]
         about = format_seconds(self._plan.seconds(self._asked_for))
+        self._write(f"dynact: measuring {self._bench.info.environment['device']['name']}")
+        if self._bench.info.notice:
+            self._write(f"dynact: {self._bench.info.notice}")
         self._write(
             f"dynact: {len(cases)} cases in {self._settings.passes} passes, about {about}, "
             f"run {self.name}"

@@ -1,5 +1,6 @@
 """The one seam to a device: its clock, its memory, its name, and all that it decides."""
 
+import os
 import platform
 import re
 import sys
@@ -12,11 +13,19 @@ import torch
 
 from dynact.timing import Clock, EventClock, WallClock
 from dynact.timing.clock import Call
-from dynact.worker.nvidia import condition_of
+from dynact.worker.nvidia import condition_of, set_up_of
 
 if TYPE_CHECKING:
     from torch.profiler import ProfilerActivity
 
+# What a device says of itself, and by which name torch's properties of it do, where it does.
+PROPERTIES = {
+    "max_khz": "clock_rate",
+    "multiprocessors": "multi_processor_count",
+    "l2_bytes": "L2_cache_size",
+    "memory_max_khz": "memory_clock_rate",
+    "memory_bus_bits": "memory_bus_width",
+}
 # Allocations and frees of a step to keep: it makes some hundred at most, an entry is a few KB.
 MOST_ALLOCATIONS = 100_000
 
@@ -106,6 +115,19 @@ def is_host(device_type: str) -> bool:
     return device_type == Cpu.type
 
 
+def unused_gpu(device: Device) -> str:
+    """Return in one line that there is a GPU of NVIDIA's that torch cannot use, if it is so."""
+    driver = nvidia_driver()
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1")
+    if device.is_accelerator or driver is None or hidden:
+        return ""
+    build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "made without CUDA"
+    return (
+        f"an NVIDIA driver {driver} is here, torch {torch.__version__} ({build}) cannot use it: "
+        "measuring the CPU"
+    )
+
+
 class Cpu:
     """The host itself."""
 
@@ -172,8 +194,10 @@ class Accelerator:
         torch.accelerator.set_device_index(device.index or 0)
         self.torch_device = device
         self.clock: Clock = EventClock(self)
+        if device.type == "mps":
+            # Apple's events are stamped by the host, once it hears of them.
+            self.clock.min_block_ns = 5e6
         self._condition = condition_of(device)
-        # torch.accelerator itself tells neither before torch 2.10.
         module = torch.get_device_module(device)
         self.name = str(getattr(module, "get_device_name", str)(device))
         self.memory_bytes: int = (
@@ -247,13 +271,26 @@ class Accelerator:
         return self._condition()
 
     def describe(self) -> dict[str, Any]:
-        """Return the clock's limit, the runtime and the driver."""
+        """Return what it is made of, how it is set up, the runtime and the driver."""
         module = torch.get_device_module(self.torch_device)
         # Apple's devices have none.
         properties_of = getattr(module, "get_device_properties", lambda _device: None)
         properties = properties_of(self.torch_device)
+        said = {name: getattr(properties, kept, None) for name, kept in PROPERTIES.items()}
+        if properties is not None and hasattr(properties, "major"):
+            said["capability"] = f"{properties.major}.{properties.minor}"
+        if self.torch_device.type == "cuda":
+            backends: Any = torch.backends
+            # As torch names them: "none" leaves it to what is set for all of a kind.
+            said |= {
+                "matmul_precision": backends.cuda.matmul.fp32_precision,
+                "convolution_precision": backends.cudnn.conv.fp32_precision,
+                "cudnn": backends.cudnn.version(),
+                "cudnn_benchmark": backends.cudnn.benchmark,
+            }
         return {
-            "max_khz": getattr(properties, "clock_rate", None),
+            **said,
+            **set_up_of(self.torch_device),
             "runtime": torch.version.cuda or torch.version.hip or torch.version.xpu,
             "driver": getattr(properties, "driver_version", None) or nvidia_driver(),
         }

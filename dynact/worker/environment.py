@@ -2,7 +2,9 @@
 
 import os
 import platform
+import re
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,30 @@ import torch
 from dynact.schema.redact import without_paths
 from dynact.worker.device import Device, cpu_model
 
+# Of those that change how fast or with what torch computes.
+VARIABLES = (
+    "ATEN_CPU_CAPABILITY",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_DEVICE_MAX_CONNECTIONS",
+    "CUDA_LAUNCH_BLOCKING",
+    "CUDA_MODULE_LOADING",
+    "CUDA_VISIBLE_DEVICES",
+    "GOMP_CPU_AFFINITY",
+    "HIP_LAUNCH_BLOCKING",
+    "HIP_VISIBLE_DEVICES",
+    "KMP_AFFINITY",
+    "KMP_BLOCKTIME",
+    "MKL_NUM_THREADS",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
+    "OMP_PROC_BIND",
+    "ONEDNN_MAX_CPU_ISA",
+    "PYTORCH_MPS_HIGH_WATERMARK_RATIO",
+    "PYTORCH_NO_CUDA_MEMORY_CACHING",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "TORCH_BLAS_PREFER_CUBLASLT",
+    "TORCH_CUDNN_V8_API_DISABLED",
+)
 ALLOCATOR_VARIABLES = (
     "MALLOC_MMAP_MAX_",
     "MALLOC_TRIM_THRESHOLD_",
@@ -21,6 +47,8 @@ ALLOCATOR_VARIABLES = (
     "PYTORCH_ALLOC_CONF",
     "PYTORCH_CUDA_ALLOC_CONF",
 )
+# As CUDA_VISIBLE_DEVICES may name a GPU: no two have the same, wherever they are.
+_UUID = re.compile(r"\b((?:GPU|MIG)-)[0-9a-f]+(?:-[0-9a-f]+)*", re.IGNORECASE)
 PACKAGE = Path(__file__).parents[1]
 PACKAGES = ("numpy", "pytest", "pytest-benchmark", "scikit-learn", "torchvision")
 
@@ -48,17 +76,23 @@ def describe_environment(device: Device) -> dict[str, Any]:
             "min_block_ns": device.clock.min_block_ns,
         },
         "threads": torch.get_num_threads(),
-        "allocator": {
-            name: without_paths(os.environ[name])
-            for name in ALLOCATOR_VARIABLES
-            if name in os.environ
-        },
+        "allocator": _set(ALLOCATOR_VARIABLES),
+        "variables": _set(VARIABLES),
         "versions": {
             "python": platform.python_version(),
             "torch": str(torch.__version__),
             **{package: version(package) for package in PACKAGES},
         },
         "git": _git(),
+    }
+
+
+def _set(variables: Iterable[str]) -> dict[str, str]:
+    """Return which of some variables are set, and to what, but for numbers of single devices."""
+    return {
+        name: _UUID.sub(r"\1…", without_paths(os.environ[name]))
+        for name in variables
+        if name in os.environ
     }
 
 

@@ -1,7 +1,8 @@
-"""What NVIDIA's management library says of a device that may be slowed."""
+"""What NVIDIA's management library says of a device: how it is set up, and what slows it."""
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -20,22 +21,49 @@ SLOWDOWNS = {
 def condition_of(device: torch.device) -> Callable[[], dict[str, Any]]:
     """Return what tells a device's condition, by names of `dynact.schema.visits.Visit`.
 
-    It returns ``foreign_processes``, ``clock_mhz`` of the multiprocessors and ``slowdowns``, each
-    as far as the device says so: nothing at all of other makers' devices, or without the library.
+    It returns ``foreign_processes``, ``clock_mhz`` of the multiprocessors, ``temperature_c`` and
+    ``slowdowns``, each as far as the device says so: nothing at all of other makers' devices, or
+    without the library.
     """
+    opened = _open(device)
+    return partial(_condition, *opened) if opened else dict
+
+
+def set_up_of(device: torch.device) -> dict[str, Any]:
+    """Return whether its memory corrects errors, whether it is a part of one, and its power limit.
+
+    By ``ecc``, ``mig`` and ``power_limit_w``, each as far as the device says so.
+    """
+    opened = _open(device)
+    return _set_up(*opened) if opened else {}
+
+
+def _open(device: torch.device) -> tuple[ModuleType, object] | None:
+    """Return the library and its handle of a device, if it is one of NVIDIA's."""
     if device.type != "cuda" or torch.version.hip:
-        return dict
+        return None
     try:
         import pynvml
     except ImportError:
-        return dict
+        return None
     try:
         pynvml.nvmlInit()
+        # By this, not by its number: the library knows nothing of CUDA_VISIBLE_DEVICES.
         uuid = torch.cuda.get_device_properties(device).uuid
-        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+        return pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
     except pynvml.NVMLError:
-        return dict
-    return lambda: _condition(pynvml, handle)
+        return None
+
+
+def _set_up(nvml: ModuleType, handle: object) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    with suppress(nvml.NVMLError):
+        found["ecc"] = bool(nvml.nvmlDeviceGetEccMode(handle)[0])
+    with suppress(nvml.NVMLError):
+        found["mig"] = bool(nvml.nvmlDeviceGetMigMode(handle)[0])
+    with suppress(nvml.NVMLError):
+        found["power_limit_w"] = nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000
+    return found
 
 
 def _condition(nvml: ModuleType, handle: object) -> dict[str, Any]:
@@ -47,6 +75,8 @@ def _condition(nvml: ModuleType, handle: object) -> dict[str, Any]:
         found["foreign_processes"] = max(len(working) - 1, 0)
     with suppress(nvml.NVMLError):
         found["clock_mhz"] = nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)
+    with suppress(nvml.NVMLError):
+        found["temperature_c"] = nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)
     with suppress(nvml.NVMLError):
         reasons = nvml.nvmlDeviceGetCurrentClocksEventReasons(handle)
         found["slowdowns"] = [

@@ -16,7 +16,7 @@ from dynact.schema.cases import AnyCase, Case, KnownPair, NetworkCase, SiteCase
 from dynact.schema.messages import Answer, Request, WorkerInfo
 from dynact.schema.settings import Settings
 from dynact.worker.counts import count_workload
-from dynact.worker.device import Device, open_device
+from dynact.worker.device import Device, open_device, unused_gpu
 from dynact.worker.environment import describe_environment
 from dynact.worker.kept import Kept
 from dynact.worker.layer import LayerWorkload, check_layer
@@ -61,6 +61,7 @@ class InProcess:
             is_accelerator=self.device.is_accelerator,
             memory_bytes=self.device.memory_bytes,
             environment=describe_environment(self.device),
+            notice="" if settings.device else unused_gpu(self.device),
         )
 
     def ask(self, request: Request) -> Answer:

@@ -152,7 +152,7 @@ def check_ok(bench: Worker, case: AnyCase | None = None) -> None:
     visit = Visit(
         case.table, case.id, 1, "ok", "", 0.01, session="", elapsed_s=1.0, **answer.figures
     )
-    at_times = {"foreign_processes", "clock_mhz", "slowdowns", "compile_s"}
+    at_times = {"foreign_processes", "clock_mhz", "temperature_c", "slowdowns", "compile_s"}
     assert {name for name, value in asdict(visit).items() if value is None} == at_times
     assert visit.overhead
     assert visit.time_ns

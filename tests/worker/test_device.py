@@ -10,7 +10,16 @@ import torch
 from torch.profiler import ProfilerActivity
 
 from dynact.timing import EventClock, WallClock
-from dynact.worker.device import Accelerator, Cpu, cpu_model, is_host, nvidia_driver, open_device
+from dynact.worker import device as device_module
+from dynact.worker.device import (
+    Accelerator,
+    Cpu,
+    cpu_model,
+    is_host,
+    nvidia_driver,
+    open_device,
+    unused_gpu,
+)
 
 
 @pytest.fixture
@@ -180,6 +189,42 @@ def test_the_driver_is_its_number_alone(tmp_path: Path, line: str, driver: str |
     assert nvidia_driver(version) == driver
 
 
+@pytest.mark.parametrize(
+    ("cuda", "hidden", "said"),
+    [
+        ("13.0", None, "(CUDA 13.0) cannot use it: measuring the CPU"),
+        (None, None, "(made without CUDA) cannot use it: measuring the CPU"),
+        ("13.0", "", ""),
+        ("13.0", "-1", ""),
+    ],
+)
+def test_a_gpu_that_torch_cannot_use_is_told(
+    monkeypatch: pytest.MonkeyPatch, cuda: str | None, hidden: str | None, said: str
+) -> None:
+    monkeypatch.setattr(device_module, "nvidia_driver", lambda: "535.104")
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    if hidden is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    found = unused_gpu(Cpu())
+    assert found.endswith(said)
+    assert bool(found) == bool(said)
+    if said:
+        assert found.startswith(f"an NVIDIA driver 535.104 is here, torch {torch.__version__} (")
+
+
+def test_nothing_is_told_of_a_gpu_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_module, "nvidia_driver", lambda: None)
+    assert unused_gpu(Cpu()) == ""
+
+
+def test_apple_s_blocks_are_long(notes: list[Any]) -> None:
+    clocks = [Accelerator(torch.device(kind)).clock for kind in ("mps", "xpu")]
+    assert [clock.min_block_ns for clock in clocks] == [5e6, EventClock.min_block_ns]
+    assert notes
+
+
 def test_no_driver_where_there_is_none(tmp_path: Path) -> None:
     assert nvidia_driver(tmp_path / "version") is None
 
@@ -215,7 +260,9 @@ class TestWhatADeviceDecides:
         self, notes: list[Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         device = Accelerator(torch.device("xpu"))
-        properties = SimpleNamespace(clock_rate=1_980_000, driver_version="1.6")
+        properties = SimpleNamespace(
+            clock_rate=1_980_000, driver_version="1.6", major=9, minor=0, L2_cache_size=2**26
+        )
         monkeypatch.setattr(
             torch,
             "get_device_module",
@@ -225,6 +272,8 @@ class TestWhatADeviceDecides:
         said = device.describe()
 
         assert (said["max_khz"], said["driver"]) == (1_980_000, "1.6")
+        assert (said["capability"], said["l2_bytes"]) == ("9.0", 2**26)
+        assert said["multiprocessors"] is None
         assert Cpu().describe() == {}
         assert notes
 

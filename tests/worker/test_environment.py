@@ -25,6 +25,8 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.delenv("MALLOC_MMAP_MAX_", raising=False)
     monkeypatch.setenv("MALLOC_OWNER", "Grace_Hopper")
     monkeypatch.setenv("TOKEN", "Grace_Hopper")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6,1")
+    monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "1")
     command = ["pytest", f"{home}/dynact/benches", f"--rootdir={Path.cwd()}/x", f"-c{home}/p.ini"]
     environment = {
         "started": "2026-03-01T10:00:00",
@@ -71,6 +73,9 @@ def test_says_what_a_measurement_depends_on(stored: dict[str, Any]) -> None:
     assert stored["allocator"]["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
     assert stored["allocator"]["LD_PRELOAD"] == "libjemalloc.so"
     assert "MALLOC_MMAP_MAX_" not in stored["allocator"]
+    assert stored["variables"]["CUDA_LAUNCH_BLOCKING"] == "1"
+    # Which GPU of all there are is nobody's business.
+    assert stored["variables"]["CUDA_VISIBLE_DEVICES"] == "GPU-…,1"
 
 
 def test_is_the_same_twice() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dynact.schema.visits import Visit
-from dynact.worker.nvidia import SLOWDOWNS, condition_of
+from dynact.worker.nvidia import SLOWDOWNS, condition_of, set_up_of
 
 # As nvml.h numbers them.
 BITS = {
@@ -29,6 +29,7 @@ class Nvml(ModuleType):
         pass
 
     NVML_CLOCK_SM = 1
+    NVML_TEMPERATURE_GPU = 0
 
     def __init__(self, processes: int = 1, reasons: int = 0, silent: tuple[str, ...] = ()) -> None:
         super().__init__("pynvml")
@@ -39,6 +40,10 @@ class Nvml(ModuleType):
             "nvmlDeviceGetHandleByUUID": "handle",
             "nvmlDeviceGetComputeRunningProcesses": [SimpleNamespace(pid=7)] * processes,
             "nvmlDeviceGetClockInfo": 1980,
+            "nvmlDeviceGetTemperature": 61,
+            "nvmlDeviceGetEccMode": [1, 1],
+            "nvmlDeviceGetMigMode": [0, 0],
+            "nvmlDeviceGetEnforcedPowerLimit": 650_000,
             "nvmlDeviceGetCurrentClocksEventReasons": reasons,
         }
         self.asked: list[tuple[Any, ...]] = []
@@ -69,7 +74,9 @@ def test_a_device_of_one_s_own_is_undisturbed(monkeypatch: pytest.MonkeyPatch) -
 
     found = condition(monkeypatch, nvml)
 
-    assert found == {"foreign_processes": 0, "clock_mhz": 1980, "slowdowns": []}
+    assert found == {
+        "foreign_processes": 0, "clock_mhz": 1980, "temperature_c": 61, "slowdowns": []
+    }  # fmt: skip
     assert ("nvmlDeviceGetHandleByUUID", "GPU-1234-56") in nvml.asked
     assert ("nvmlDeviceGetClockInfo", "handle", 1) in nvml.asked
     assert not visit(found).disturbed
@@ -108,15 +115,30 @@ def test_what_it_does_not_say_is_left_out(monkeypatch: pytest.MonkeyPatch) -> No
 
     found = condition(monkeypatch, Nvml(silent=silent))
 
-    assert found == {"clock_mhz": 1980}
+    assert found == {"clock_mhz": 1980, "temperature_c": 61}
     assert not visit(found).disturbed
+
+
+@pytest.mark.parametrize(
+    ("silent", "said"),
+    [
+        ((), {"ecc": True, "mig": False, "power_limit_w": 650}),
+        (("nvmlDeviceGetEccMode", "nvmlDeviceGetMigMode"), {"power_limit_w": 650}),
+        (("nvmlDeviceGetHandleByUUID",), {}),
+    ],
+)
+def test_how_a_device_is_set_up_is_told_as_far_as_it_says(
+    monkeypatch: pytest.MonkeyPatch, silent: tuple[str, ...], said: dict[str, Any]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", Nvml(silent=silent))
+    assert set_up_of(CUDA) == said
 
 
 def test_without_a_driver_or_on_others_devices_it_says_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert condition(monkeypatch, Nvml(silent=("nvmlInit",))) == {}
-    assert condition_of(torch.device("xpu"))() == {}
+    assert condition_of(torch.device("xpu"))() == set_up_of(torch.device("xpu")) == {}
     monkeypatch.setattr(torch.version, "hip", "6.3")
     assert condition_of(CUDA)() == {}
 
