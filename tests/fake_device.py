@@ -71,6 +71,9 @@ class FakeAccelerator:
         if size_bytes > self.memory_bytes:
             raise torch.OutOfMemoryError(f"tried to allocate {size_bytes} bytes")
 
+    def free_bytes(self) -> int:
+        return self.memory_bytes
+
     def event(self) -> "FakeEvent":
         return FakeEvent(self)
 

@@ -58,8 +58,8 @@ class WorkerInfo:
     device: str
     is_accelerator: bool
     """Whether it has memory and a queue of its own."""
-    memory_bytes: int
-    """All there is for tensors."""
+    free_bytes: int
+    """Memory for tensors that nobody has taken."""
     environment: dict[str, Any]
     """What a measurement depends on; names neither machine nor user."""
     notice: str = ""

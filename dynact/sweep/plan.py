@@ -78,11 +78,11 @@ def plan(
     if budget_s is not None:
         grids = thin(grids, int(budget_s / (max_seconds + _mean_beside_timing(grids))))
     cases = unique_cases(grids, info.device, baseline)
-    fitting = tuple(case for case in cases if fits(case, info.memory_bytes))
+    fitting = tuple(case for case in cases if fits(case, info.free_bytes))
     if not fitting:
         raise ValueError(
-            f"none of {len(cases)} cases fits into the {info.memory_bytes / 2**30:.1f} GiB of "
-            f"{info.device}; name smaller sizes"
+            f"none of {len(cases)} cases fits into the {info.free_bytes / 2**30:.1f} GiB that are "
+            f"free on {info.device}; name smaller sizes"
         )
     return Plan(fitting, max_seconds, len(cases) - len(fitting))
 

@@ -46,6 +46,9 @@ class Device(Protocol):
     matrix_rows: int
     """Of a square matrix whose product comes near the device's peak."""
 
+    def free_bytes(self) -> int:
+        """Return how much memory nobody has taken."""
+
     def synchronize(self) -> None:
         """Wait until all queued work is done."""
 
@@ -144,6 +147,10 @@ class Cpu:
         self.name = cpu_model()
         self.memory_bytes: int = psutil.virtual_memory().total
 
+    def free_bytes(self) -> int:
+        """Return what the system would give without swapping."""
+        return psutil.virtual_memory().available
+
     def synchronize(self) -> None:
         """Nothing is queued: a call returns when its work is done."""
 
@@ -200,11 +207,13 @@ class Accelerator:
         self._condition = condition_of(device)
         module = torch.get_device_module(device)
         self.name = str(getattr(module, "get_device_name", str)(device))
-        self.memory_bytes: int = (
-            module.mem_get_info(device)[1]
-            if hasattr(module, "mem_get_info")
-            else psutil.virtual_memory().total  # a device that shares the host's, as Apple's do
-        )
+        self._memory_info = getattr(module, "mem_get_info", _of_the_host)
+        self.memory_bytes: int = self._memory_info(device)[1]
+
+    def free_bytes(self) -> int:
+        """Return how much memory no process has taken."""
+        free: int = self._memory_info(self.torch_device)[0]
+        return free
 
     def event(self) -> torch.Event:
         """Return a new event that can be timed."""
@@ -299,6 +308,12 @@ class Accelerator:
         statistics = torch.accelerator.memory_stats(self.torch_device)
         most: int | None = statistics.get("allocated_bytes.all.peak")
         return most
+
+
+def _of_the_host(_device: torch.device) -> tuple[int, int]:
+    """Return the free and all memory of a device that shares the host's, as Apple's do."""
+    memory = psutil.virtual_memory()
+    return memory.available, memory.total
 
 
 def cpu_model() -> str:

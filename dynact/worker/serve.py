@@ -59,7 +59,7 @@ class InProcess:
         self.info = WorkerInfo(
             device=str(self.device.torch_device),
             is_accelerator=self.device.is_accelerator,
-            memory_bytes=self.device.memory_bytes,
+            free_bytes=self.device.free_bytes(),
             environment=describe_environment(self.device),
             notice="" if settings.device else unused_gpu(self.device),
         )

@@ -10,7 +10,7 @@ from dynact.schema.rows import figures_of
 ENVIRONMENT = {
     "device": {"type": "cpu", "name": "Some CPU"}, "threads": 1, "versions": {"torch": "2.14.1"},
 }  # fmt: skip
-INFO = WorkerInfo(device="cpu", is_accelerator=False, memory_bytes=2**34, environment=ENVIRONMENT)
+INFO = WorkerInfo(device="cpu", is_accelerator=False, free_bytes=2**34, environment=ENVIRONMENT)
 LIMITS = {
     # A small copy stays in cache.
     "copies": [{"bytes": 1_000, "bytes_per_s": 1e10}, {"bytes": 10_000_000, "bytes_per_s": 1e9}],

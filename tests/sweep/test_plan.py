@@ -18,7 +18,7 @@ COMPILING_S = (5, 60)
 MAKING_LAYERS_S = (0.01, 0.5)
 MAKING_NETWORKS_S = (1, 20)
 # Of which any device has enough for these cases.
-LARGE = replace(INFO, memory_bytes=2**40)
+LARGE = replace(INFO, free_bytes=2**40)
 
 
 def planned(max_seconds: float, budget_s: float | None, *modes: str) -> Plan:
@@ -41,7 +41,7 @@ def smoke(
     shapes: dict[Shape, int] | None = None,
     budget_s: float | None = None,
 ) -> Plan:
-    info = replace(INFO, memory_bytes=memory_bytes)
+    info = replace(INFO, free_bytes=memory_bytes)
     return plan(
         "smoke", axes or {}, info, own_layers=own, shapes=shapes, baseline="relu",
         max_seconds=1, budget_s=budget_s,
@@ -162,7 +162,7 @@ class TestMemory:
     def test_where_none_fits_it_is_one_line(self) -> None:
         with pytest.raises(
             ValueError,
-            match=r"^none of 12 cases fits into the 1\.0 GiB of cpu; name smaller sizes$",
+            match=r"^none of 12 cases fits into the 1\.0 GiB that are free on cpu; name smaller sizes$",
         ):
             smoke({"channels": (99999999999,)}, memory_bytes=2**30)
 

@@ -185,7 +185,7 @@ class TestSweep:
         self, sweep: Run, bench: FakeBench, reports: Path
     ) -> None:
         # One of 16 channels fits, one of 32 does not.
-        bench.info = replace(INFO, memory_bytes=2 * 16 * 7 * 7 * 4 * 16)
+        bench.info = replace(INFO, free_bytes=2 * 16 * 7 * 7 * 4 * 16)
 
         outcome = sweep(*FOUR_CASES)
 
@@ -549,7 +549,7 @@ class TestRefusal:
     @pytest.mark.parametrize(
         ("options", "line"),
         [
-            (("--channels", "99999999999"), "none of 2 cases fits into the 16.0 GiB of cpu"),
+            (("--channels", "99999999999"), "none of 2 cases fits into the 16.0 GiB that are free on cpu"),
             (
                 ("--budget", "1s", "--max-seconds", "1"),
                 "the budget has time for 0 cases, and the ends of every axis are ",

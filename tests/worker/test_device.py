@@ -61,7 +61,7 @@ def notes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         "get_device_module",
         lambda device: SimpleNamespace(
             get_device_name=lambda _: f"Maker's {device.type}",
-            mem_get_info=noting("memory", (2**33, 2**34)),
+            mem_get_info=noting("memory", (2**33, 2**34), (2**33, 2**34)),
         ),
     )
     monkeypatch.setattr(
@@ -114,6 +114,7 @@ def test_an_accelerator_is_made_current_before_anything_is_asked_of_it(
     assert device.torch_device == torch.device(name or "xpu")
     assert device.name == "Maker's xpu"
     assert device.memory_bytes == 2**34
+    assert device.free_bytes() == 2**33
     assert isinstance(device.clock, EventClock)
 
 
