@@ -10,7 +10,7 @@ class Ceilings:
     """The rates that bound any layer on a device."""
 
     copies: tuple[tuple[int, float], ...]
-    """(bytes of a tensor, bytes read and written a second when it is copied), sizes ascending.
+    """(bytes of a tensor, bytes read and written a second of such), sizes ascending.
 
     Empty where the device's rates could not be measured.
     """
@@ -24,7 +24,7 @@ class Ceilings:
         return cls(copies, record["flops_per_s"])
 
     def bandwidth_bytes_per_s(self, tensor_bytes: int) -> float | None:
-        """Return the fastest rate at which a tensor of this size or a larger one was copied.
+        """Return the fastest rate at which tensors of this size or a larger one were moved.
 
         Small copies are slow because the call takes the time, not the memory: what a larger one
         reaches, a smaller one could. A size between two measured ones goes with the smaller, so
@@ -39,12 +39,15 @@ class Ceilings:
     def figures(
         self, input_bytes: int, dtype: str, traffic_bytes: int | None, flops: int | None
     ) -> dict[str, Any]:
-        """Return a row's ceilings and its floor, the longer of moving the bytes and the flops."""
+        """Return a row's ceilings and its floor: moving the bytes, the flops, or a call alone."""
         bandwidth = self.bandwidth_bytes_per_s(input_bytes)
         rate = self.flops_per_s.get(dtype)
         floor_ns = None
         if bandwidth and rate and traffic_bytes is not None and flops is not None:
-            floor_ns = max(traffic_bytes / bandwidth, flops / rate) * 1e9
+            # Whatever moves anything takes a call, as the smallest copy does.
+            smallest, its_rate = self.copies[0]
+            call_s = 2 * smallest / its_rate if traffic_bytes else 0.0
+            floor_ns = max(traffic_bytes / bandwidth, flops / rate, call_s) * 1e9
         return {
             "bandwidth_bytes_per_s": bandwidth,
             "peak_flops_per_s": rate,

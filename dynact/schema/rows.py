@@ -221,7 +221,7 @@ class Row(Measured):
     bandwidth_bytes_per_s: float | None = column(
         "bandwidth",
         "bytes/s",
-        "The fastest this device was seen to copy a tensor of the output's size or larger.",
+        "The fastest this device was seen to move tensors of the output's size or larger.",
     )
     peak_flops_per_s: float | None = column(
         "peak arithmetic", "FLOP/s", "The rate of this device's matrix product in the case's dtype."
@@ -229,8 +229,8 @@ class Row(Measured):
     floor_time_ns: float | None = column(
         "least time",
         "ns",
-        "The longer of moving `traffic_floor_bytes` and doing `flops` at those rates. A copy reads "
-        "as much as it writes; what reads more may be faster.",
+        "The longer of moving `traffic_floor_bytes` and doing `flops` at those rates, and no less "
+        "than the smallest copy takes.",
     )
 
 

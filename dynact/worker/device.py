@@ -26,6 +26,8 @@ PROPERTIES = {
     "memory_max_khz": "memory_clock_rate",
     "memory_bus_bits": "memory_bus_width",
 }
+# The memory of an accelerator with so many processors that a small product leaves some idle.
+LARGE_BYTES = 32 * 2**30
 # Allocations and frees of a step to keep: it makes some hundred at most, an entry is a few KB.
 MOST_ALLOCATIONS = 100_000
 
@@ -43,6 +45,8 @@ class Device(Protocol):
     """All the memory there is for tensors."""
     default_threads: int | None
     """Of torch on the host where nothing else is asked for; ``None`` is torch's own choice."""
+    largest_copy_bytes: int
+    """Of a tensor that few of its kind keep in a cache."""
     matrix_rows: int
     """Of a square matrix whose product comes near the device's peak."""
 
@@ -138,6 +142,7 @@ class Cpu:
 
     is_accelerator = False
     default_threads: int | None = 1
+    largest_copy_bytes = 2**27
     # Near a CPU's peak, and still quick in a dtype it has to emulate.
     matrix_rows = 768
 
@@ -195,7 +200,7 @@ class Accelerator:
 
     is_accelerator = True
     default_threads: int | None = None
-    matrix_rows = 4096
+    largest_copy_bytes = 2**31
 
     def __init__(self, device: torch.device) -> None:
         torch.accelerator.set_device_index(device.index or 0)
@@ -209,6 +214,7 @@ class Accelerator:
         self.name = str(getattr(module, "get_device_name", str)(device))
         self._memory_info = getattr(module, "mem_get_info", _of_the_host)
         self.memory_bytes: int = self._memory_info(device)[1]
+        self.matrix_rows = 8192 if self.memory_bytes >= LARGE_BYTES else 4096
 
     def free_bytes(self) -> int:
         """Return how much memory no process has taken."""

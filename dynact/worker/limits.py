@@ -1,4 +1,4 @@
-"""The fastest a device copies memory and multiplies matrices: what bounds any layer on it."""
+"""The fastest a device moves memory and multiplies matrices: what bounds any layer on it."""
 
 import time
 from contextlib import suppress
@@ -11,8 +11,8 @@ from dynact.timing import fastest_ns
 from dynact.timing.clock import Call
 from dynact.worker.device import Device
 
-# From what any first-level cache holds to what few last-level caches do.
-COPY_BYTES = tuple(2**power for power in range(14, 28))
+# What any first-level cache holds.
+SMALLEST_BYTES = 2**14
 SECONDS_EACH = 0.03
 
 
@@ -31,25 +31,42 @@ def measure_limits(device: Device) -> dict[str, Any]:
     copies = []
     flops_per_s = {}
     with torch.inference_mode():
-        for size in COPY_BYTES:
+        for size in copy_sizes(device):
             with suppress(RuntimeError, TypeError):
-                # Each byte is read and written.
-                rate = 2 * size / _copy_s(size, device)
-                copies.append({"bytes": size, "bytes_per_s": rate})
+                copies.append({"bytes": size, "bytes_per_s": _bytes_per_s(size, device)})
         for dtype in BYTES_PER_ELEMENT:
             with suppress(RuntimeError, TypeError):
                 flops_per_s[dtype] = 2 * device.matrix_rows**3 / _product_s(dtype, device)
     if not copies:
-        raise ValueError(f"{device.torch_device} could not even copy {COPY_BYTES[0]} bytes")
+        raise ValueError(f"{device.torch_device} could not even copy {SMALLEST_BYTES} bytes")
     device.release_memory()
     seconds = time.perf_counter() - start_s
     return {"copies": copies, "flops_per_s": flops_per_s, "case_s": seconds}
 
 
-def _copy_s(size: int, device: Device) -> float:
-    source = torch.ones(size, dtype=torch.uint8, device=device.torch_device)
-    target = torch.empty_like(source)
-    return _seconds(lambda: target.copy_(source), device)
+def copy_sizes(device: Device) -> list[int]:
+    """Return of how many bytes tensors are copied, each twice the last.
+
+    The largest is beyond the caches of most devices of its kind, and three fit into half of what
+    is free.
+    """
+    most = min(device.largest_copy_bytes, device.free_bytes() // 6)
+    return [2**power for power in range(most.bit_length()) if SMALLEST_BYTES <= 2**power <= most]
+
+
+def _bytes_per_s(size: int, device: Device) -> float:
+    """Return the fastest rate at which tensors of a size are read and written.
+
+    A layer reads more than it writes where it needs two passes over its input: on some devices
+    that is faster than a copy.
+    """
+    source = torch.ones(size // 4, device=device.torch_device)
+    other, target = torch.ones_like(source), torch.empty_like(source)
+    calls: dict[Call, int] = {
+        lambda: target.copy_(source): 2,
+        lambda: torch.add(source, other, out=target): 3,
+    }
+    return max(tensors * size / _seconds(call, device) for call, tensors in calls.items())
 
 
 def _product_s(dtype: str, device: Device) -> float:

@@ -231,8 +231,17 @@ def test_no_driver_where_there_is_none(tmp_path: Path) -> None:
 
 
 class TestWhatADeviceDecides:
-    def test_an_accelerator_multiplies_larger_matrices_than_a_cpu(self) -> None:
-        assert Accelerator.matrix_rows > Cpu.matrix_rows
+    def test_the_larger_a_device_the_larger_its_matrices_and_copies(
+        self, notes: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        small = Accelerator(torch.device("xpu"))
+        module = SimpleNamespace(mem_get_info=lambda _device: (2**36, 2**37))
+        monkeypatch.setattr(torch, "get_device_module", lambda _device: module)
+        large = Accelerator(torch.device("xpu"))
+
+        assert Cpu.matrix_rows < small.matrix_rows < large.matrix_rows
+        assert Cpu.largest_copy_bytes < large.largest_copy_bytes
+        assert notes
 
     def test_only_a_cpu_s_threads_are_chosen(self, notes: list[Any]) -> None:
         assert Cpu().default_threads == 1

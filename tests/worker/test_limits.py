@@ -12,7 +12,7 @@ from dynact.schema.limits import Ceilings
 from dynact.timing import Clock
 from dynact.worker import limits as ceilings
 from dynact.worker.device import Cpu
-from dynact.worker.limits import COPY_BYTES, measure_limits
+from dynact.worker.limits import SMALLEST_BYTES, measure_limits
 from tests.fake_device import FakeAccelerator, VirtualEventClock
 
 FLOPS_PER_S = {torch.float32: 1e12, torch.float64: 5e11, torch.bfloat16: 4e12, torch.float16: 3e12}
@@ -24,8 +24,14 @@ def shorter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ceilings, "SECONDS_EACH", 0.001)
 
 
+SIZES = [2**power for power in range(14, 28)]
+
+
 class VirtualTime(Cpu):
     """The CPU's tensors and a fake accelerator's time."""
+
+    def free_bytes(self) -> int:
+        return 2**40
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,18 +42,27 @@ class VirtualTime(Cpu):
 class Kernels(TorchDispatchMode):
     """Copies and products that do nothing, for as long as the device would take."""
 
-    def __init__(self, device: VirtualTime, most_bytes: float, dtypes: tuple[Any, ...]) -> None:
+    def __init__(
+        self,
+        device: VirtualTime,
+        most_bytes: float,
+        dtypes: tuple[Any, ...],
+        rates: tuple[float, float] = (1, 1),
+    ) -> None:
         super().__init__()
+        operators = torch.ops.aten.copy_.default, torch.ops.aten.add.out
+        self._tensors_moved = dict(zip(operators, zip(rates, (2, 3), strict=True), strict=True))
         self._accelerator = device.accelerator
         self._most_bytes = most_bytes
         self._dtypes = dtypes
 
     def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.ops.aten.copy_.default and args[0].dtype == torch.uint8:
+        if func in self._tensors_moved:
             size = args[0].nbytes
             if size > self._most_bytes:
                 raise torch.OutOfMemoryError("too large")
-            self._accelerator.launch(2 * size / copy_rate(size) * 1e9, "copy")
+            rate, tensors = self._tensors_moved[func]
+            self._accelerator.launch(tensors * size / (rate * copy_rate(size)) * 1e9, "copy")
             return args[0]
         if func is torch.ops.aten.mm.out:
             if args[0].dtype not in self._dtypes:
@@ -64,16 +79,21 @@ def copy_rate(size: int) -> float:
     return 4e11 if size <= 2**20 else 1e11
 
 
-def found(most_bytes: float = float("inf"), dtypes: tuple[Any, ...] = tuple(FLOPS_PER_S)) -> Any:
-    device = VirtualTime()
-    with Kernels(device, most_bytes, dtypes):
+def found(
+    most_bytes: float = float("inf"),
+    dtypes: tuple[Any, ...] = tuple(FLOPS_PER_S),
+    rates: tuple[float, float] = (1, 1),
+    device: VirtualTime | None = None,
+) -> Any:
+    device = device or VirtualTime()
+    with Kernels(device, most_bytes, dtypes, rates):
         return measure_limits(device)
 
 
 def test_it_reads_the_device_s_own_rates() -> None:
     record = found()
 
-    assert [copy["bytes"] for copy in record["copies"]] == list(COPY_BYTES)
+    assert [copy["bytes"] for copy in record["copies"]] == SIZES
     for copy in record["copies"]:
         assert copy["bytes_per_s"] == pytest.approx(copy_rate(copy["bytes"]), rel=0.02)
     assert set(record["flops_per_s"]) == set(DTYPES)
@@ -92,10 +112,22 @@ def test_the_record_survives_json_and_bounds_what_it_says() -> None:
 def test_what_the_device_cannot_do_is_left_out() -> None:
     record = found(most_bytes=2**22, dtypes=(torch.float32,))
 
-    assert [copy["bytes"] for copy in record["copies"]] == [
-        size for size in COPY_BYTES if size <= 2**22
-    ]
+    assert [copy["bytes"] for copy in record["copies"]] == [size for size in SIZES if size <= 2**22]
     assert set(record["flops_per_s"]) == {"float32"}
+
+
+@pytest.mark.parametrize("rates", [(2, 1), (1, 2)])
+def test_the_fastest_way_of_moving_counts(rates: tuple[float, float]) -> None:
+    for copy in found(rates=rates)["copies"]:
+        assert copy["bytes_per_s"] == pytest.approx(2 * copy_rate(copy["bytes"]), rel=0.02)
+
+
+def test_copies_leave_half_of_what_is_free() -> None:
+    class Full(VirtualTime):
+        def free_bytes(self) -> int:
+            return 6 * 2**20
+
+    assert max(copy["bytes"] for copy in found(device=Full())["copies"]) == 2**20
 
 
 def test_a_device_that_copies_nothing_is_refused_in_one_line() -> None:
@@ -104,7 +136,7 @@ def test_a_device_that_copies_nothing_is_refused_in_one_line() -> None:
 
 
 def test_the_fastest_block_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ceilings, "COPY_BYTES", (2**20, 2**22))
+    monkeypatch.setattr(Cpu, "largest_copy_bytes", SMALLEST_BYTES)
     monkeypatch.setattr(ceilings, "SECONDS_EACH", 0.02)
     device = VirtualTime()
     # Two milliseconds out of three something else makes the device three times slower.
