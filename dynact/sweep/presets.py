@@ -113,6 +113,12 @@ def preset(name: str, all_activations: tuple[str, ...], on_accelerator: bool) ->
             batches=(2,), channels=(32, 128, 512), resolutions=((28, 28), (14, 14), (7, 7))
         )
         along = replace(shapes, batches=(1, 8), channels=(128,), resolutions=((14, 14),))
+        if on_accelerator:
+            # Of smaller ones a fast device is done before its host has queued the next.
+            shapes = Grid(
+                batches=(32,), channels=(64, 256, 512), resolutions=((56, 56), (28, 28), (14, 14))
+            )
+            along = replace(shapes, batches=(8, 128), channels=(256,), resolutions=((28, 28),))
         # FReLU's is compiled for every height and width.
         of_one_size = replace(
             shapes, activations=("frelu",), compared=("frelu",), resolutions=((28, 28),)

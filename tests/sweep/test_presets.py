@@ -75,6 +75,21 @@ def test_quick() -> None:
     }
 
 
+def test_quick_on_an_accelerator_has_the_same_layers_at_sizes_that_keep_it_busy() -> None:
+    small, large = (
+        unique_cases(preset("quick", ALL, on_accelerator), "cuda", "relu")
+        for on_accelerator in (False, True)
+    )
+    assert len(small) == len(large)
+    assert Counter((c.activation, c.impl, c.phase) for c in small) == Counter(
+        (c.activation, c.impl, c.phase) for c in large
+    )
+    grid = {(c.channels, c.height, c.width) for c in large if c.batch == 32}
+    assert grid == {(c, s, s) for c in (64, 256, 512) for s in (56, 28, 14)}
+    along = {c.batch for c in large if (c.channels, c.height) == (256, 28)}
+    assert along == {8, 32, 128}
+
+
 @pytest.mark.parametrize(
     ("asked", "found"),
     [

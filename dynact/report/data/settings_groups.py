@@ -144,15 +144,21 @@ class SettingsGroup:
 def settings_groups(rows: pd.DataFrame) -> list[SettingsGroup]:
     """Split rows into groups, the one with most distinct shapes (the main one) first.
 
-    Among equals the one with most rows, then the most usual fields, comes first: the answer does
-    not depend on the order in which rows were stored.
+    Among equals the one with most rows comes first, then the most usual fields, then the largest
+    batch, which a device is busiest with: the answer does not depend on the order in which rows
+    were stored.
     """
     groups = [
         (dict(zip(SETTINGS_FIELDS, key, strict=True)), group, count_shapes(group))
         for key, group in with_subjects(rows).groupby(list(SETTINGS_FIELDS))
     ]
     groups.sort(
-        key=lambda g: (-g[2], -len(g[1]), sum(g[0][f] != USUAL[f] for f in USUAL if f in g[0]))
+        key=lambda g: (
+            -g[2],
+            -len(g[1]),
+            sum(g[0][f] != USUAL[f] for f in USUAL if f in g[0]),
+            -int(str(g[0]["batch"])),
+        )
     )
     return [SettingsGroup(group, _suffix(key, groups[0][0])) for key, group, _ in groups]
 

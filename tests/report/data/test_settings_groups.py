@@ -14,6 +14,15 @@ def test_groups_put_most_shapes_first_and_name_the_others(make_rows):
     assert sum(len(group.rows) for group in groups) == len(rows)
 
 
+def test_of_equals_the_largest_batch_comes_first(make_rows):
+    rows = make_rows(batches=(8, 32, 1))
+
+    groups = settings_groups(rows)
+
+    assert [set(group.rows["batch"]) for group in groups] == [{32}, {8}, {1}]
+    assert [group.suffix for group in groups] == ["", "n8", "n1"]
+
+
 def test_implementations_share_a_group_and_are_told_apart(make_rows):
     rows = make_rows(activations=("prelu", "frelu"))
     fused = rows[rows["activation"] == "frelu"].assign(impl="fused")
