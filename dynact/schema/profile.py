@@ -16,8 +16,11 @@ MEMORY_SNAPSHOT = "memory_snapshot.pickle"
 
 # What sort of work an operator does; the tables' column ``kind``.
 OPERATOR_CATEGORIES = (
-    "pointwise", "reduction", "matmul", "convolution", "normalisation", "memory", "other",
+    "pointwise", "reduction", "matmul", "convolution", "normalisation", "memory", "communication",
+    "other",
 )  # fmt: skip
+# The tables' ``operator`` of what none launched: a Triton kernel of one's own, a graph's replay.
+NO_OPERATOR = "(no operator)"
 # Of a step: the layer's call, its backward, and what is neither.
 PARTS = ("forward", "backward", "other")
 

@@ -23,6 +23,7 @@ _COLOURS = {
     "convolution": "#c1440e",
     "normalisation": "#cc79a7",
     "memory": "#8a8a8a",
+    "communication": "#56b4e9",
     "other": "#d4d4d4",
 }
 

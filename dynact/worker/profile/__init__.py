@@ -4,6 +4,7 @@ from dynact.worker.profile.memory_page import memory_page
 from dynact.worker.profile.profiled import Profiled, profile_case, ready_step
 from dynact.worker.profile.record import record
 from dynact.worker.profile.snapshot import memory_snapshot
+from dynact.worker.profile.steps import steps_of
 from dynact.worker.profile.store import store, store_failure
 from dynact.worker.profile.tables import Tables, tables_of
 from dynact.worker.profile.traffic_by_operator import OperatorTraffic, traffic_of_operators
@@ -17,6 +18,7 @@ __all__ = [
     "profile_case",
     "ready_step",
     "record",
+    "steps_of",
     "store",
     "store_failure",
     "tables_of",

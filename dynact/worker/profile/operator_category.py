@@ -35,12 +35,21 @@ _CATEGORIES = {
 }
 # How names begin under which code runs that torch.compile made, forward and backward.
 _GENERATED = ("Torch-Compiled Region", "CompiledFunction")
+# Of names before a colon, and the mark that torch.distributed sets beside its collectives.
+_COMMUNICATION = re.compile(
+    r"_?(?:c10d|c10d_functional|nccl|gloo|ucc|symm_mem):|record_param_comms$"
+)
 
 
 @functools.cache
 def category_of(name: str) -> str:
-    """Return the one of `OPERATOR_CATEGORIES` that an operator, as ``"aten::mul"``, is of."""
-    schemas = _overloads(name)
+    """Return the one of `OPERATOR_CATEGORIES` that an operator, as ``"aten::mul"``, is of.
+
+    Of operators that are not torch's own nobody knows what they do, but of those that communicate.
+    """
+    if _COMMUNICATION.match(name):
+        return "communication"
+    schemas = _overloads(name) if name.startswith("aten::") else []
     if not schemas:
         return "other"
     tags = set()
@@ -78,7 +87,7 @@ def is_composite(name: str, device_type: str, calls_its_name: bool = False) -> b
         Whether it called an operator of the same name: of overloads of which some have no code of
         their own, as ``where`` of a tensor and a number, it then is such a one.
     """
-    if name.startswith(_GENERATED):
+    if is_generated(name):
         return not is_host(device_type)
     key = torch._C._dispatch_key_for_device(device_type)
 
@@ -92,10 +101,15 @@ def is_composite(name: str, device_type: str, calls_its_name: bool = False) -> b
     )
 
 
+def is_generated(name: str) -> bool:
+    """Return whether code runs under that name that torch.compile made."""
+    return name.startswith(_GENERATED)
+
+
 @functools.cache
 def moves_nothing(name: str) -> bool:
     """Return whether what has code of its own only views or allocates."""
-    if name.startswith(_GENERATED):
+    if is_generated(name):
         return False
     # Of _unsafe_view no schema says that it is a view: autograd is to take it for a new tensor.
     return (

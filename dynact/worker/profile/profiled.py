@@ -1,13 +1,15 @@
 """From a case to all that the profiler says of it, every part of the same warm step."""
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from dynact.activations import PLAIN
 from dynact.schema.cases import Case
 from dynact.schema.limits import Ceilings
+from dynact.schema.redact import error_line
 from dynact.timing.clock import Call
 from dynact.worker.device import Device
 from dynact.worker.layer import feed_of, prepared, ready_call
@@ -15,8 +17,11 @@ from dynact.worker.modes import grad_mode
 from dynact.worker.profile.memory_page import memory_page
 from dynact.worker.profile.record import Trace, record
 from dynact.worker.profile.snapshot import memory_snapshot
-from dynact.worker.profile.tables import Tables, tables_of
+from dynact.worker.profile.steps import steps_of
+from dynact.worker.profile.tables import NothingOnDeviceError, Tables, tables_of
 from dynact.worker.profile.traffic_by_operator import traffic_of_operators
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -31,10 +36,12 @@ class Profiled:
     Of as many calls as are profiled, directly before them, each after an untimed one as in a sweep:
     against it the tables' ``step_ns`` shows what the profiler itself costs.
     """
-    memory_page: str
-    """HTML."""
+    memory_page: str | None
+    """HTML; ``None`` where it could not be made."""
     memory_snapshot: bytes | None
     """Pickled; ``None`` where there is none."""
+    failures: tuple[str, ...]
+    """What of all this could not be made, and why, a line each."""
     on_accelerator: bool
     """Whether the device is any but the host itself."""
 
@@ -49,16 +56,32 @@ def profile_case(
     ceilings
         What the device can do, as the run has measured it.
     """
+    failures: list[str] = []
+
+    def or_none(what: str, make: Callable[[], T]) -> T | None:
+        # Beside the trace, whose time is what a case is profiled for.
+        try:
+            return make()
+        except Exception as error:
+            failures.append(f"no {what}: {error_line(error)}")
+            return None
+
     with ready_step(case, device) as step:
         untraced_ns = statistics.median(device.clock.call_ns(step, 1) for _ in range(steps))
         trace = record(step, device, steps)
-        page = memory_page(step, device, case.id)
-        snapshot = memory_snapshot(step, device)
+        page = or_none("memory page", lambda: memory_page(step, device, case.id))
+        snapshot = or_none("memory snapshot", lambda: memory_snapshot(step, device))
     # Generated code moves other bytes than the operators it stands for.
     shows_operators = case.mode == "eager" and case.impl in PLAIN
     traffic = traffic_of_operators(case, device) if shows_operators else []
-    tables = tables_of(trace, device.torch_device.type, traffic, ceilings)
-    return Profiled(trace, tables, untraced_ns, page, snapshot, device.is_accelerator)
+    try:
+        tables = tables_of(steps_of(trace.events), device.torch_device.type, traffic, ceilings)
+    except NothingOnDeviceError as error:
+        said = "; ".join(trace.words) or "nothing of why"
+        raise NothingOnDeviceError(f"{error}; the profiler says {said}") from None
+    return Profiled(
+        trace, tables, untraced_ns, page, snapshot, tuple(failures), device.is_accelerator
+    )
 
 
 @contextmanager

@@ -1,45 +1,33 @@
-"""The steps in a trace, with each one's operators as trees."""
+"""The steps in a trace: each one's operators as trees, and what an accelerator did for it."""
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeVar
 
-Event = dict[str, Any]
+from dynact.worker.profile.events import Allocation, Events, Launch, Operator, Span, Work
 
-# Event categories of what an accelerator does.
-ON_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")
 # What autograd's engine puts before the name of a node it evaluates.
 BACKWARD = "autograd::engine::evaluate_function: "
-# What the profiler of Python puts before the name of a layer's class.
-MODULE = "nn.Module: "
+# How the profiler's schedule marks a step.
+STEP = "ProfilerStep#"
+
+_start = attrgetter("start_ns")
+T = TypeVar("T")
 
 
-@dataclass(eq=False)
-class Operator:
-    """A call of an operator, or the evaluation of a node of autograd's graph."""
+class Launched(NamedTuple):
+    """Work of an accelerator, and who asked for it."""
 
-    name: str
-    start_ns: int
-    duration_ns: int
-    arguments: Event
-    children: list["Operator"] = field(default_factory=list)
-
-    @property
-    def self_ns(self) -> int:
-        """The duration without its children's."""
-        return self.duration_ns - sum(child.duration_ns for child in self.children)
-
-    @property
-    def end_ns(self) -> int:
-        """When it returned."""
-        return self.start_ns + self.duration_ns
-
-    def walk(self) -> Iterator["Operator"]:
-        """Yield it and all below it."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
+    work: Work
+    operator: Operator | None
+    """The innermost that was open, ``None`` where none was."""
+    at_ns: int
+    """When the host launched it; when it ran, where the trace does not say."""
+    thread: Any
+    """On which the host did; ``None`` where the trace does not say."""
 
 
 @dataclass(frozen=True)
@@ -47,84 +35,128 @@ class Step:
     """One step of a trace; times in ns since an origin that all steps share."""
 
     start_ns: int
-    layer_ns: tuple[int, int]
-    """When the layer was called and when it returned; the step calls no other before it."""
+    end_ns: int
+    thread: Any
+    """On which it ran."""
     roots: tuple[Operator, ...]
     """The outermost operators, by start."""
-    launched: tuple[tuple[Event, int], ...]
-    """What ran on an accelerator, and the external id of the operator that launched it."""
-    memory: tuple[Event, ...]
-    """Allocations and frees, by time, on any device."""
+    layer_ns: tuple[int, int] | None
+    """When the first layer was called and when it returned; ``None`` without stacks."""
+    launched: tuple[Launched, ...] = ()
+    """What an accelerator did, by start."""
+    allocations: tuple[Allocation, ...] = ()
+    """By time, on any device."""
+    annotations: tuple[Span, ...] = ()
+    """Of its thread."""
+
+    @property
+    def nodes(self) -> list[Operator]:
+        """The evaluations of autograd's nodes, by start."""
+        return [root for root in self.roots if root.name.startswith(BACKWARD)]
 
 
-def steps_of(trace: dict[str, Any]) -> list[Step]:
-    """Return the steps of a trace in Chrome's format, in order.
+def steps_of(events: Events) -> list[Step]:
+    """Return the steps that the profiler's schedule marked, in order; none without a schedule.
 
-    What an accelerator does belongs to the step that launched it, whenever it ran.
+    What an accelerator did belongs to the step in whose time the host launched it, whenever it
+    ran; if the trace has no launch of it, to the step in whose time it ran.
     """
-    events: list[Event] = sorted(
-        (e for e in trace["traceEvents"] if "ts" in e),
-        key=lambda e: (e["ts"], -e.get("dur", 0)),
+    marks = [span for span in events.annotations if span.name.startswith(STEP)]
+    return _steps(events, sorted(marks, key=_start))
+
+
+def whole_as_step(events: Events) -> list[Step]:
+    """Return all of a trace as one step, that of the thread with most operators; none if empty."""
+    everything: list[Operator | Work] = [*events.operators, *events.work]
+    if not everything:
+        return []
+    start_ns = min(map(_start, everything))
+    end_ns = 1 + max(one.end_ns for one in everything)
+    threads = Counter(
+        operator.thread for operator in events.operators if not operator.name.startswith(BACKWARD)
     )
-    roots = _trees([e for e in events if e.get("cat") == "cpu_op"])
-    layers = [
-        _when(e)
-        for e in events
-        if e.get("cat") == "python_function" and e["name"].startswith(MODULE)
+    [(thread, _)] = threads.most_common(1) or [(None, 0)]
+    return _steps(events, [Span("", thread, start_ns, end_ns)])
+
+
+def _steps(events: Events, marks: Sequence[Span]) -> list[Step]:
+    begins = list(map(_start, marks))
+
+    def by_step(timed: Iterable[T], when: Callable[[T], int]) -> list[list[T]]:
+        of_steps: list[list[T]] = [[] for _ in marks]
+        for one in sorted(timed, key=when):
+            place = bisect_right(begins, when(one)) - 1
+            if place >= 0 and when(one) < marks[place].end_ns:
+                of_steps[place].append(one)
+        return of_steps
+
+    trees = _Trees(events.operators)
+    # Work of a step is in the order in which it ran, which need not be that of the launches.
+    launched = by_step(_launched(events, trees), attrgetter("at_ns"))
+    parts = zip(
+        marks,
+        by_step(trees.roots, _start),
+        by_step(events.layers, _start),
+        launched,
+        by_step(events.allocations, attrgetter("at_ns")),
+        by_step(events.annotations, _start),
+        strict=True,
+    )
+    return [
+        Step(
+            mark.start_ns,
+            mark.end_ns,
+            mark.thread,
+            tuple(roots),
+            next(((layer.start_ns, layer.end_ns) for layer in layers), None),
+            tuple(sorted(works, key=lambda one: one.work.start_ns)),
+            tuple(allocations),
+            tuple(one for one in annotations if one.thread == mark.thread),
+        )
+        for mark, roots, layers, works, allocations, annotations in parts
     ]
-    launches = {
-        e["args"]["correlation"]: e["args"]["External id"]
-        for e in events
-        if str(e.get("cat")).endswith(("_runtime", "_driver"))
-        and {"correlation", "External id"} <= e["args"].keys()
-    }
-    steps = []
-    for mark in events:
-        if mark.get("cat") == "user_annotation" and mark["name"].startswith("ProfilerStep#"):
-            start_ns, end_ns = _when(mark)
-            # Without stacks nothing is known to be the layer's.
-            layer_ns = next(
-                (when for when in layers if start_ns <= when[0] < end_ns), (start_ns, start_ns)
-            )
-            own = tuple(root for root in roots if start_ns <= root.start_ns < end_ns)
-            ids = {op.arguments.get("External id") for root in own for op in root.walk()}
-            launched = tuple(
-                (e, launches[e["args"].get("correlation")])
-                for e in events
-                if e.get("cat") in ON_DEVICE and launches.get(e["args"].get("correlation")) in ids
-            )
-            memory = tuple(
-                e for e in events
-                if e["name"] == "[memory]" and start_ns <= in_ns(e["ts"]) < end_ns
-            )  # fmt: skip
-            steps.append(Step(start_ns, layer_ns, own, launched, memory))
-    return steps
 
 
-def in_ns(microseconds: float) -> int:
-    """Return a time of a trace in ns."""
-    return round(microseconds * 1000)
+def _launched(events: Events, trees: "_Trees") -> Iterator[Launched]:
+    by_id = {operator.external_id: operator for operator in events.operators}
+    by_id.pop(None, None)
+    for work in events.work:
+        launch = events.launches.get(work.correlation)
+        if launch is None:
+            operator = by_id.get(work.external_id)
+            began = operator or work
+            yield Launched(work, operator, began.start_ns, getattr(began, "thread", None))
+        else:
+            # The profiler gives a launch no number where no operator is open, and an operator
+            # that another thread has open is not its.
+            operator = by_id.get(launch.external_id) or trees.innermost(launch)
+            yield Launched(work, operator, launch.at_ns, launch.thread)
 
 
-def shapes_of(operator: Operator) -> str:
-    """Return the shapes of the tensors given to an operator: ``"8x64x28x28 8x64"``."""
-    shapes = re.findall(r"\[([\d, ]+)\]", str(operator.arguments.get("Input Dims", [])))
-    return " ".join(shape.replace(", ", "x") for shape in shapes)
+class _Trees:
+    """Operators by who called whom: on a thread, what runs in another's time was called by it."""
 
+    def __init__(self, operators: Iterable[Operator]) -> None:
+        self.roots: list[Operator] = []
+        self._roots_of: defaultdict[Any, list[Operator]] = defaultdict(list)
+        open_on: defaultdict[Any, list[Operator]] = defaultdict(list)
+        for operator in sorted(operators, key=lambda one: (one.start_ns, -one.end_ns)):
+            within = open_on[operator.thread]
+            while within and within[-1].end_ns <= operator.start_ns:
+                within.pop()
+            if within:
+                within[-1].children.append(operator)
+            else:
+                self.roots.append(operator)
+                self._roots_of[operator.thread].append(operator)
+            within.append(operator)
 
-def _when(event: Event) -> tuple[int, int]:
-    return in_ns(event["ts"]), in_ns(event["ts"] + event["dur"])
-
-
-def _trees(events: list[Event]) -> list[Operator]:
-    roots: list[Operator] = []
-    open_by_thread: dict[Any, list[Operator]] = {}
-    for event in events:
-        start_ns, end_ns = _when(event)
-        operator = Operator(event["name"], start_ns, end_ns - start_ns, event.get("args", {}))
-        within = open_by_thread.setdefault(event["tid"], [])
-        while within and within[-1].end_ns <= operator.start_ns:
-            within.pop()
-        (within[-1].children if within else roots).append(operator)
-        within.append(operator)
-    return roots
+    def innermost(self, launch: Launch) -> Operator | None:
+        """Return the innermost operator that the launching thread had open, if any."""
+        found, candidates = None, self._roots_of.get(launch.thread, [])
+        while True:
+            place = bisect_right(candidates, launch.at_ns, key=_start) - 1
+            if place < 0 or candidates[place].end_ns < launch.at_ns:
+                return found
+            found = candidates[place]
+            candidates = found.children

@@ -1,7 +1,5 @@
 """Profiles in a run folder: a folder of each case's files, and tables of all cases together."""
 
-import gzip
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -39,13 +37,12 @@ def store(run_folder: Path, case: Case, profiled: Profiled) -> None:
     """
     folder = files_folder(case.id)
     tables = profiled.tables
+    page, snapshot = profiled.memory_page, profiled.memory_snapshot
     files = {
-        folder / TRACE_FILE: gzip.compress(json.dumps(profiled.trace).encode(), mtime=0),
-        folder / MEMORY_PAGE: profiled.memory_page.encode(),
+        folder / TRACE_FILE: profiled.trace.file,
+        folder / MEMORY_PAGE: None if page is None else page.encode(),
+        folder / MEMORY_SNAPSHOT: snapshot,
     }
-    snapshot = profiled.memory_snapshot
-    if snapshot is not None:
-        files[folder / MEMORY_SNAPSHOT] = snapshot
     step = {
         **asdict(case),
         "on_accelerator": profiled.on_accelerator,
@@ -56,8 +53,8 @@ def store(run_folder: Path, case: Case, profiled: Profiled) -> None:
         "operators": tables.operators,
         "memory_lines": len(tables.memory),
         "trace": (folder / TRACE_FILE).as_posix(),
-        "memory_page": (folder / MEMORY_PAGE).as_posix(),
-        "memory_snapshot": (folder / MEMORY_SNAPSHOT).as_posix() if snapshot else None,
+        "memory_page": None if page is None else (folder / MEMORY_PAGE).as_posix(),
+        "memory_snapshot": None if snapshot is None else (folder / MEMORY_SNAPSHOT).as_posix(),
     }
     lines = {
         "kernels": tables.kernels,
@@ -70,7 +67,11 @@ def store(run_folder: Path, case: Case, profiled: Profiled) -> None:
     if table_path(run_folder, "steps").exists():
         _write_table(run_folder, "steps", others["steps"])
     for path, content in files.items():
-        _replace(run_folder / path, content)
+        if content is None:
+            # One of an earlier profile is not this one's.
+            (run_folder / path).unlink(missing_ok=True)
+        else:
+            _replace(run_folder / path, content)
     for table in STEP_TABLES:
         _write_table(run_folder, table, others[table], _of_case(case, table, lines[table]))
     if len(failed):

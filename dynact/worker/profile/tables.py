@@ -1,26 +1,34 @@
 """A trace's tables of one step: its kernels, their timeline, and the memory over it."""
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from dynact.schema.limits import Ceilings
+from dynact.schema.profile import NO_OPERATOR
 from dynact.worker.device import is_host
-from dynact.worker.profile.operator_category import category_of, is_composite, moves_nothing
-from dynact.worker.profile.steps import BACKWARD, Event, Operator, Step, in_ns, shapes_of, steps_of
+from dynact.worker.profile.events import Operator
+from dynact.worker.profile.kernel_kind import kind_of_kernel
+from dynact.worker.profile.operator_category import (
+    category_of,
+    is_composite,
+    is_generated,
+    moves_nothing,
+)
+from dynact.worker.profile.parts import LayerParts, Parts
+from dynact.worker.profile.steps import Step
 from dynact.worker.profile.traffic_by_operator import OperatorTraffic
-
-# The node that keeps a gradient: it is part of no forward operator, and has no number.
-ACCUMULATION = BACKWARD + "torch::autograd::AccumulateGrad"
-# What the profiler says of each of CUDA's kernels.
-OCCUPANCY = "est. achieved occupancy %"
-REGISTERS = "registers per thread"
 
 # Of operators; none of one that is another than was counted.
 _Bytes = dict[Operator, int | None]
+
+
+class NothingOnDeviceError(ValueError):
+    """Operators ran on an accelerator, and their trace holds nothing of what it did."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class Tables:
 
     steps: int
     step_ns: int
-    """Sum of the self device time: of operators on a CPU, of kernels on an accelerator."""
+    """Sum of the self device time: of operators on a CPU, of all that ran on an accelerator."""
     coverage: float
     """The share of ``step_ns`` that belongs to the layer: its own call, and that one's backward."""
     operators: int
@@ -38,7 +46,8 @@ class Tables:
     """A line a kernel, operator, part and input shapes, and another one of what only calls one of
     its own name; the times add up to ``step_ns``.
 
-    ``operator`` is what launched the kernel, and on a CPU the kernel itself. ``calls`` are calls of
+    ``operator`` is what launched the kernel, on a CPU the kernel itself, and ``NO_OPERATOR`` where
+    none was open when the host launched it, as of a graph's replay. ``calls`` are calls of
     an operator on a CPU and launches of a kernel on an accelerator, and ``time_ns`` and ``bytes``
     are of all of them. ``ceiling_bytes_per_s`` is the fastest that the device was seen to copy a
     tensor for which as many bytes are moved as by one call: a copy of N bytes moves 2 N.
@@ -90,20 +99,21 @@ class _Work:
 
 
 def tables_of(
-    trace: dict[str, Any],
+    steps: Sequence[Step],
     device_type: str,
-    traffic: Sequence[OperatorTraffic],
+    traffic: Sequence[OperatorTraffic] = (),
     ceilings: Ceilings | None = None,
+    parts_of: Callable[[Step], Parts] = LayerParts,
 ) -> Tables:
-    """Return the tables of a trace.
+    """Return the tables of a trace's steps.
 
     On a CPU a kernel is an operator with code of its own, with all that this code calls, and
     generated code is one; on an accelerator it is what ran there.
 
     Parameters
     ----------
-    trace
-        In Chrome's format, as `record` returns it.
+    steps
+        As `steps_of` finds them in a trace.
     device_type
         Where the work was done: ``"cpu"``, ``"cuda"``.
     traffic
@@ -111,20 +121,28 @@ def tables_of(
         there are not as many as operators, and of an operator that is another than was counted.
     ceilings
         The device's, where they are known.
+    parts_of
+        What tells forward, backward and the rest of a step apart.
 
     Raises
     ------
+    NothingOnDeviceError
+        If operators ran on an accelerator, and the trace says nothing of what it did.
     ValueError
-        If the trace has no step: it was cut short.
+        If there is no step: the trace was cut short.
     """
-    steps = steps_of(trace)
     if not steps:
         raise ValueError("the trace holds no step: it was cut short")
-    calls = [list(_calls(step, device_type)) for step in steps]
+    parts = list(map(parts_of, steps))
+    calls = [
+        list(_calls(step, of_step, device_type)) for step, of_step in zip(steps, parts, strict=True)
+    ]
+    if not is_host(device_type) and not any(step.launched for step in steps):
+        _check_nothing_to_launch(calls)
     arrange = _on_host if is_host(device_type) else _on_device
     works = [
-        arrange(step, of_step, _bytes_of(of_step, traffic))
-        for step, of_step in zip(steps, calls, strict=True)
+        arrange(step, of_step, _bytes_of(of_step, traffic), parts_of_step)
+        for step, of_step, parts_of_step in zip(steps, calls, parts, strict=True)
     ]
     totals_ns = [sum(work.time_ns for work in of_step) for of_step in works]
     # Only of the last half: the first steps under a profiler were seen to take twice as long.
@@ -139,32 +157,20 @@ def tables_of(
         operators=sum(call.launches for call in calls[chosen]),
         kernels=_kernels(works[chosen], step_ns, ceilings),
         timeline=_timeline(works[chosen], _origin_ns(works[chosen], steps[chosen], device_type)),
-        memory=_memory(steps[chosen], device_type),
+        memory=_memory(steps[chosen], parts[chosen], device_type),
     )
 
 
-def _calls(step: Step, device_type: str) -> Iterator[_Call]:
-    called_ns, returned_ns = step.layer_ns
-    forward = [root for root in step.roots if called_ns <= root.start_ns < returned_ns]
-    nodes = _nodes(step)
-    numbers = {_number(operator) for root in forward for operator in root.walk()} - {None}
+def _check_nothing_to_launch(calls: Sequence[Sequence[_Call]]) -> None:
+    if any(
+        call.launches or is_generated(call.operator.name) for of_step in calls for call in of_step
+    ):
+        raise NothingOnDeviceError("the trace holds nothing of what the device did")
+
+
+def _calls(step: Step, parts: Parts, device_type: str) -> Iterator[_Call]:
     for root in step.roots:
-        if root in forward:
-            part = "forward"
-        elif root.name == ACCUMULATION or (root in nodes and _number(root) in numbers):
-            part = "backward"
-        else:
-            part = "other"
-        yield from _told_apart(root, part, device_type)
-
-
-def _nodes(step: Step) -> list[Operator]:
-    return [root for root in step.roots if root.name.startswith(BACKWARD)]
-
-
-def _number(operator: Operator) -> Any:
-    # The same for a forward operator and the node that differentiates it.
-    return operator.arguments.get("Sequence number")
+        yield from _told_apart(root, parts.of(root), device_type)
 
 
 def _told_apart(operator: Operator, part: str, device_type: str) -> Iterator[_Call]:
@@ -177,7 +183,7 @@ def _told_apart(operator: Operator, part: str, device_type: str) -> Iterator[_Ca
         yield from _told_apart(child, part, device_type)
 
 
-def _on_host(_step: Step, calls: Sequence[_Call], bytes_of: _Bytes) -> list[_Work]:
+def _on_host(_step: Step, calls: Sequence[_Call], bytes_of: _Bytes, _parts: Parts) -> list[_Work]:
     return [
         _Work(
             call.operator.name,
@@ -186,7 +192,7 @@ def _on_host(_step: Step, calls: Sequence[_Call], bytes_of: _Bytes) -> list[_Wor
             call.part,
             call.operator.start_ns,
             call.operator.self_ns if call.is_composite else call.operator.duration_ns,
-            shapes_of(call.operator),
+            call.operator.shapes,
             bytes_of.get(call.operator),
             call.launches,
         )
@@ -194,40 +200,36 @@ def _on_host(_step: Step, calls: Sequence[_Call], bytes_of: _Bytes) -> list[_Wor
     ]
 
 
-def _on_device(step: Step, calls: Sequence[_Call], bytes_of: _Bytes) -> list[_Work]:
-    by_id = {
-        operator.arguments.get("External id"): call
+def _on_device(step: Step, calls: Sequence[_Call], bytes_of: _Bytes, parts: Parts) -> list[_Work]:
+    call_of: dict[Operator | None, _Call] = {
+        operator: call
         for call in calls
         for operator in ([call.operator] if call.is_composite else call.operator.walk())
     }
-    launched_by = [by_id[external_id] for _, external_id in step.launched]
+    # None where no operator was open, or one that began in another step.
+    launched_by = [call_of.get(one.operator) for one in step.launched]
+    launches = Counter(call.operator for call in launched_by if call)
     works = []
-    for (event, _), call in zip(step.launched, launched_by, strict=True):
-        start_ns = in_ns(event["ts"])
-        # Of an operator that launches several kernels nobody says which moved what.
-        alone = launched_by.count(call) == 1
+    for (work, innermost, at_ns, thread), call in zip(step.launched, launched_by, strict=True):
+        operator = call.operator if call else innermost
+        name = operator.name if operator else NO_OPERATOR
         works.append(
             _Work(
-                event["name"],
-                call.operator.name,
-                category_of(call.operator.name) if event["cat"] == "kernel" else "memory",
-                call.part,
-                start_ns,
-                in_ns(event["ts"] + event["dur"]) - start_ns,
-                shapes_of(call.operator),
-                bytes_of.get(call.operator) if alone else None,
+                work.name,
+                name,
+                kind_of_kernel(work.name, name) if work.is_kernel else "memory",
+                call.part if call else parts.at(at_ns, thread),
+                work.start_ns,
+                work.end_ns - work.start_ns,
+                operator.shapes if operator else "",
+                # Of an operator that launches several kernels nobody says which moved what.
+                bytes_of.get(call.operator) if call and launches[call.operator] == 1 else None,
                 on_timeline=True,
-                occupancy_percent=_occupancy(event),
-                registers_per_thread=event["args"].get(REGISTERS),
+                occupancy_percent=work.occupancy_percent,
+                registers_per_thread=work.registers_per_thread,
             )
         )
     return works
-
-
-def _occupancy(event: Event) -> float | None:
-    percent: float | None = event["args"].get(OCCUPANCY)
-    # Where the profiler could not estimate it, it has been seen to say a negative number.
-    return percent if percent is not None and percent >= 0 else None
 
 
 def _bytes_of(calls: Sequence[_Call], traffic: Sequence[OperatorTraffic]) -> _Bytes:
@@ -288,24 +290,10 @@ def _timeline(works: Sequence[_Work], origin_ns: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["start_ns", "duration_ns", "kernel", "kind", "part"])
 
 
-def _memory(step: Step, device_type: str) -> pd.DataFrame:
-    nodes = _nodes(step)
-    backward_ns = (
-        min((node.start_ns for node in nodes), default=0),
-        max((node.end_ns for node in nodes), default=0),
-    )
-
-    def part(now_ns: int) -> str:
-        for name, (start_ns, end_ns) in ("forward", step.layer_ns), ("backward", backward_ns):
-            if start_ns <= now_ns < end_ns:
-                return name
-        return "other"
-
+def _memory(step: Step, parts: Parts, device_type: str) -> pd.DataFrame:
     rows = [(0, 0, "forward")]
-    for event in step.memory:
-        # The profiler's number of the host is 0.
-        if (event["args"]["Device Type"] == 0) == is_host(device_type):
-            now_ns = in_ns(event["ts"])
-            held_bytes = rows[-1][1] + event["args"]["Bytes"]
-            rows.append((now_ns - step.start_ns, held_bytes, part(now_ns)))
+    for at_ns, thread, on_host, allocated_bytes in step.allocations:
+        if on_host == is_host(device_type):
+            held_bytes = rows[-1][1] + allocated_bytes
+            rows.append((at_ns - step.start_ns, held_bytes, parts.at(at_ns, thread)))
     return pd.DataFrame(rows, columns=["at_ns", "allocated_bytes", "part"])

@@ -1,5 +1,8 @@
 """A trace holds the steps that were asked for, and nothing that names a machine's folders."""
 
+import gzip
+import json
+
 from dynact.worker.device import Cpu
 from dynact.worker.profile import ready_step, record
 from dynact.worker.profile.record import publishable
@@ -8,8 +11,9 @@ from tests.sweeping import case_of
 
 def test_a_trace_holds_the_steps_it_was_asked_for() -> None:
     with ready_step(case_of("relu"), Cpu()) as step:
-        trace = record(step, Cpu(), 3)
+        packed = record(step, Cpu(), 3).file
 
+    trace = json.loads(gzip.decompress(packed))
     names = [event["name"] for event in trace["traceEvents"]]
     assert sum(name.startswith("ProfilerStep#") for name in set(names)) == 3
     assert names.count("aten::relu") == 3

@@ -11,9 +11,9 @@ from dynact.schema.limits import Ceilings
 from dynact.schema.profile import OPERATOR_CATEGORIES
 from dynact.sweep.presets import HEADLINE
 from dynact.worker.device import Cpu
-from dynact.worker.profile import OperatorTraffic, ready_step, record, tables_of
+from dynact.worker.profile import OperatorTraffic, ready_step, record, steps_of, tables_of
 from tests.sweeping import case_of
-from tests.worker.profile.profiling import counted, event, launches, tables
+from tests.worker.profile.profiling import counted, device_tables, event, launches, steps_in, tables
 
 HEADLINE_CASES = [
     case_of(name, phase=phase, channels=16, height=14, width=14)
@@ -57,7 +57,7 @@ def test_an_operator_that_is_another_than_was_counted_has_no_bytes() -> None:
         trace = record(step, Cpu(), 1)
     traffic = [OperatorTraffic("aten::silu", 8), OperatorTraffic("aten::mul", 9)]
 
-    kernels = tables_of(trace, "cpu", traffic).kernels.set_index("kernel")
+    kernels = tables_of(steps_of(trace.events), "cpu", traffic).kernels.set_index("kernel")
 
     assert kernels["bytes"]["aten::silu"] == 8
     assert pd.isna(kernels["bytes"]["aten::silu_backward"])
@@ -74,7 +74,7 @@ def test_work_beside_the_layer_is_not_the_layer_s() -> None:
             foreign.backward()  # type: ignore[no-untyped-call]
             weight.grad = None
 
-        found = tables_of(record(with_foreign_work, Cpu(), 1), "cpu", [])
+        found = tables_of(steps_of(record(with_foreign_work, Cpu(), 1).events), "cpu")
 
     parts = dict(zip(found.timeline["kernel"], found.timeline["part"], strict=True))
     assert parts.pop("aten::silu") == "forward"
@@ -131,7 +131,7 @@ def test_shapes_and_bandwidth_of_a_kernel() -> None:
 
 def test_a_trace_cut_short_is_named() -> None:
     with pytest.raises(ValueError, match="cut short"):
-        tables_of({"traceEvents": []}, "cpu", [])
+        tables_of(steps_in([]), "cpu")
 
 
 # What an accelerator's trace looks like, made by hand: a CPU launches, a device works later.
@@ -139,8 +139,7 @@ def test_a_trace_cut_short_is_named() -> None:
 
 def test_kernels_of_an_accelerator_belong_to_what_launched_them() -> None:
     shape = {"Input Dims": [[2, 8]]}
-    trace = {
-        "traceEvents": [
+    events = [
             event("ProfilerStep#2", "user_annotation", 0, 100),
             event("nn.Module: SiLU_0", "python_function", 5, 15),
             event(
@@ -160,11 +159,10 @@ def test_kernels_of_an_accelerator_belong_to_what_launched_them() -> None:
             event("[memory]", "cpu_instant_event", 12, 0, **{"Device Type": 0, "Bytes": 4}),
             event("[memory]", "cpu_instant_event", 33, 0, **{"Device Type": 1, "Bytes": 256}),
             event("[memory]", "cpu_instant_event", 50, 0, **{"Device Type": 1, "Bytes": -768}),
-        ]
-    }  # fmt: skip
+    ]  # fmt: skip
     traffic = [OperatorTraffic("aten::silu", 128), OperatorTraffic("aten::silu_backward", 192)]
 
-    found = tables_of(trace, "cuda", traffic)
+    found = device_tables(events, traffic)
 
     assert (found.step_ns, found.coverage, found.operators) == (50_000, 1.0, 2)
     assert found.timeline.to_dict("list") == {
@@ -194,14 +192,14 @@ CUDAS = "est. achieved occupancy %"
 
 
 def test_occupancy_is_the_mean_over_time_and_registers_are_the_most() -> None:
-    trace = launches(
+    events = launches(
         ("one", 30, {CUDAS: 100, "registers per thread": 16}),
         ("one", 10, {CUDAS: 50, "registers per thread": 40}),
         ("unable", 5, {CUDAS: -99, "registers per thread": 8}),
         ("untold", 1, {}),
     )
 
-    kernels = tables_of(trace, "cuda", []).kernels.set_index("kernel")
+    kernels = device_tables(events).kernels.set_index("kernel")
 
     assert list(kernels["calls"]) == [2, 1, 1]
     assert kernels["occupancy_percent"]["one"] == (30 * 100 + 10 * 50) / 40
@@ -212,13 +210,13 @@ def test_occupancy_is_the_mean_over_time_and_registers_are_the_most() -> None:
 
 def test_a_kernel_s_ceiling_is_the_copy_that_moves_as_much_as_a_call_of_it() -> None:
     ceilings = Ceilings(((16, 7e9), (64, 3e9), (128, 2e9)), {})
-    trace = launches(("twice", 9, {}), ("twice", 8, {}), ("large", 7, {}), ("small", 6, {}))
+    events = launches(("twice", 9, {}), ("twice", 8, {}), ("large", 7, {}), ("small", 6, {}))
     # Two tensors of 64 bytes, of 128, and of 8, which is less than any that was copied.
     traffic = silus(128, 128, 256, 16)
 
-    kernels = tables_of(trace, "cuda", traffic, ceilings).kernels
-    unknown_bytes = tables_of(trace, "cuda", [], ceilings).kernels
-    no_copies = tables_of(trace, "cuda", traffic, Ceilings((), {})).kernels
+    kernels = device_tables(events, traffic, ceilings).kernels
+    unknown_bytes = device_tables(events, (), ceilings).kernels
+    no_copies = device_tables(events, traffic, Ceilings((), {})).kernels
 
     ceiling = kernels.set_index("kernel")["ceiling_bytes_per_s"].to_dict()
     assert ceiling == {"twice": 3e9, "large": 2e9, "small": 7e9}

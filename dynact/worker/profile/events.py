@@ -1,0 +1,193 @@
+"""What tables need of a trace's events, and no more: a trace has hundreds of thousands."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from sys import intern
+from typing import Any, NamedTuple
+
+from dynact.worker.profile.chrome_trace import EVENTS
+
+# Event categories of what an accelerator does.
+ON_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")
+# What the profiler of Python puts before the name of a layer's class.
+MODULE = "nn.Module: "
+# What the profiler says of each of CUDA's kernels.
+OCCUPANCY = "est. achieved occupancy %"
+REGISTERS = "registers per thread"
+# Under which keys a trace keeps what the profiler had to say.
+_WORDS = ("ERROR", "WARNING")
+
+
+@dataclass(eq=False, slots=True)
+class Operator:
+    """A call of an operator, or the evaluation of a node of autograd's graph."""
+
+    name: str
+    thread: Any
+    start_ns: int
+    end_ns: int
+    shapes: str = ""
+    """Of the tensors given to it: ``"8x64x28x28 8x64"``."""
+    external_id: int | None = None
+    sequence_number: int | None = None
+    """The same for a forward operator and the node that differentiates it."""
+    children: list["Operator"] = field(default_factory=list)
+
+    @property
+    def duration_ns(self) -> int:
+        """With its children's."""
+        return self.end_ns - self.start_ns
+
+    @property
+    def self_ns(self) -> int:
+        """The duration without its children's."""
+        return self.duration_ns - sum(child.duration_ns for child in self.children)
+
+    def walk(self) -> Iterator["Operator"]:
+        """Yield it and all below it."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+
+class Work(NamedTuple):
+    """What an accelerator did: a kernel, or a transfer."""
+
+    name: str
+    is_kernel: bool
+    start_ns: int
+    end_ns: int
+    correlation: Any
+    external_id: int | None
+    occupancy_percent: float | None
+    registers_per_thread: int | None
+
+
+class Launch(NamedTuple):
+    """The host's call that made an accelerator work."""
+
+    at_ns: int
+    thread: Any
+    external_id: int | None
+
+
+class Span(NamedTuple):
+    """A stretch of a host's thread: a layer's call, or what a user or torch annotated."""
+
+    name: str
+    thread: Any
+    start_ns: int
+    end_ns: int
+
+
+class Allocation(NamedTuple):
+    """An allocation, or a free of so many bytes below zero."""
+
+    at_ns: int
+    thread: Any
+    on_host: bool
+    bytes: int
+
+
+@dataclass(slots=True)
+class Events:
+    """A trace's events by what they are, in no order; times in ns since an origin of the trace."""
+
+    operators: list[Operator] = field(default_factory=list)
+    work: list[Work] = field(default_factory=list)
+    launches: dict[Any, Launch] = field(default_factory=dict)
+    """By correlation: a graph's kernels share theirs."""
+    layers: list[Span] = field(default_factory=list)
+    annotations: list[Span] = field(default_factory=list)
+    allocations: list[Allocation] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+    """The profiler's errors and warnings."""
+
+
+def events_of(items: Iterable[tuple[str, Any]]) -> Events:
+    """Return the events among what a trace holds (`items_of`).
+
+    Raises
+    ------
+    ValueError
+        If an event lacks what every one of its category has: one line.
+    """
+    events = Events()
+    for key, item in items:
+        if key in _WORDS and isinstance(item, list):
+            events.words += map(str, item)
+        elif key == EVENTS and isinstance(item, dict) and "ts" in item:
+            try:
+                _take(events, item)
+            except (AttributeError, KeyError, TypeError):
+                name = f"{item.get('cat')} {str(item.get('name'))[:40]!r}"
+                raise ValueError(f"an event is not as torch's profiler writes it: {name}") from None
+    return events
+
+
+def _take(events: Events, event: dict[str, Any]) -> None:
+    category, arguments = event.get("cat"), event.get("args", {})
+    if category == "cpu_op":
+        events.operators.append(
+            Operator(
+                intern(event["name"]),
+                *_when(event),
+                intern(_shapes(arguments.get("Input Dims", ()))),
+                _external_id(arguments),
+                arguments.get("Sequence number"),
+            )
+        )
+    elif category in ON_DEVICE:
+        _, start_ns, end_ns = _when(event)
+        events.work.append(
+            Work(
+                intern(event["name"]),
+                category == "kernel",
+                start_ns,
+                end_ns,
+                arguments.get("correlation"),
+                _external_id(arguments),
+                _occupancy(arguments),
+                arguments.get(REGISTERS),
+            )
+        )
+    elif category == "python_function":
+        if event["name"].startswith(MODULE):
+            events.layers.append(Span(intern(event["name"]), *_when(event)))
+    elif category == "user_annotation":
+        events.annotations.append(Span(intern(event["name"]), *_when(event)))
+    elif event.get("name") == "[memory]":
+        on_host = arguments["Device Type"] == 0  # the profiler's number of the host
+        at_ns = in_ns(event["ts"])
+        events.allocations.append(Allocation(at_ns, event.get("tid"), on_host, arguments["Bytes"]))
+    elif str(category).endswith(("_runtime", "_driver")) and "correlation" in arguments:
+        launch = Launch(in_ns(event["ts"]), event["tid"], _external_id(arguments))
+        events.launches.setdefault(arguments["correlation"], launch)
+
+
+def in_ns(microseconds: float) -> int:
+    """Return a time of a trace in ns."""
+    return round(microseconds * 1000)
+
+
+def _when(event: dict[str, Any]) -> tuple[Any, int, int]:
+    start_us = event["ts"]
+    return event["tid"], in_ns(start_us), in_ns(start_us + event["dur"])
+
+
+def _external_id(arguments: dict[str, Any]) -> int | None:
+    number: int | None = arguments.get("External id", arguments.get("external id"))
+    # Up to torch 2.0 a launch had its own number there, which may also be that of an operator.
+    return None if number == arguments.get("correlation") else number
+
+
+def _shapes(dims: Any) -> str:
+    shapes = re.findall(r"\[([\d, ]+)\]", str(dims))
+    return " ".join(shape.replace(", ", "x") for shape in shapes)
+
+
+def _occupancy(arguments: dict[str, Any]) -> float | None:
+    percent: float | None = arguments.get(OCCUPANCY)
+    # Where the profiler could not estimate it, it has been seen to say a negative number.
+    return percent if percent is not None and percent >= 0 else None

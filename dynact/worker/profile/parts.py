@@ -1,0 +1,113 @@
+"""Which part of a step, forward, backward or neither, its operators and launches are of."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any, Protocol
+
+from dynact.worker.profile.events import Operator
+from dynact.worker.profile.steps import BACKWARD, Step
+
+# The node that keeps a gradient: it is part of no forward operator, and has no number.
+ACCUMULATION = BACKWARD + "torch::autograd::AccumulateGrad"
+# How annotations of torch's own begin that are of no pass: optimizers and data loaders.
+_OF_NO_PASS = ("Optimizer.", "enumerate(DataLoader)")
+
+
+class Parts(Protocol):
+    """The parts of a step, by the names in ``PARTS``."""
+
+    def of(self, root: Operator) -> str:
+        """Return the part of one of the step's outermost operators."""
+
+    def at(self, now_ns: int, thread: Any) -> str:
+        """Return the part that a thread was in at a time, by whatever is known of it."""
+
+
+class LayerParts:
+    """Of a step that calls one layer, and goes back through it.
+
+    Forward is the layer's call; backward are the nodes that differentiate what it called, or, of
+    what no operator tells, the time from the first node's begin to the last one's end.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self._layer_ns = step.layer_ns or (step.start_ns, step.start_ns)
+        nodes = step.nodes
+        self._threads = {step.thread, *(node.thread for node in nodes)}
+        self._backward_ns = (
+            min((node.start_ns for node in nodes), default=0),
+            max((node.end_ns for node in nodes), default=0),
+        )
+        self._numbers = {
+            operator.sequence_number
+            for root in step.roots
+            if self._calls(root.start_ns)
+            for operator in root.walk()
+        } - {None}
+
+    def of(self, root: Operator) -> str:
+        """Return whose it is, by its time or its number."""
+        if self._calls(root.start_ns):
+            return "forward"
+        if root.name == ACCUMULATION:
+            return "backward"
+        is_node = root.name.startswith(BACKWARD)
+        return "backward" if is_node and root.sequence_number in self._numbers else "other"
+
+    def at(self, now_ns: int, thread: Any) -> str:
+        """Return it by the time, on the step's thread and those of its nodes."""
+        if thread not in self._threads:
+            return "other"
+        if self._calls(now_ns):
+            return "forward"
+        begin_ns, end_ns = self._backward_ns
+        return "backward" if begin_ns <= now_ns < end_ns else "other"
+
+    def _calls(self, now_ns: int) -> bool:
+        called_ns, returned_ns = self._layer_ns
+        return called_ns <= now_ns < returned_ns
+
+
+class StepParts:
+    """Of a step of any training or inference, of which nobody says what its network is.
+
+    Backward are the nodes of autograd and all else on its own threads. Of what else the step's
+    thread does, optimizers, data loaders and all after the last node are neither, and the rest is
+    forward.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self._thread = step.thread
+        nodes = step.nodes
+        self._threads = {node.thread for node in nodes}
+        self._nodes_ns = [
+            (node.start_ns, node.end_ns) for node in nodes if node.thread == step.thread
+        ]
+        last_ns = max((node.end_ns for node in nodes), default=step.end_ns)
+        self._neither_ns = [
+            *(
+                (span.start_ns, span.end_ns)
+                for span in step.annotations
+                if span.name.startswith(_OF_NO_PASS) and span.start_ns < last_ns
+            ),
+            (last_ns, step.end_ns),
+        ]
+
+    def of(self, root: Operator) -> str:
+        """Return it by the operator's begin."""
+        return self.at(root.start_ns, root.thread)
+
+    def at(self, now_ns: int, thread: Any) -> str:
+        """Return it by the thread, the nodes, and what torch annotates."""
+        if thread != self._thread:
+            return "backward" if thread in self._threads else "other"
+        if _is_within(now_ns, self._nodes_ns):
+            return "backward"
+        return "other" if _is_within(now_ns, self._neither_ns) else "forward"
+
+
+def _is_within(now_ns: int, stretches: Sequence[tuple[int, int]]) -> bool:
+    """Return whether a time is in one of some stretches, which follow each other."""
+    place = bisect_right(stretches, now_ns, key=itemgetter(0)) - 1
+    return place >= 0 and now_ns < stretches[place][1]
