@@ -31,8 +31,8 @@ HEADLINE = "headline"
 SLOWEST = "slowest:"
 # The largest input of the default sweep; a larger one tells no more, and takes longer.
 MOST_ELEMENTS = 2 * 512 * 28 * 28
-# The profiler's library otherwise reports each start, and each accelerator that is not there.
-QUIET = {"KINETO_LOG_LEVEL": "99"}
+# The profiler's library then says what goes wrong, for `record` to keep, and little else.
+WARNINGS = {"KINETO_LOG_LEVEL": "2"}
 
 
 def main() -> None:
@@ -144,7 +144,7 @@ def _check_is_ok(case_id: str, rows: pd.DataFrame) -> None:
 
 def _take_the_workers_environment() -> None:
     """Start over with the memory allocator that timing had, which only a new process takes."""
-    wanted = {**MEMORY_KEEPING_MALLOC, **QUIET, **os.environ}
+    wanted = {**MEMORY_KEEPING_MALLOC, **WARNINGS, **os.environ}
     if wanted != dict(os.environ):
         os.execve(sys.executable, [sys.executable, *sys.argv], wanted)
 
@@ -181,6 +181,7 @@ def _profile_each(cases: list[Case], folder: Path, steps: int) -> bool:
                     f"operators {tables.operators}, step {format_ns(tables.step_ns)} traced, "
                     f"{format_ns(profiled.untraced_ns)} untraced"
                 )
+                finding = "; ".join([finding, *profiled.failures])
         elapsed_s = time.perf_counter() - start_s
         left = format_seconds(elapsed_s / done * (len(cases) - done))
         print(

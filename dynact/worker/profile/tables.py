@@ -1,6 +1,5 @@
 """A trace's tables of one step: its kernels, their timeline, and the memory over it."""
 
-import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -144,11 +143,8 @@ def tables_of(
         arrange(step, of_step, _bytes_of(of_step, traffic), parts_of_step)
         for step, of_step, parts_of_step in zip(steps, calls, parts, strict=True)
     ]
-    totals_ns = [sum(work.time_ns for work in of_step) for of_step in works]
-    # Only of the last half: the first steps under a profiler were seen to take twice as long.
-    warm = len(totals_ns) // 2
-    step_ns = statistics.median_low(totals_ns[warm:])
-    chosen = warm + totals_ns[warm:].index(step_ns)
+    chosen = _chosen([sum(work.time_ns for work in of_step) for of_step in works])
+    step_ns = sum(work.time_ns for work in works[chosen])
     known_ns = sum(work.time_ns for work in works[chosen] if work.part != "other")
     return Tables(
         steps=len(steps),
@@ -159,6 +155,15 @@ def tables_of(
         timeline=_timeline(works[chosen], _origin_ns(works[chosen], steps[chosen], device_type)),
         memory=_memory(steps[chosen], parts[chosen], device_type),
     )
+
+
+def _chosen(totals_ns: Sequence[int]) -> int:
+    """Return which step is that of median duration among the last half."""
+    # A loop's end leaves one behind in which nothing ran.
+    ran = [number for number, total_ns in enumerate(totals_ns) if total_ns] or [0]
+    # The first steps under a profiler were seen to take twice as long.
+    warm = ran[len(ran) // 2 :]
+    return sorted(warm, key=totals_ns.__getitem__)[(len(warm) - 1) // 2]
 
 
 def _check_nothing_to_launch(calls: Sequence[Sequence[_Call]]) -> None:

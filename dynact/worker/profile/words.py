@@ -10,11 +10,13 @@ from contextlib import contextmanager
 # How the profiler's library begins a line: its level, date, time, process and thread.
 _LINE = re.compile(r"(?P<level>[A-Z]+):\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \d+:\d+ (?P<words>.*)")
 _WORTH_HEARING = ("ERROR", "WARNING")
+# Why a device cannot be traced is said once a process, and holds for all traces that follow.
+_said: dict[str, None] = {}
 
 
 @contextmanager
 def words_kept() -> Iterator[list[str]]:
-    """Yield a list that gets the profiler's errors and warnings when the context ends.
+    """Yield a list that gets the errors and warnings of this process's profiler at the end.
 
     Its library writes past Python, to the process's standard error. What others write there comes
     out at the end.
@@ -33,9 +35,10 @@ def words_kept() -> Iterator[list[str]]:
             file.seek(0)
             for line in file.read().decode(errors="replace").splitlines(keepends=True):
                 if _LINE.match(line):
-                    words += worth_hearing([line])
+                    _said.update(dict.fromkeys(worth_hearing([line])))
                 else:
                     os.write(2, line.encode())
+            words += _said
 
 
 def worth_hearing(lines: list[str]) -> list[str]:

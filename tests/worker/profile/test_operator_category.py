@@ -31,6 +31,10 @@ from tests.worker.profile.profiling import counted, tables
         ("aten::reflection_pad2d", "memory"), ("aten::pixel_shuffle", "memory"),
         ("aten::im2col", "memory"), ("aten::index_put_", "memory"),
         ("Torch-Compiled Region: 0/0", "other"), ("a_comm_of_no_operator", "other"),
+        ("torchvision::nms", "other"), ("quantized::mul", "other"), ("prims::sum", "other"),
+        ("c10d::allreduce_", "communication"), ("nccl:all_reduce", "communication"),
+        ("_c10d_functional::all_reduce", "communication"),
+        ("record_param_comms", "communication"),
     ],
 )  # fmt: skip
 def test_category_of_an_operator(operator: str, category: str) -> None:

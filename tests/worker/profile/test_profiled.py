@@ -1,12 +1,23 @@
 """A case's profile: how long its steps take otherwise, and what is shown of generated code."""
 
+import importlib
+import os
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
 import torch
 
 from dynact.timing import WallClock
 from dynact.timing.clock import Call
 from dynact.worker.device import Cpu
 from dynact.worker.profile import profile_case
+from dynact.worker.profile import words as words_module
+from dynact.worker.profile.tables import NothingOnDeviceError
 from tests.sweeping import case_of
+
+# The package has a function of the same name as its module.
+profiled_module = importlib.import_module("dynact.worker.profile.profiled")
 
 
 class ListedClock(WallClock):
@@ -54,3 +65,50 @@ def test_a_compiled_layer_is_one_call_of_generated_code_forward_and_one_backward
     assert found.kernels["time_ns"].sum() == found.step_ns
     assert found.coverage >= 0.9
     assert found.kernels["bytes"].isna().all()
+
+
+@pytest.mark.parametrize("what", ["memory_page", "memory_snapshot"])
+def test_what_fails_beside_the_trace_costs_itself_alone(
+    monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def fails(*_: Any) -> None:
+        raise RuntimeError("no timeline of this")
+
+    monkeypatch.setattr(profiled_module, what, fails)
+
+    found = profile_case(case_of("relu"), Cpu(), steps=2)
+
+    assert found.tables.steps == 2
+    assert getattr(found, what) is None
+    assert found.failures == (f"no {what.replace('_', ' ')}: RuntimeError: no timeline of this",)
+
+
+@pytest.mark.parametrize(
+    ("said", "in_words"),
+    [
+        (
+            "WARNING:2026-03-01 10:00:00 7:9 CuptiActivityApi.cpp:99] CUPTI is not allowed\n",
+            "; the profiler says CuptiActivityApi.cpp:99] CUPTI is not allowed$",
+        ),
+        ("INFO:2026-03-01 10:00:00 7:9 it begins\n", "; the profiler says nothing of why$"),
+    ],
+)
+def test_without_device_events_the_profiler_s_own_words_are_the_error(
+    monkeypatch: pytest.MonkeyPatch, said: str, in_words: str
+) -> None:
+    """As on a GPU whose counters are forbidden: operators run, and the trace has no kernel."""
+    device = Cpu()
+    # On which operators are called, and nothing is done.
+    device.torch_device = torch.device("meta")
+    x = torch.empty(2, 3, device="meta")
+
+    def step() -> Any:
+        os.write(2, said.encode())
+        return torch.relu(x)
+
+    monkeypatch.setattr(profiled_module, "ready_step", lambda *_: nullcontext(step))
+    monkeypatch.setattr(words_module, "_said", {})
+    monkeypatch.setattr(profiled_module, "traffic_of_operators", lambda *_: [])
+
+    with pytest.raises(NothingOnDeviceError, match=in_words):
+        profile_case(case_of("relu"), device, steps=1)

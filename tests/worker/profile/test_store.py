@@ -124,6 +124,20 @@ def test_a_snapshot_is_stored_beside_the_trace(tmp_path: Path, of_relu: Profiled
     assert snapshot.parent == (tmp_path / step["trace"]).parent
 
 
+def test_what_was_not_made_of_the_trace_is_not_left_of_an_earlier_one(
+    tmp_path: Path, of_relu: Profiled
+) -> None:
+    store(tmp_path, RELU, replace(of_relu, memory_snapshot=b"made by CUDA's allocator"))
+
+    store(tmp_path, RELU, replace(of_relu, memory_page=None))
+
+    [step] = steps_in(tmp_path)
+    assert pd.isna(step["memory_page"])
+    assert pd.isna(step["memory_snapshot"])
+    [left] = tmp_path.glob("tensorboard/*/*")
+    assert left == tmp_path / step["trace"]
+
+
 def test_steps_of_a_former_version_stay_beside_a_new_one(
     tmp_path: Path, of_relu: Profiled, of_silu: Profiled
 ) -> None:
