@@ -1,5 +1,6 @@
 """Where a step's time and memory go, by the profiler: a trace, four tables, a memory timeline."""
 
+from dynact.worker.profile.events import read_trace
 from dynact.worker.profile.memory_page import memory_page
 from dynact.worker.profile.profiled import Profiled, profile_case, ready_step
 from dynact.worker.profile.record import record
@@ -16,6 +17,7 @@ __all__ = [
     "memory_page",
     "memory_snapshot",
     "profile_case",
+    "read_trace",
     "ready_step",
     "record",
     "steps_of",

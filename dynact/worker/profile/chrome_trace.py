@@ -12,6 +12,7 @@ EVENTS = "traceEvents"
 
 # In characters; events have some hundreds.
 _CHUNK = 2**20
+_BEHIND_VALUES = ",:]} \n\r\t"
 _BLANK = re.compile(r"\s*")
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -81,8 +82,9 @@ class _Reader:
                 if not self._read_on():
                     raise self._wrong() from None
                 continue
-            # A number that ends here may go on.
-            if end == len(self._buffer) and self._read_on():
+            # A number may go on: 0 is read where the buffer ends with "0." or "0".
+            is_whole = end < len(self._buffer) and self._buffer[end] in _BEHIND_VALUES
+            if not is_whole and self._read_on():
                 continue
             self._at = end
             return value

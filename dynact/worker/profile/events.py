@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from sys import intern
 from typing import Any, NamedTuple
 
-from dynact.worker.profile.chrome_trace import EVENTS
+from dynact.worker.profile.chrome_trace import EVENTS, items_of, open_trace
 
 # Event categories of what an accelerator does.
 ON_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")
@@ -103,6 +104,18 @@ class Events:
     allocations: list[Allocation] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     """The profiler's errors and warnings."""
+
+
+def read_trace(path: Path) -> Events:
+    """Return the events of a file in Chrome's format, packed or not.
+
+    Raises
+    ------
+    ValueError
+        If it is none, was cut short, or is not as torch's profiler writes it: one line.
+    """
+    with open_trace(path) as text:
+        return events_of(items_of(text))
 
 
 def events_of(items: Iterable[tuple[str, Any]]) -> Events:

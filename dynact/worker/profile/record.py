@@ -1,5 +1,6 @@
 """The trace of a few calls under the profiler, fit to be published."""
 
+import functools
 import gzip
 import io
 import json
@@ -22,6 +23,8 @@ from dynact.worker.profile.words import words_kept, worth_hearing
 WORK = ("cpu_op", "kernel")
 # What the profiler says of the machine and of where it wrote.
 OF_THE_HOST = ("host_name", "traceName")
+# A trace says the same few files and shapes again and again.
+_without_folders = functools.lru_cache(maxsize=2**14)(without_folders)
 # Half the time of gzip's own choice, and a tenth more bytes.
 _PACKING = 4
 
@@ -68,7 +71,7 @@ def record(step: Call, device: Device, steps: int) -> Trace:
 def publishable(value: Any) -> Any:
     """Return what the profiler or an allocator says without the folders of files and stacks."""
     if isinstance(value, str):
-        return without_folders(value)
+        return _without_folders(value)
     if isinstance(value, list):
         return [publishable(item) for item in value]
     if isinstance(value, dict):

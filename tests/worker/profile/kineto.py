@@ -15,6 +15,13 @@ Event = dict[str, Any]
 Kernel = tuple[str, float, float]
 
 HOST, AUTOGRAD, LOADER, STREAM = 100, 101, 102, 7
+# As torch names a kernel.
+VECTORIZED = (
+    "void at::native::vectorized_elementwise_kernel<4, at::native::BinaryFunctor<float, float, "
+    "float, at::native::binary_internal::MulFunctor<float> >, std::array<char*, 3ul> >(int, "
+    "at::native::BinaryFunctor<float, float, float, at::native::binary_internal::MulFunctor<float>"
+    " >, std::array<char*, 3ul>)"
+)
 NODE = "autograd::engine::evaluate_function: "
 
 
@@ -106,3 +113,20 @@ class Kineto:
 
     def _add(self, **event: Any) -> None:
         self.events.append(event)
+
+
+def training(steps: int, operators: int) -> Kineto:
+    """Return a trace with so many steps of so many operators, each of one kernel of 20 µs."""
+    made = Kineto()
+    for number in range(steps):
+        begin = 50.0 * operators * number
+        made.step(number, begin, 50 * operators)
+        made.layer(begin, 50 * operators)
+        for ts in (begin + 50 * i for i in range(operators)):
+            # With the stack that a profiler with stacks writes of each.
+            for depth in range(3):
+                name = f"torch/nn/modules/module.py({1700 + depth}): _call_impl"
+                made.span(name, "python_function", ts + depth, 40 - 2 * depth)
+            by = made.operator("aten::mul", ts + 5, 20, dims=[(32, 64, 56, 56), (64,)])
+            made.launch(ts + 10, (VECTORIZED, ts + 200, 20), by=by)
+    return made

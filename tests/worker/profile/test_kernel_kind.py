@@ -4,11 +4,7 @@ import pytest
 
 from dynact.schema.profile import NO_OPERATOR, OPERATOR_CATEGORIES
 from dynact.worker.profile.kernel_kind import kind_of_kernel
-
-VECTORIZED = (
-    "void at::native::vectorized_elementwise_kernel<4, at::native::AddFunctor<float>, "
-    "std::array<char*, 3ul> >(int, at::native::AddFunctor<float>, std::array<char*, 3ul>)"
-)
+from tests.worker.profile.kineto import VECTORIZED
 
 
 @pytest.mark.parametrize(
