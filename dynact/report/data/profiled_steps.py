@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from dynact.report.data.kernel_names import short_kernel
 from dynact.report.data.names import cell_ratio
 from dynact.report.data.profile import Profile
 from dynact.schema.digits import NO_FIGURE
@@ -147,7 +148,7 @@ def _taken_as_order(took: str) -> str:
 def _cells(kernel: dict[Any, Any]) -> dict[str, str]:
     return {
         # What matters most comes first: a phone shows three columns.
-        "kernel": kernel["kernel"],
+        "kernel": short_kernel(kernel["kernel"]),
         "part": kernel["part"],
         "time": format_ns(kernel["time_ns"]),
         "share": f"{100 * kernel['share']:.1f} %",

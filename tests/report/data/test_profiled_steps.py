@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from dynact.report.data.profiled_steps import order_alone
+from dynact.report.data.profiled_steps import order_alone, profiled_steps
 from tests.report.profile_sample import build_profile
 
 CASES = {name: f"{name}-training-8x64x56x56-float32-cpu" for name in ("relu", "frelu", "silu")}
@@ -37,3 +37,14 @@ def test_those_that_took_other_times_are_named(
 
     assert said in note
     assert bool(note) == bool(said)
+
+
+def test_a_long_kernel_s_name_is_shown_short_and_stored_long() -> None:
+    name = "void at::native::(anonymous namespace)::" + 20 * "long_" + "kernel<float>(float*)"
+    call = (CASES["relu"], "relu", "training", name, "other", "forward", 0, 10_000_000)
+    profile = build_profile([call])
+
+    [step] = profiled_steps(profile)
+
+    assert step.kernels[0][0] == ("long_" * 11) + "…"
+    assert list(profile.kernels["kernel"]) == [name]
