@@ -1,12 +1,14 @@
-"""Trace cases of a run with the profiler, after and apart from their timing."""
+"""Trace cases of a run with the profiler, apart from their timing; or read a trace of one's own."""
 
 import difflib
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -15,23 +17,30 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from dynact.activations import REFERENCE  # noqa: E402
+from dynact.report.data.kernel_names import short_kernel  # noqa: E402
 from dynact.report.data.names import without_subjects  # noqa: E402
 from dynact.report.data.settings_groups import at_largest_input, input_elements, settings_groups  # noqa: E402
+from dynact.report.own_trace import write_own_trace  # noqa: E402
 from dynact.report.run import load  # noqa: E402
 from dynact.schema.cases import CASE_FIELDS, Case  # noqa: E402
+from dynact.schema.profile import PARTS  # noqa: E402
 from dynact.schema.redact import error_line  # noqa: E402
-from dynact.schema.run_folder import find_run, load_ceilings, load_environment  # noqa: E402
+from dynact.schema.run_folder import find_run, folder_name, load_ceilings, load_environment  # noqa: E402
 from dynact.sweep.interrupt import interrupt_deferred  # noqa: E402
 from dynact.sweep.one_line_parser import OneLineParser  # noqa: E402
 from dynact.sweep.progress import format_seconds  # noqa: E402
 from dynact.sweep.worker import MEMORY_KEEPING_MALLOC  # noqa: E402
 from dynact.timing import format_ns  # noqa: E402
 
+if TYPE_CHECKING:
+    from dynact.worker.profile import OwnTrace
+
 HEADLINE = "headline"
 SLOWEST = "slowest:"
 # The largest input of the default sweep; a larger one tells no more, and takes longer.
 MOST_ELEMENTS = 2 * 512 * 28 * 28
-# The profiler's library then says what goes wrong, for `record` to keep, and little else.
+OPERATORS_TOLD = 5
+# The profiler's library then says what goes wrong, for `profile_case` to keep, and little else.
 WARNINGS = {"KINETO_LOG_LEVEL": "2"}
 
 
@@ -48,6 +57,13 @@ def main() -> None:
         " of case ids; default: %(default)s",
     )
     which.add_argument("-k", metavar="WORDS", help="cases whose id contains all these words")
+    which.add_argument(
+        "--from-trace",
+        type=Path,
+        metavar="FILE",
+        help="none of a run's, but tables and figures of any trace that torch.profiler wrote, .json"
+        " or .json.gz; RUN then names the folder in reports/ for them, default: trace-FILE",
+    )
     parser.add_argument("--steps", type=int, default=16, help="to trace; default: %(default)s")
     options = parser.parse_args()
     if options.run is not None and options.run_option is not None:
@@ -55,6 +71,9 @@ def main() -> None:
     if options.steps < 1:
         parser.error(f"--steps must be at least 1, got {options.steps}")
     folder = ROOT / "reports"
+    if options.from_trace is not None:
+        _read_own(parser, options.from_trace, options.run_option or options.run, folder)
+        return
     try:
         folder = find_run(options.run_option or options.run, folder)
         rows = load(folder)
@@ -140,6 +159,63 @@ def _check_is_ok(case_id: str, rows: pd.DataFrame) -> None:
     if not ((rows["case_id"] == case_id) & (rows["status"] == "ok")).any():
         row = rows[rows["case_id"] == case_id].iloc[-1]
         raise ValueError(f"case {case_id!r} is not ok in the run: {row['status']} {row['message']}")
+
+
+def _read_own(parser: OneLineParser, path: Path, name: str | None, reports: Path) -> None:
+    """Make tables and figures of a user's trace, and say where they are."""
+    # As torch's own handler names it: ends alone, as other points may be a time's.
+    stem = re.sub(r"(\.pt)?(\.trace)?(\.json)?(\.gz)?$", "", path.name)
+    folder = reports / folder_name(name or f"trace-{stem}")
+    if (folder / "environment.json").exists():
+        parser.error(f"{folder.name} is a run that was measured; name another folder")
+    try:
+        trace = _own_trace(path)
+    except OSError as error:
+        parser.error(f"{path}: {error.strerror or error}")
+    except ValueError as error:
+        parser.error(f"{path}: {error}")
+    tables = trace.tables
+    try:
+        written = write_own_trace(
+            folder,
+            path.name,
+            {"kernels": tables.kernels, "timeline": tables.timeline, "memory": tables.memory},
+            tables.step_ns,
+            trace.on_accelerator,
+        )
+    except OSError as error:
+        parser.cannot_write(error, folder)
+    for line in _findings(trace):
+        print(line)
+    for what, paths in zip(("tables", "figures"), written, strict=True):
+        names = ", ".join(one.name for one in paths)
+        print(f"{what} in {os.path.relpath(paths[0].parent)}: {names}")
+
+
+def _own_trace(path: Path) -> "OwnTrace":
+    # Imported on demand: a mistake on the command line is answered before torch is there.
+    with path.open("rb"):
+        from dynact.worker.profile import own_trace
+
+    return own_trace(path)
+
+
+def _findings(trace: "OwnTrace") -> Iterator[str]:
+    """Yield what a user wants to know first."""
+    tables = trace.tables
+    kernels = tables.kernels
+    of = "kernels" if trace.on_accelerator else "operators"
+    which = (
+        f"the one of median time among the last half of {tables.steps} steps"
+        if trace.is_marked
+        else "the whole trace, as it marks no steps"
+    )
+    parts = kernels.groupby("part")["share"].sum()
+    shares = ", ".join(f"{100 * parts[part]:.0f} % {part}" for part in PARTS if part in parts)
+    yield f"{format_ns(tables.step_ns)} of {of} in {which}: {shares}"
+    by_operator = kernels.groupby("operator")["share"].sum().nlargest(OPERATORS_TOLD)
+    for operator, share in by_operator.items():
+        yield f"{100 * share:4.0f} %  {short_kernel(str(operator))}"
 
 
 def _take_the_workers_environment() -> None:

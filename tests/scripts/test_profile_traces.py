@@ -13,10 +13,16 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, schedule
+from torch.profiler import profile as torch_profile
 
 from dynact.schema.cases import PHASES
+from dynact.schema.profile import NO_OPERATOR
 from dynact.schema.rows import Row
 from tests.sweeping import case_of, ok_row
+from tests.worker.profile.kineto import Kineto
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
@@ -52,6 +58,8 @@ def checkout(tmp_path: Path) -> Path:
         (folder / "rows.jsonl").write_text("".join(lines))
         (folder / "environment.json").write_text(json.dumps(ENVIRONMENT))
     (tmp_path / "reports/latest").symlink_to("tuesday")
+    (tmp_path / "reports/empty.json").touch()
+    (tmp_path / "reports/other.json").write_text('{"traceEvents": [], "of": "another program"}')
     return tmp_path
 
 
@@ -201,6 +209,13 @@ def test_a_table_that_was_cut_short_is_answered_in_one_line(checkout: Path) -> N
         (["--nonsense"], "--nonsense"),
         (["monday", "--run", "tuesday"], "two runs given, monday and --run tuesday"),
         (["-k", ""], "-k is given no words"),
+        (["--from-trace", "gone.json"], "gone.json: No such file or directory"),
+        (["--from-trace", "reports"], "reports: Is a directory"),
+        (["--from-trace", "reports/monday/rows.jsonl"], "rows.jsonl: it "),
+        (["--from-trace", "reports/empty.json"], "empty.json: it ends before it is whole"),
+        (["--from-trace", "reports/other.json"], "it holds no operators and no kernels"),
+        (["monday", "--from-trace", "gone.json"], "monday is a run that was measured"),
+        (["-k", "frelu", "--from-trace", "gone.json"], "not allowed with"),
         (["-k", "  "], "-k is given no words"),
     ],
 )
@@ -216,6 +231,7 @@ def test_a_mistake_is_answered_in_one_line(
     words = [argument.encode().decode() for argument in arguments]
     monkeypatch.setattr(sys, "argv", ["profile_traces.py", *words])
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(checkout)
     monkeypatch.delattr(os, "execve")
 
     with pytest.raises(SystemExit) as ended:
@@ -313,3 +329,95 @@ def test_a_folder_that_cannot_be_written(checkout: Path) -> None:
     assert status == 2
     assert len(errors.splitlines()) == 1
     assert "Traceback" not in errors
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trace of a training loop of one's own, of three steps as the profiler marks them."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x, y = torch.randn(32, 64), torch.randint(10, (32,))
+    with torch_profile(
+        activities=[ProfilerActivity.CPU],
+        schedule=schedule(wait=1, warmup=1, active=3, repeat=1),
+        record_shapes=True,
+        profile_memory=True,
+    ) as profiler:
+        for _ in range(5):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+            profiler.step()
+    path = tmp_path_factory.mktemp("own") / "loop.pt.trace.json.gz"
+    profiler.export_chrome_trace(str(path))
+    return path
+
+
+def test_a_trace_of_one_s_own_training_needs_no_run(checkout: Path, trained: Path) -> None:
+    shutil.rmtree(checkout / "reports")
+
+    status, lines, errors = profile(checkout, "--from-trace", str(trained))
+
+    assert (status, errors) == (0, "")
+    assert " of operators in the one of median time among the last half of 3 steps: " in lines[0]
+    folder = checkout / "reports/trace-loop"
+    assert lines[-2:] == [
+        "tables in reports/trace-loop: kernels.csv, timeline.csv, memory.csv",
+        "figures in reports/trace-loop/figures: time_by_operator.png, time_by_operator.svg, "
+        "step_timeline.png, step_timeline.svg, step_memory.png, step_memory.svg",
+    ]
+    assert len(list(folder.glob("figures/*"))) == 6
+    table = pd.read_csv(folder / "kernels.csv")
+    assert table["share"].sum() == pytest.approx(1)
+    calls = table.groupby(["kernel", "part"])["calls"].sum()
+    # Two layers; back from each to its weight, and from the second to the first.
+    assert calls["aten::addmm"].to_dict() == {"forward": 2}
+    assert calls["aten::mm"].to_dict() == {"backward": 3}
+    assert calls["aten::threshold_backward"].to_dict() == {"backward": 1}
+    shapes = table[table["kernel"] == "aten::addmm"]["input_shapes"]
+    assert set(shapes) == {"128 32x64 64x128", "10 32x128 128x10"}
+    optimizer = table[table["part"] == "other"]["kernel"]
+    assert any("add_" in kernel for kernel in optimizer)
+    # Not in the process that trained, and of the steps' own times.
+    assert (pd.read_csv(folder / "timeline.csv")["start_ns"] >= 0).all()
+
+
+def test_a_trace_of_a_gpu_is_read_where_there_is_none(checkout: Path, tmp_path: Path) -> None:
+    trace = Kineto()
+    by = trace.operator("aten::silu", 10, 8)
+    trace.launch(12, ("silu_kernel", 50, 75), by=by)
+    trace.launch(40, ("a", 200, 10), ("b", 220, 15), call="cudaGraphLaunch")
+    path = trace.write(tmp_path / "night.json")
+
+    status, lines, errors = profile(checkout, "--run", "mine", "--from-trace", str(path))
+
+    assert (status, errors) == (0, "")
+    assert lines == [
+        "100 µs of kernels in the whole trace, as it marks no steps: 100 % forward",
+        "  75 %  aten::silu",
+        f"  25 %  {NO_OPERATOR}",
+        "tables in reports/mine: kernels.csv, timeline.csv",
+        "figures in reports/mine/figures: time_by_operator.png, time_by_operator.svg, "
+        "step_timeline.png, step_timeline.svg",
+    ]
+
+
+def test_what_an_earlier_trace_left_is_not_a_later_one_s(checkout: Path, tmp_path: Path) -> None:
+    trace = Kineto()
+    by = trace.operator("aten::silu", 10, 8)
+    trace.launch(12, ("silu_kernel", 50, 75), by=by)
+    trace.memory(11, 512)
+    own = script()
+    # Not in processes of their own, which take seconds to begin.
+    parser, read = own["OneLineParser"](), own["_read_own"]
+    read(parser, trace.write(tmp_path / "t.json"), None, checkout / "reports")
+    assert (checkout / "reports/trace-t/memory.csv").is_file()
+    trace.events.pop()
+
+    read(parser, trace.write(tmp_path / "t.json"), None, checkout / "reports")
+
+    left = {path.name for path in (checkout / "reports/trace-t").rglob("*.*")}
+    figures = {f"{name}.{end}" for name in ("time_by_operator", "step_timeline")
+               for end in ("png", "svg")}  # fmt: skip
+    assert left == {"kernels.csv", "timeline.csv"} | figures

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,9 @@ _ROUNDING = 1e-12
 @dataclass(frozen=True)
 class Profile:
     """The tables of a run's profiled steps: a line a case, kernel, call of one and allocation."""
+
+    step: ClassVar[str] = "training step"
+    """What figures call one of those that they show."""
 
     steps: pd.DataFrame
     """Their ``activation`` tells implementations apart."""

@@ -32,7 +32,7 @@ def step_memory(profile: Profile, caption: str = "") -> Figure:
     lines = -(-len(order) // columns)
     width, height, gap = 2.9, 1.35, 0.62
     page = Page(
-        f"Memory over one training step ({profile.setting})",
+        f"Memory over one {profile.step} ({profile.setting})",
         [
             "How to read: bytes allocated above what was there before the step, on one scale; each "
             "panel has its own time axis, the host's, under the profiler. Dashed: what is held "

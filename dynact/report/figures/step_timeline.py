@@ -16,6 +16,7 @@ _LEGEND_LINE = 0.21
 _PLOT = 3.4
 _AXIS_LABELS = 0.5
 
+_MOST_EDGED = 300
 _COLOURS = {
     "pointwise": "#e69f00",
     "reduction": "#0072b2",
@@ -40,13 +41,14 @@ def step_timeline(profile: Profile, caption: str = "") -> Figure:
     ends = (timeline["start_ns"] + timeline["duration_ns"]).groupby(timeline["activation"]).max()
     order = [str(activation) for activation in ends.sort_values(kind="stable").index]
     calls = timeline.groupby("activation").size()
+    of_each = " of each activation" if len(order) > 1 else ""
     block = "kernel" if profile.on_accelerator else "operator"
     texts = [f"{format_ns(ends[a])}, {calls[a]} {block}s" for a in order]
     kinds = [kind for kind in _COLOURS if (timeline["kind"] == kind).any()]
     names = short_names(profile)
     left = names_width(names.values())
     page = Page(
-        f"One training step of each activation, {block} by {block} ({profile.setting})",
+        f"One {profile.step}{of_each}, {block} by {block} ({profile.setting})",
         [
             f"How to read: a block is one {block}, its colour what kind of work it is; above the "
             "line forward, below it backward. Blank is time between them: "
@@ -73,7 +75,8 @@ def step_timeline(profile: Profile, caption: str = "") -> Figure:
                     (top, 0.4),
                     facecolors=_COLOURS[kind],
                     edgecolors=INK,
-                    linewidth=0.2,
+                    # Of a whole network's blocks nothing but edges would be seen.
+                    linewidth=0.2 if calls[activation] <= _MOST_EDGED else 0,
                 )
     axes.set(xlim=(0, 1.01 * ends.max() / 1e6), ylim=(len(order) - 0.5, -0.5))
     begin = "its first kernel" if profile.on_accelerator else "the step"

@@ -73,13 +73,13 @@ def time_by_operator(profile: Profile, caption: str = "") -> Figure:
     left, gutter = names_width(names.values()), max(map(texts_width, texts.values()))
     body = _PANEL_TITLE + _LINE * len(order) + _AXIS_LABELS
     page = Page(
-        f"Where the time of a training step goes, by operator ({profile.setting})",
+        f"Where the time of a {profile.step} goes, by operator ({profile.setting})",
         [
-            "How to read: a bar is the time of one training step's kernels, by the operator that "
+            f"How to read: a bar is the time of one {profile.step}'s kernels, by the operator that "
             "launched them, traced apart from all timing; time without a kernel is not in it; "
             "the same axis on all sides."
             if profile.on_accelerator
-            else "How to read: a bar is the time of one training step's operators, traced apart "
+            else f"How to read: a bar is the time of one {profile.step}'s operators, traced apart "
             "from all timing, with the profiler's own cost in it; the same axis on all sides.",
             order_alone(profile),
             caption,
@@ -107,8 +107,10 @@ def time_by_operator(profile: Profile, caption: str = "") -> Figure:
 def _own_operators(kernels: pd.DataFrame) -> set[str]:
     """Return operators that are nearly all of one activation's bar, and no other's part.
 
-    A colour for each would leave none for what the longer bars are made of.
+    A colour for each would leave none for what the longer bars are made of, if there are others.
     """
+    if kernels["activation"].nunique() == 1:
+        return set()
     of_bars = kernels.groupby(["activation", "part", "operator"])["time_ns"].sum()
     shares = of_bars / of_bars.groupby(["activation", "part"]).transform("sum")
     users = kernels.groupby("operator")["activation"].nunique()

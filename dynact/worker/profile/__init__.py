@@ -2,6 +2,7 @@
 
 from dynact.worker.profile.events import read_trace
 from dynact.worker.profile.memory_page import memory_page
+from dynact.worker.profile.own_trace import OwnTrace, own_trace
 from dynact.worker.profile.profiled import Profiled, profile_case, ready_step
 from dynact.worker.profile.record import record
 from dynact.worker.profile.snapshot import memory_snapshot
@@ -12,10 +13,12 @@ from dynact.worker.profile.traffic_by_operator import OperatorTraffic, traffic_o
 
 __all__ = [
     "OperatorTraffic",
+    "OwnTrace",
     "Profiled",
     "Tables",
     "memory_page",
     "memory_snapshot",
+    "own_trace",
     "profile_case",
     "read_trace",
     "ready_step",

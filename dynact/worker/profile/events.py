@@ -66,11 +66,12 @@ class Work(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """The host's call that made an accelerator work."""
+    """A call of the host's that an accelerator may work for."""
 
     at_ns: int
     thread: Any
     external_id: int | None
+    is_of_kernel: bool
 
 
 class Span(NamedTuple):
@@ -175,7 +176,8 @@ def _take(events: Events, event: dict[str, Any]) -> None:
         at_ns = in_ns(event["ts"])
         events.allocations.append(Allocation(at_ns, event.get("tid"), on_host, arguments["Bytes"]))
     elif str(category).endswith(("_runtime", "_driver")) and "correlation" in arguments:
-        launch = Launch(in_ns(event["ts"]), event["tid"], _external_id(arguments))
+        at_ns, is_of_kernel = in_ns(event["ts"]), "Launch" in event["name"]
+        launch = Launch(at_ns, event["tid"], _external_id(arguments), is_of_kernel)
         events.launches.setdefault(arguments["correlation"], launch)
 
 

@@ -20,6 +20,7 @@ from dynact.worker.profile.snapshot import memory_snapshot
 from dynact.worker.profile.steps import steps_of
 from dynact.worker.profile.tables import NothingOnDeviceError, Tables, tables_of
 from dynact.worker.profile.traffic_by_operator import traffic_of_operators
+from dynact.worker.profile.words import words_kept, worth_hearing
 
 T = TypeVar("T")
 
@@ -68,16 +69,18 @@ def profile_case(
 
     with ready_step(case, device) as step:
         untraced_ns = statistics.median(device.clock.call_ns(step, 1) for _ in range(steps))
-        trace = record(step, device, steps)
-        page = or_none("memory page", lambda: memory_page(step, device, case.id))
-        snapshot = or_none("memory snapshot", lambda: memory_snapshot(step, device))
+        with words_kept() as words:
+            trace = record(step, device, steps)
+            page = or_none("memory page", lambda: memory_page(step, device, case.id))
+            snapshot = or_none("memory snapshot", lambda: memory_snapshot(step, device))
     # Generated code moves other bytes than the operators it stands for.
     shows_operators = case.mode == "eager" and case.impl in PLAIN
     traffic = traffic_of_operators(case, device) if shows_operators else []
     try:
         tables = tables_of(steps_of(trace.events), device.torch_device.type, traffic, ceilings)
     except NothingOnDeviceError as error:
-        said = "; ".join(trace.words) or "nothing of why"
+        heard = dict.fromkeys([*words, *worth_hearing(trace.events.words)])
+        said = "; ".join(heard) or "nothing of why"
         raise NothingOnDeviceError(f"{error}; the profiler says {said}") from None
     return Profiled(
         trace, tables, untraced_ns, page, snapshot, tuple(failures), device.is_accelerator

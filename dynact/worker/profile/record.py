@@ -17,7 +17,6 @@ from dynact.timing.clock import Call
 from dynact.worker.device import Device
 from dynact.worker.profile.chrome_trace import EVENTS, items_of, open_trace
 from dynact.worker.profile.events import Events, events_of
-from dynact.worker.profile.words import words_kept, worth_hearing
 
 # Event categories of operators and kernels: their names are C++, have slashes, and name no file.
 WORK = ("cpu_op", "kernel")
@@ -36,8 +35,6 @@ class Trace:
     file: bytes
     """In Chrome's format, packed by gzip."""
     events: Events
-    words: list[str]
-    """The profiler's errors and warnings."""
 
 
 def record(step: Call, device: Device, steps: int) -> Trace:
@@ -46,18 +43,15 @@ def record(step: Call, device: Device, steps: int) -> Trace:
     The profiler's own work comes on top of each operator's time.
     """
     with tempfile.TemporaryDirectory() as folder:
-        with (
-            words_kept() as words,
-            profile(
-                activities=device.profiler_activities(),
-                schedule=schedule(wait=1, warmup=1, active=steps),
-                record_shapes=True,
-                profile_memory=True,
-                with_stack=True,
-                # Without a name of ours it takes the host's.
-                on_trace_ready=tensorboard_trace_handler(folder, worker_name="trace"),
-            ) as profiler,
-        ):
+        with profile(
+            activities=device.profiler_activities(),
+            schedule=schedule(wait=1, warmup=1, active=steps),
+            record_shapes=True,
+            profile_memory=True,
+            with_stack=True,
+            # Without a name of ours it takes the host's.
+            on_trace_ready=tensorboard_trace_handler(folder, worker_name="trace"),
+        ) as profiler:
             for _ in range(2 + steps):
                 step()
                 profiler.step()
@@ -65,7 +59,7 @@ def record(step: Call, device: Device, steps: int) -> Trace:
         packed = io.BytesIO()
         with open_trace(path) as text:
             events = events_of(_written(_published(items_of(text)), packed))
-    return Trace(packed.getvalue(), events, [*words, *worth_hearing(events.words)])
+    return Trace(packed.getvalue(), events)
 
 
 def publishable(value: Any) -> Any:

@@ -67,9 +67,11 @@ def steps_of(events: Events) -> list[Step]:
 
 def whole_as_step(events: Events) -> list[Step]:
     """Return all of a trace as one step, that of the thread with most operators; none if empty."""
-    everything: list[Operator | Work] = [*events.operators, *events.work]
-    if not everything:
+    if not events.operators and not events.work:
         return []
+    everything: list[Operator | Work | Span] = [
+        *events.operators, *events.work, *events.annotations
+    ]  # fmt: skip
     start_ns = min(map(_start, everything))
     end_ns = 1 + max(one.end_ns for one in everything)
     threads = Counter(

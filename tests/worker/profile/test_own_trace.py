@@ -1,0 +1,179 @@
+"""Traces of any training: forward, backward and the rest by what torch writes of every step."""
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dynact.worker.profile import OwnTrace, own_trace
+from dynact.worker.profile.steps import STEP
+from tests.worker.profile.kineto import AUTOGRAD, HOST, LOADER, NODE, Kineto
+
+
+def launched(trace: Kineto, name: str, ts: float, dur: float, tid: int = HOST) -> None:
+    """Add an operator with its kernel, which is called after it and takes as long as given."""
+    by = trace.operator(f"aten::{name}", ts, 8, tid)
+    trace.launch(ts + 2, (f"{name}_kernel", 10 * ts, dur), by=by, tid=tid)
+
+
+def node(trace: Kineto, name: str, ts: float, dur: float, tid: int = AUTOGRAD) -> None:
+    trace.operator(NODE + name, ts - 1, 20, tid)
+    launched(trace, name, ts, dur, tid)
+
+
+def training_step(trace: Kineto, begin: float, backward: int = AUTOGRAD) -> None:
+    trace.step(int(begin / 1000), begin, 1000)
+    trace.span("enumerate(DataLoader)#_Iter.__next__", "user_annotation", begin, 50)
+    launched(trace, "pin", begin + 10, 1)
+    trace.span("Optimizer.zero_grad#SGD.zero_grad", "user_annotation", begin + 60, 30)
+    launched(trace, "zero", begin + 70, 2)
+    launched(trace, "conv", begin + 100, 30)
+    trace.launch(begin + 130, ("my_triton", begin + 300, 40), call="cuLaunchKernel")
+    node(trace, "conv_backward", begin + 200, 60, backward)
+    # Gradients are accumulated over two passes.
+    launched(trace, "conv", begin + 300, 31)
+    node(trace, "conv_backward", begin + 400, 61, backward)
+    launched(trace, "clip", begin + 500, 4)
+    trace.span("Optimizer.step#SGD.step", "user_annotation", begin + 600, 50)
+    launched(trace, "foreach_add", begin + 610, 8)
+    # By a thread that is none of the training's.
+    launched(trace, "prefetch", begin + 120, 16, LOADER)
+
+
+FORWARD = {"conv_kernel": 61, "my_triton": 40}
+BACKWARD = {"conv_backward_kernel": 121}
+OTHER = {
+    "pin_kernel": 1, "zero_kernel": 2, "clip_kernel": 4, "foreach_add_kernel": 8,
+    "prefetch_kernel": 16,
+}  # fmt: skip
+TOTAL = sum(sum(part.values()) for part in (FORWARD, BACKWARD, OTHER))
+
+
+def by_part(found: OwnTrace) -> dict[str, dict[str, float]]:
+    parts: dict[str, dict[str, float]] = {}
+    for line in found.tables.kernels.to_dict("records"):
+        of_part: dict[str, float] = parts.setdefault(line["part"], {})
+        of_part[line["kernel"]] = of_part.get(line["kernel"], 0) + line["time_ns"] / 1000
+    return parts
+
+
+@pytest.mark.parametrize("backward", [AUTOGRAD, HOST], ids=["GPU", "one thread"])
+def test_parts_of_a_training_step(tmp_path: Path, backward: int) -> None:
+    trace = Kineto()
+    for begin in (1000, 2000):
+        training_step(trace, begin, backward)
+
+    found = own_trace(trace.write(tmp_path / "trace.json"))
+
+    assert by_part(found) == {"forward": FORWARD, "backward": BACKWARD, "other": OTHER}
+    assert (found.on_accelerator, found.is_marked, found.tables.steps) == (True, True, 2)
+    assert found.tables.step_ns == 1000 * TOTAL
+    assert found.tables.coverage == pytest.approx(1 - sum(OTHER.values()) / TOTAL)
+
+
+def test_without_marks_the_whole_trace_is_one_step(tmp_path: Path) -> None:
+    trace = Kineto()
+    for begin in (1000, 2000):
+        training_step(trace, begin)
+    trace.events = [one for one in trace.events if not one["name"].startswith(STEP)]
+
+    found = own_trace(trace.write(tmp_path / "trace.json.gz"))
+
+    assert (found.is_marked, found.tables.steps) == (False, 1)
+    assert found.tables.step_ns == 2 * 1000 * TOTAL
+    parts = by_part(found)
+    assert parts["backward"] == {"conv_backward_kernel": 242}
+    # Whatever comes before the trace's last node: nobody marks that clipping is no pass.
+    assert parts["forward"] == {"conv_kernel": 122, "my_triton": 80, "clip_kernel": 4}
+
+
+def test_inference_is_forward(tmp_path: Path) -> None:
+    trace = Kineto()
+    trace.step(1, 0, 1000)
+    launched(trace, "conv", 100, 30)
+    trace.launch(200, ("a", 300, 5), ("b", 310, 6), call="cudaGraphLaunch")
+
+    found = own_trace(trace.write(tmp_path / "trace.json"))
+
+    assert by_part(found) == {"forward": {"conv_kernel": 30, "a": 5, "b": 6}}
+
+
+def test_memory_is_told_apart_by_the_same_rule(tmp_path: Path) -> None:
+    trace = Kineto()
+    training_step(trace, 0, HOST)
+    for ts, size in ((110, 512), (205, 256), (305, 128), (405, -512), (620, -384)):
+        trace.memory(ts, size)
+
+    memory = own_trace(trace.write(tmp_path / "trace.json")).tables.memory
+
+    assert list(memory["part"])[1:] == ["forward", "backward", "forward", "backward", "other"]
+    assert list(memory["allocated_bytes"]) == [0, 512, 768, 896, 384, 0]
+
+
+def test_a_trace_of_a_host_alone_is_of_its_operators(tmp_path: Path) -> None:
+    trace = Kineto()
+    trace.step(1, 0, 100)
+    trace.operator("aten::linear", 10, 30)
+    trace.operator("aten::addmm", 15, 20)
+
+    found = own_trace(trace.write(tmp_path / "trace.json"))
+
+    assert not found.on_accelerator
+    assert by_part(found) == {"forward": {"aten::linear": 10, "aten::addmm": 20}}
+
+
+def launches_alone() -> dict[str, Any]:
+    trace = Kineto()
+    by = trace.operator("aten::add", 10, 8)
+    trace.launch(12, by=by)
+    line = "ERROR:2026-01-08 08:51:59 865:3386 Api.cpp:47] it may not look on"
+    return {"trace": trace, "ERROR": [line]}
+
+
+def still() -> dict[str, Any]:
+    trace = Kineto()
+    trace.step(1, 0, 100)
+    trace.launch(12, call="cudaDeviceSynchronize")
+    trace.operator("aten::view", 200, 8)
+    return {"trace": trace}
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        ({"trace": Kineto()}, "it holds no operators and no kernels"),
+        (launches_alone(), "nothing of what the device did; the profiler says Api.cpp:47] it may"),
+        (still(), "nothing ran in the steps"),
+    ],
+)
+def test_a_trace_without_what_tables_are_made_of(
+    tmp_path: Path, made: dict[str, Any], why: str
+) -> None:
+    trace = made.pop("trace")
+
+    with pytest.raises(ValueError, match=why.replace("[", r"\[")):
+        own_trace(trace.write(tmp_path / "trace.json", **made))
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "it ends before it is whole"),
+        (b"\x00\x01binary", "it is no JSON"),
+        (b'{"traceEvents": [{"ph": "X", "ts": 1', "it is no JSON|it ends before"),
+        (b'{"traceEvents": [{"cat": "cpu_op", "ts": 1}]}', "not as torch's profiler writes it"),
+        (b'{"traceEvents": [{"cat": "kernel", "ts": 1, "dur": "x", "name": 5}]}', "not as torch's"),
+        (b'{"traceEvents": 7}', "it holds no operators"),
+        (b'{"other": []}', "it holds no operators"),
+        (gzip.compress(1000 * b"[1, 2, 3]")[:30], "cut short, or damaged"),
+        (gzip.compress(b"[1, 2, 3]")[:-9] + b"\x99" * 9, "cut short, or damaged"),
+    ],
+)
+def test_what_is_no_trace_is_one_line(tmp_path: Path, content: bytes, why: str) -> None:
+    path = tmp_path / "trace.json"
+    path.write_bytes(content)
+
+    with pytest.raises(ValueError, match=why) as caught:
+        own_trace(path)
+    assert len(str(caught.value).splitlines()) == 1
