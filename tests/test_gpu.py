@@ -19,13 +19,22 @@ from dynact.networks import create as create_network
 from dynact.report.run import load
 from dynact.schema.cases import Case, KnownPair, NetworkCase
 from dynact.schema.limits import Ceilings
+from dynact.schema.profile import NO_OPERATOR
 from dynact.timing import compare
 from dynact.timing.visits import over_visits
 from dynact.worker.device import Accelerator, Cpu, open_device
 from dynact.worker.kept import Kept
 from dynact.worker.limits import measure_limits
 from dynact.worker.network import call_of_network, draw_images, pair_of
-from dynact.worker.profile import memory_snapshot, profile_case, ready_step, store
+from dynact.worker.profile import (
+    memory_snapshot,
+    profile_case,
+    ready_step,
+    record,
+    steps_of,
+    store,
+    tables_of,
+)
 from tests.measuring import Bench, count, visit
 
 pytestmark = pytest.mark.gpu
@@ -415,7 +424,24 @@ def test_a_trace_is_of_the_device_s_kernels(
         assert pointwise["registers_per_thread"].between(1, 255).all()
     largest = max(path.stat().st_size for path in tmp_path.rglob("memory.html"))
     assert largest < 300_000
+    assert traced.failures == ()
+    assert traced.memory_page is not None
     assert "At most" in traced.memory_page
+
+
+def test_a_graph_s_replay_is_whole_in_its_trace(device: Accelerator) -> None:
+    if device.torch_device.type != "cuda":
+        pytest.skip("needs CUDA's graphs")
+    x = torch.randn(2**20, device=device.torch_device)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for _ in range(10):
+            x.mul_(2)
+
+    kernels = tables_of(steps_of(record(graph.replay, device, 4).events), "cuda").kernels
+
+    assert kernels["calls"].sum() == 10
+    assert set(kernels["operator"]) == {NO_OPERATOR}
 
 
 def test_generated_kernels_are_traced(device: Accelerator) -> None:
