@@ -20,7 +20,6 @@ from dynact.activations import REFERENCE  # noqa: E402
 from dynact.report.data.kernel_names import short_kernel  # noqa: E402
 from dynact.report.data.names import without_subjects  # noqa: E402
 from dynact.report.data.settings_groups import at_largest_input, input_elements, settings_groups  # noqa: E402
-from dynact.report.own_trace import write_own_trace  # noqa: E402
 from dynact.report.run import load  # noqa: E402
 from dynact.schema.cases import CASE_FIELDS, Case  # noqa: E402
 from dynact.schema.profile import PARTS  # noqa: E402
@@ -174,6 +173,9 @@ def _read_own(parser: OneLineParser, path: Path, name: str | None, reports: Path
         parser.error(f"{path}: {error.strerror or error}")
     except ValueError as error:
         parser.error(f"{path}: {error}")
+    # Imported on demand: nothing else here draws.
+    from dynact.report.own_trace import write_own_trace
+
     tables = trace.tables
     try:
         written = write_own_trace(

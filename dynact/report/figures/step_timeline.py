@@ -45,13 +45,14 @@ def step_timeline(profile: Profile, caption: str = "") -> Figure:
     block = "kernel" if profile.on_accelerator else "operator"
     texts = [f"{format_ns(ends[a])}, {calls[a]} {block}s" for a in order]
     kinds = [kind for kind in _COLOURS if (timeline["kind"] == kind).any()]
+    on_line = ", on it what is neither" if (timeline["part"] == "other").any() else ""
     names = short_names(profile)
     left = names_width(names.values())
     page = Page(
         f"One {profile.step}{of_each}, {block} by {block} ({profile.setting})",
         [
             f"How to read: a block is one {block}, its colour what kind of work it is; above the "
-            "line forward, below it backward. Blank is time between them: "
+            f"line forward, below it backward{on_line}. Blank is time between them: "
             + (
                 "the device waits for the host, which the profiler slows."
                 if profile.on_accelerator
@@ -67,7 +68,7 @@ def step_timeline(profile: Profile, caption: str = "") -> Figure:
     for line, activation in enumerate(order):
         axes.axhline(line, color="#d4d4d4", linewidth=0.6, zorder=0)
         step = timeline[timeline["activation"] == activation]
-        for part, top in (("forward", line - 0.4), ("backward", line), ("other", line)):
+        for part, top in (("forward", line - 0.4), ("backward", line), ("other", line - 0.2)):
             for kind in kinds:
                 blocks = step[(step["part"] == part) & (step["kind"] == kind)]
                 axes.broken_barh(

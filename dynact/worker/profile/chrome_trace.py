@@ -33,7 +33,6 @@ def items_of(text: TextIO) -> Iterator[tuple[str, Any]]:
     Raises
     ------
     ValueError
-        ValueError
         If the text is no JSON, or cut short: one line.
     """
     reader = _Reader(text)
@@ -78,6 +77,8 @@ class _Reader:
         while True:
             try:
                 value, end = self._decode(self._buffer, self._at)
+            except RecursionError:
+                raise self._wrong() from None
             except ValueError:
                 if not self._read_on():
                     raise self._wrong() from None
@@ -109,8 +110,10 @@ class _Reader:
                 return
 
     def _read_on(self) -> bool:
-        more = self._text.read(_CHUNK)
-        self._buffer = self._buffer[self._at :] + more
+        rest = self._buffer[self._at :]
+        # As much again as a long value has so far: it is decoded from its begin each time.
+        more = self._text.read(max(_CHUNK, len(rest)))
+        self._buffer = rest + more
         self._at = 0
         return bool(more)
 

@@ -134,7 +134,7 @@ def events_of(items: Iterable[tuple[str, Any]]) -> Events:
         elif key == EVENTS and isinstance(item, dict) and "ts" in item:
             try:
                 _take(events, item)
-            except (AttributeError, KeyError, TypeError):
+            except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
                 name = f"{item.get('cat')} {str(item.get('name'))[:40]!r}"
                 raise ValueError(f"an event is not as torch's profiler writes it: {name}") from None
     return events

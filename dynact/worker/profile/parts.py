@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -85,12 +86,15 @@ class StepParts:
             (node.start_ns, node.end_ns) for node in nodes if node.thread == step.thread
         ]
         last_ns = max((node.end_ns for node in nodes), default=step.end_ns)
+        spans = [
+            span
+            for span in step.annotations
+            if span.name.startswith(_OF_NO_PASS) and span.start_ns < last_ns
+        ]
+        # An optimizer may call another: until the outer one returns all is of no pass.
+        ends_ns = accumulate((span.end_ns for span in spans), max)
         self._neither_ns = [
-            *(
-                (span.start_ns, span.end_ns)
-                for span in step.annotations
-                if span.name.startswith(_OF_NO_PASS) and span.start_ns < last_ns
-            ),
+            *zip((span.start_ns for span in spans), ends_ns, strict=True),
             (last_ns, step.end_ns),
         ]
 

@@ -143,6 +143,8 @@ class _Trees:
         self._roots_of: defaultdict[Any, list[Operator]] = defaultdict(list)
         open_on: defaultdict[Any, list[Operator]] = defaultdict(list)
         for operator in sorted(operators, key=lambda one: (one.start_ns, -one.end_ns)):
+            # Of all steps or of the whole: the same operators may be asked for twice.
+            operator.children = []
             within = open_on[operator.thread]
             while within and within[-1].end_ns <= operator.start_ns:
                 within.pop()

@@ -1,5 +1,7 @@
 """What is drawn agrees with the tables."""
 
+from dataclasses import replace
+
 import matplotlib.colors
 from matplotlib.collections import PolyCollection
 
@@ -39,3 +41,17 @@ def test_a_strip_shows_each_operator_where_it_ran(profile: Profile) -> None:
     assert blocks[5.3, 9.0][2] != relu_forward[2]
     assert "1.1 ms, 2 operators" in texts(figure)
     assert "35 ms, 4 operators" in texts(figure)
+
+
+def test_what_is_of_no_pass_stands_on_the_line(profile: Profile) -> None:
+    timeline = profile.timeline.assign(part="other")
+
+    figure = step_timeline(replace(profile, timeline=timeline), "")
+
+    (axes,) = figure.axes
+    strips = [path.get_extents() for one in axes.collections for path in one.get_paths()]
+    middles = {round((strip.ymin + strip.ymax) / 2, 6) for strip in strips}
+    assert len(strips) == len(OPERATORS)
+    assert middles == {0, 1}
+    assert "below it backward, on it what is neither" in texts(figure).replace("\n", " ")
+    assert "neither" not in texts(step_timeline(profile, ""))

@@ -62,10 +62,32 @@ def test_a_trace_that_was_cut_short_is_one_line(events: list[Any], data: st.Data
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("text", ["", "  ", "nothing", "7", '{"traceEvents": [{}, x]}', '{"a" 1}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "  ", "nothing", "7", '{"traceEvents": [{}, x]}', '{"a" 1}', 100_000 * "["],
+    ids=lambda text: text[:30],
+)
 def test_what_is_no_trace_is_one_line(text: str) -> None:
     with pytest.raises(ValueError, match=r"^it (is no JSON|ends before it is whole)"):
         items_in(text)
+
+
+def test_a_long_value_is_decoded_a_few_times_only() -> None:
+    """A file of another program's, which has all in one value."""
+    tries = []
+    raw_decode = json.JSONDecoder.raw_decode
+
+    def counted(self: json.JSONDecoder, text: str, at: int) -> Any:
+        tries.append(at)
+        return raw_decode(self, text, at)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json.JSONDecoder, "raw_decode", counted)
+        found = items_in(json.dumps({"data": list(range(10_000))}), 16)
+
+    assert found == [("data", list(range(10_000)))]
+    # 16 doubles 12 times until it is the text's length; piece by piece they would be 3,700.
+    assert len(tries) < 20
 
 
 @pytest.mark.parametrize("name", ["trace.json", "trace.json.gz", "packed.json"])

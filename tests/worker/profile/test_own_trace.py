@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from dynact.worker.profile import OwnTrace, own_trace
 from dynact.worker.profile.steps import STEP
@@ -88,6 +91,47 @@ def test_without_marks_the_whole_trace_is_one_step(tmp_path: Path) -> None:
     assert parts["forward"] == {"conv_kernel": 122, "my_triton": 80, "clip_kernel": 4}
 
 
+def test_without_marks_an_operator_is_counted_once(tmp_path: Path) -> None:
+    """As another reader of the same trace does: torch's own sums."""
+    model = nn.Sequential(nn.Linear(16, 16), nn.SiLU(), nn.Linear(16, 1))
+    x = torch.randn(8, 16)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        for _ in range(3):
+            model(x).sum().backward()
+    path = tmp_path / "trace.json"
+    profiler.export_chrome_trace(str(path))
+
+    tables = own_trace(path).tables
+
+    averages = profiler.key_averages()
+    total_us = sum(one.self_cpu_time_total for one in averages)
+    assert tables.step_ns / 1000 == pytest.approx(total_us, rel=1e-4)
+    calls = {one.key: one.count for one in averages}
+    found = tables.kernels.groupby("kernel")["calls"].sum()
+    assert found["aten::addmm"] == calls["aten::addmm"] == 6
+    assert found["aten::mm"] == calls["aten::mm"]
+    assert found["aten::silu_backward"] == calls["aten::silu_backward"] == 3
+
+
+def test_an_optimizer_within_another_is_of_no_pass(tmp_path: Path) -> None:
+    trace = Kineto()
+    trace.step(1, 0, 1000)
+    trace.span("Optimizer.step#Outer.step", "user_annotation", 100, 100)
+    trace.span("Optimizer.step#SGD.step", "user_annotation", 110, 20)
+    launched(trace, "within_both", 115, 1)
+    launched(trace, "within_outer", 150, 2)
+    launched(trace, "conv", 300, 4)
+    node(trace, "conv_backward", 400, 8)
+
+    found = own_trace(trace.write(tmp_path / "trace.json"))
+
+    assert by_part(found) == {
+        "forward": {"conv_kernel": 4},
+        "backward": {"conv_backward_kernel": 8},
+        "other": {"within_both_kernel": 1, "within_outer_kernel": 2},
+    }
+
+
 def test_inference_is_forward(tmp_path: Path) -> None:
     trace = Kineto()
     trace.step(1, 0, 1000)
@@ -164,12 +208,14 @@ def test_a_trace_without_what_tables_are_made_of(
         (b'{"traceEvents": [{"ph": "X", "ts": 1', "it is no JSON|it ends before"),
         (b'{"traceEvents": [{"cat": "cpu_op", "ts": 1}]}', "not as torch's profiler writes it"),
         (b'{"traceEvents": [{"cat": "kernel", "ts": 1, "dur": "x", "name": 5}]}', "not as torch's"),
+        (b'{"traceEvents": [{"cat": "kernel", "ts": 1e999, "dur": 1, "name": "", "tid": 5}]}',
+         "not as torch's"),
         (b'{"traceEvents": 7}', "it holds no operators"),
         (b'{"other": []}', "it holds no operators"),
         (gzip.compress(1000 * b"[1, 2, 3]")[:30], "cut short, or damaged"),
         (gzip.compress(b"[1, 2, 3]")[:-9] + b"\x99" * 9, "cut short, or damaged"),
     ],
-)
+)  # fmt: skip
 def test_what_is_no_trace_is_one_line(tmp_path: Path, content: bytes, why: str) -> None:
     path = tmp_path / "trace.json"
     path.write_bytes(content)
