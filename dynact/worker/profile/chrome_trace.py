@@ -120,4 +120,5 @@ class _Reader:
     def _wrong(self) -> ValueError:
         if self._at >= len(self._buffer):
             return ValueError("it ends before it is whole: it was cut short")
-        return ValueError(f"it is no JSON from {self._buffer[self._at :][:30]!r} on")
+        place = self._buffer[self._at :][:30]
+        return ValueError(f"it is no JSON, or was cut short, from {place!r} on")

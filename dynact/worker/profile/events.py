@@ -178,7 +178,7 @@ def _take(events: Events, event: dict[str, Any]) -> None:
     elif str(category).endswith(("_runtime", "_driver")) and "correlation" in arguments:
         at_ns, is_of_kernel = in_ns(event["ts"]), "Launch" in event["name"]
         launch = Launch(at_ns, event["tid"], _external_id(arguments), is_of_kernel)
-        events.launches.setdefault(arguments["correlation"], launch)
+        events.launches[arguments["correlation"]] = launch
 
 
 def in_ns(microseconds: float) -> int:

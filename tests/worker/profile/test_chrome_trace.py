@@ -118,15 +118,16 @@ def test_tables_of_a_long_trace_take_about_as_long_as_its_json(
     long_trace: Path, tmp_path: Path
 ) -> None:
     def seconds(work: Any) -> float:
-        begin = time.perf_counter()
+        # Of this process: another may have the machine meanwhile.
+        begin = time.process_time()
         work()
-        return time.perf_counter() - begin
+        return time.process_time() - begin
 
-    quarter = training(1, 2000).write(tmp_path / "quarter.json")
+    eighth = training(1, 1000).write(tmp_path / "eighth.json")
     works = {
         "json": lambda: json.loads(long_trace.read_text()),
         "all": lambda: read(long_trace),
-        "quarter": lambda: read(quarter),
+        "eighth": lambda: read(eighth),
     }
     # In turn, so that all see what disturbs.
     rounds = [{name: seconds(work) for name, work in works.items()} for _ in range(3)]
@@ -134,8 +135,8 @@ def test_tables_of_a_long_trace_take_about_as_long_as_its_json(
     took = {name: min(one[name] for one in rounds) for name in works}
     # 1.3 to 4.5 times, as seen; 57 times, where each kernel looked through all others.
     assert took["all"] < 10 * took["json"]
-    # Four times, but for what grows with the square.
-    assert took["all"] < 8 * took["quarter"]
+    # Eight times, but for what grows with the square.
+    assert took["all"] < 14 * took["eighth"]
 
 
 def test_reading_a_long_trace_takes_less_memory_than_the_file(long_trace: Path) -> None:
