@@ -184,6 +184,7 @@ def _read_own(parser: OneLineParser, path: Path, name: str | None, reports: Path
             {"kernels": tables.kernels, "timeline": tables.timeline, "memory": tables.memory},
             tables.step_ns,
             trace.on_accelerator,
+            trace.is_marked,
         )
     except OSError as error:
         parser.cannot_write(error, folder)

@@ -35,12 +35,19 @@ class _OneStep(Profile):
         return self.steps
 
 
+class _WholeTrace(_OneStep):
+    """All of a trace, of which nobody says how many steps it holds."""
+
+    step = "whole trace"
+
+
 def write_own_trace(
     folder: Path,
     name: str,
     tables: dict[str, pd.DataFrame],
     step_ns: float,
     on_accelerator: bool,
+    is_marked: bool,
 ) -> tuple[list[Path], list[Path]]:
     """Write the tables and draw the figures of a trace's step.
 
@@ -58,6 +65,8 @@ def write_own_trace(
         What the kernels add up to.
     on_accelerator
         Whether the step ran on any device but the host.
+    is_marked
+        Whether it is one step; all that was traced if not.
 
     Returns
     -------
@@ -80,10 +89,11 @@ def write_own_trace(
             lines[of_table].to_csv(path, index=False, lineterminator="\n")
             written.append(path)
 
-    step = {"case_id": name, "activation": "one step", "on_accelerator": on_accelerator}
+    kind = _OneStep if is_marked else _WholeTrace
+    step = {"case_id": name, "activation": f"one {kind.step}", "on_accelerator": on_accelerator}
     # It was not timed without the profiler.
     steps = pd.DataFrame([{**step, "step_ns": step_ns, "untraced_ns": float("nan")}])
-    profile = _OneStep(steps, **{of: lines.assign(case_id=name) for of, lines in tables.items()})
+    profile = kind(steps, **{of: lines.assign(case_id=name) for of, lines in tables.items()})
     drawn = []
     for figure, of_profile in figures_of(ProfileFigure).items():
         for suffix in _FORMATS:

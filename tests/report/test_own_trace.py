@@ -5,8 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from dynact.report import own_trace as own_trace_module
 from dynact.report.own_trace import write_own_trace
 from dynact.schema.profile import columns
+from tests.report.figures.reading import texts
 
 FIGURES = ("time_by_operator", "step_timeline", "step_memory")
 
@@ -37,12 +39,18 @@ def tables() -> dict[str, pd.DataFrame]:
     }  # fmt: skip
 
 
+def write(
+    folder: Path, tables: dict[str, pd.DataFrame], is_marked: bool = True
+) -> tuple[list[Path], list[Path]]:
+    return write_own_trace(folder, "my.json", tables, 100, True, is_marked)
+
+
 def files_in(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
 
 
 def test_all_that_a_trace_holds_is_written(tmp_path: Path, tables: dict[str, pd.DataFrame]) -> None:
-    written, drawn = write_own_trace(tmp_path, "my.json", tables, 100, on_accelerator=True)
+    written, drawn = write(tmp_path, tables)
 
     assert files_in(tmp_path) == {
         "kernels.csv", "timeline.csv", "memory.csv",
@@ -58,9 +66,32 @@ def test_all_that_a_trace_holds_is_written(tmp_path: Path, tables: dict[str, pd.
 def test_what_an_earlier_trace_left_is_not_a_later_one_s(
     tmp_path: Path, tables: dict[str, pd.DataFrame]
 ) -> None:
-    write_own_trace(tmp_path, "my.json", tables, 100, on_accelerator=True)
+    write(tmp_path, tables)
 
     without = {**tables, "memory": tables["memory"][:1]}
-    write_own_trace(tmp_path, "my.json", without, 100, on_accelerator=True)
+    write(tmp_path, without)
 
     assert not [name for name in files_in(tmp_path) if "memory" in name]
+
+
+@pytest.mark.parametrize(("is_marked", "what"), [(True, "step"), (False, "whole trace")])
+def test_figures_say_what_they_are_of(
+    tmp_path: Path,
+    tables: dict[str, pd.DataFrame],
+    monkeypatch: pytest.MonkeyPatch,
+    is_marked: bool,
+    what: str,
+) -> None:
+    said = []
+    monkeypatch.setattr(
+        own_trace_module, "write_figure", lambda *given: said.append(texts(given[-1])) or []
+    )
+
+    write(tmp_path, tables, is_marked)
+
+    by_operator, timeline, memory = (words.replace("\n", " ") for words in said)
+    assert f"Where the time of a {what} goes, by operator (my.json)" in by_operator
+    assert f"time of one {what} (ms)" in by_operator
+    assert f"One {what}, kernel by kernel (my.json)" in timeline
+    assert f"Memory over one {what} (my.json)" in memory
+    assert all(f"one {what}" in words for words in (by_operator, timeline, memory))

@@ -92,7 +92,7 @@ def time_by_operator(profile: Profile, caption: str = "") -> Figure:
         axes = page.axes(left + i * (_PLOT + gutter), _PANEL_TITLE, _PLOT, _LINE * len(order))
         bars = stacked_bars(axes, tables[part], colours)
         axes.set_title(part, size=10, weight="bold", pad=4)
-        axes.set(xlim=(0, reach), xlabel="time of one step (ms)")
+        axes.set(xlim=(0, reach), xlabel=f"time of one {profile.step} (ms)")
         axes.set_yticks(range(len(order)), [names[a] for a in order] if i == 0 else [])
         write_beside(axes, texts[part])
     legend = page.axes(left + len(parts) * (_PLOT + gutter), _PANEL_TITLE, 0.1, 0.1)
