@@ -17,8 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from dynact.activations import REFERENCE  # noqa: E402
-from dynact.report.data.kernel_names import short_kernel  # noqa: E402
-from dynact.report.data.names import without_subjects  # noqa: E402
+from dynact.report.data.names import shortened, without_subjects  # noqa: E402
 from dynact.report.data.settings_groups import at_largest_input, input_elements, settings_groups  # noqa: E402
 from dynact.report.run import load  # noqa: E402
 from dynact.schema.cases import CASE_FIELDS, Case  # noqa: E402
@@ -39,6 +38,7 @@ SLOWEST = "slowest:"
 # The largest input of the default sweep; a larger one tells no more, and takes longer.
 MOST_ELEMENTS = 2 * 512 * 28 * 28
 OPERATORS_TOLD = 5
+LONGEST_TOLD = 56
 # The profiler's library then says what goes wrong, for `profile_case` to keep, and little else.
 WARNINGS = {"KINETO_LOG_LEVEL": "2"}
 
@@ -218,7 +218,7 @@ def _findings(trace: "OwnTrace") -> Iterator[str]:
     yield f"{format_ns(tables.step_ns)} of {of} in {which}: {shares}"
     by_operator = kernels.groupby("operator")["share"].sum().nlargest(OPERATORS_TOLD)
     for operator, share in by_operator.items():
-        yield f"{100 * share:4.0f} %  {short_kernel(str(operator))}"
+        yield f"{100 * share:4.0f} %  {shortened(str(operator), LONGEST_TOLD)}"
 
 
 def _take_the_workers_environment() -> None:

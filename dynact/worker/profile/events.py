@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 from dynact.worker.profile.chrome_trace import EVENTS, items_of, open_trace
 
 # Event categories of what an accelerator does.
-ON_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")
+_ON_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")
 # What the profiler of Python puts before the name of a layer's class.
-MODULE = "nn.Module: "
+_MODULE = "nn.Module: "
 # What the profiler says of each of CUDA's kernels.
-OCCUPANCY = "est. achieved occupancy %"
-REGISTERS = "registers per thread"
+_OCCUPANCY = "est. achieved occupancy %"
+_REGISTERS = "registers per thread"
 # Under which keys a trace keeps what the profiler had to say.
 _WORDS = ("ERROR", "WARNING")
 
@@ -152,7 +152,7 @@ def _take(events: Events, event: dict[str, Any]) -> None:
                 arguments.get("Sequence number"),
             )
         )
-    elif category in ON_DEVICE:
+    elif category in _ON_DEVICE:
         _, start_ns, end_ns = _when(event)
         events.work.append(
             Work(
@@ -163,32 +163,32 @@ def _take(events: Events, event: dict[str, Any]) -> None:
                 arguments.get("correlation"),
                 _external_id(arguments),
                 _occupancy(arguments),
-                arguments.get(REGISTERS),
+                arguments.get(_REGISTERS),
             )
         )
     elif category == "python_function":
-        if event["name"].startswith(MODULE):
+        if event["name"].startswith(_MODULE):
             events.layers.append(Span(intern(event["name"]), *_when(event)))
     elif category == "user_annotation":
         events.annotations.append(Span(intern(event["name"]), *_when(event)))
     elif event.get("name") == "[memory]":
         on_host = arguments["Device Type"] == 0  # the profiler's number of the host
-        at_ns = in_ns(event["ts"])
+        at_ns = _in_ns(event["ts"])
         events.allocations.append(Allocation(at_ns, event.get("tid"), on_host, arguments["Bytes"]))
     elif str(category).endswith(("_runtime", "_driver")) and "correlation" in arguments:
-        at_ns, is_of_kernel = in_ns(event["ts"]), "Launch" in event["name"]
+        at_ns, is_of_kernel = _in_ns(event["ts"]), "Launch" in event["name"]
         launch = Launch(at_ns, event["tid"], _external_id(arguments), is_of_kernel)
         events.launches[arguments["correlation"]] = launch
 
 
-def in_ns(microseconds: float) -> int:
+def _in_ns(microseconds: float) -> int:
     """Return a time of a trace in ns."""
     return round(microseconds * 1000)
 
 
 def _when(event: dict[str, Any]) -> tuple[Any, int, int]:
     start_us = event["ts"]
-    return event["tid"], in_ns(start_us), in_ns(start_us + event["dur"])
+    return event["tid"], _in_ns(start_us), _in_ns(start_us + event["dur"])
 
 
 def _external_id(arguments: dict[str, Any]) -> int | None:
@@ -203,6 +203,6 @@ def _shapes(dims: Any) -> str:
 
 
 def _occupancy(arguments: dict[str, Any]) -> float | None:
-    percent: float | None = arguments.get(OCCUPANCY)
+    percent: float | None = arguments.get(_OCCUPANCY)
     # Where the profiler could not estimate it, it has been seen to say a negative number.
     return percent if percent is not None and percent >= 0 else None
