@@ -21,6 +21,7 @@ from torch.profiler import profile as torch_profile
 from dynact.schema.cases import PHASES
 from dynact.schema.profile import NO_OPERATOR
 from dynact.schema.rows import Row
+from tests.report.conftest import build_rows
 from tests.sweeping import case_of, ok_row
 from tests.worker.profile.kineto import Kineto
 
@@ -86,6 +87,23 @@ def steps(checkout: Path, run: str) -> pd.DataFrame:
 
 def kernels(checkout: Path, run: str) -> pd.DataFrame:
     return pd.read_csv(checkout / "reports" / run / "traces/kernels.csv")
+
+
+@pytest.mark.parametrize(
+    ("device", "channels", "side"), [("cpu", 512, 28), ("cuda", 512, 56), ("cuda:1", 512, 56)]
+)
+def test_an_accelerator_is_traced_at_a_shape_that_keeps_it_busy(
+    device: str, channels: int, side: int
+) -> None:
+    chosen = runpy.run_path(str(ROOT / "scripts/profile_traces.py"))["chosen"]
+    sizes = [(128, 28), (512, 28), (512, 56), (2048, 112)]
+    rows = pd.concat(
+        build_rows(channels=(c,), resolutions=(side,), batches=(2,)) for c, side in sizes
+    )
+
+    cases = list(chosen(rows.assign(device=device), "headline", None))
+
+    assert {(case.channels, case.height) for case in cases} == {(channels, side)}
 
 
 def test_by_default_it_traces_one_shape_and_the_baseline_of_the_latest_run(

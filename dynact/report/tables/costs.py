@@ -39,7 +39,7 @@ def ceilings(record: dict[str, Any] | None) -> str:
     # Every third size tells the caches apart.
     copies = [[c["bytes"], c["bytes_per_s"]] for c in record["copies"]][::3]
     lines = [
-        *([f"copy of {with_prefix(size, 'B')}", with_prefix(rate, "B/s")] for size, rate in copies),
+        *([f"moving {with_prefix(size, 'B')}", with_prefix(rate, "B/s")] for size, rate in copies),
         *(
             [f"matrix product, {dtype}", with_prefix(rate, "FLOP/s")]
             for dtype, rate in record["flops_per_s"].items()
@@ -47,7 +47,8 @@ def ceilings(record: dict[str, Any] | None) -> str:
     ]
     return (
         "## What this device can do\n\nMeasured once in this run, the fastest of several blocks; "
-        "a copied byte is read and written.\n\n" + table(["what", "rate"], lines)
+        "of moving, the faster of a copy and of adding two, bytes read and bytes written.\n\n"
+        + table(["what", "rate"], lines)
     )
 
 

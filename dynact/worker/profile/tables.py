@@ -48,8 +48,8 @@ class Tables:
     ``operator`` is what launched the kernel, on a CPU the kernel itself, and ``NO_OPERATOR`` where
     none was open when the host launched it, as of a graph's replay. ``calls`` are calls of
     an operator on a CPU and launches of a kernel on an accelerator, and ``time_ns`` and ``bytes``
-    are of all of them. ``ceiling_bytes_per_s`` is the fastest that the device was seen to copy a
-    tensor for which as many bytes are moved as by one call: a copy of N bytes moves 2 N.
+    are of all of them. ``ceiling_bytes_per_s`` is the fastest that the device was seen to move
+    tensors of N bytes, where one call moves 2 N, as a copy does.
     ``occupancy_percent`` is the mean over time of the profiler's estimate, ``registers_per_thread``
     the most; empty where it gives none, as on a CPU.
     """

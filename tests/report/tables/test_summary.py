@@ -245,8 +245,8 @@ def test_the_summary_says_what_the_device_can_do(make_rows, environment):
     lines = cells_of(summary_of(make_rows(), environment, [], RATES), "## What this device")
     found = {what.strip(): shown(rate.strip()) for what, rate in lines}
     assert found == {
-        "copy of 16 kB": "50 GB/s",
-        "copy of 131 kB": "20 GB/s",
+        "moving 16 kB": "50 GB/s",
+        "moving 131 kB": "20 GB/s",
         "matrix product, float32": "110 GFLOP/s",
     }
     assert "What this device can do" not in summary_of(make_rows(), environment, [])
