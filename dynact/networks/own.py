@@ -53,7 +53,7 @@ def parse_factory(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def usual_name(name: str) -> str:
-    """Return how a network of `parse_factory` is written, whatever the blanks and quotes.
+    """Return how a network of `parse_factory` is written, whatever the blanks, quotes and order.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def usual_name(name: str) -> str:
     place, arguments = parse_factory(name)
     if not arguments:
         return place
-    said = f"{place}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+    said = f"{place}({', '.join(f'{key}={value!r}' for key, value in sorted(arguments.items()))})"
     if without_paths(said) != said:
         raise ValueError(
             f"{said}: the folders would stand in what is published; name the file from the current "

@@ -11,7 +11,7 @@ import torch
 
 from dynact.networks import architecture, create, example_input, find_sites, shapes_in
 from dynact.networks.loss import backward_of
-from dynact.networks.own import parse_factory
+from dynact.networks.own import parse_factory, usual_name
 
 CODE = """
 import random
@@ -93,8 +93,15 @@ def test_a_factory_and_its_arguments(typed: str, place: str, arguments: dict[str
     assert parse_factory(typed) == (place, arguments)
 
 
+@pytest.mark.parametrize(
+    "typed", ["a.b:build(width=2, act='SiLU')", 'a.b:build(act="SiLU",width=2)']
+)
+def test_it_has_one_name_however_it_is_written(typed: str) -> None:
+    assert usual_name(typed) == architecture(typed).name == "a.b:build(act='SiLU', width=2)"
+
+
 def test_it_is_a_network_like_any_other(here: str) -> None:
-    name = f"{here}:Net(width=6, act='Mish')"
+    name = f"{here}:Net(act='Mish', width=6)"
     network = create(name)
 
     assert architecture(name).title == name
