@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch._dynamo.eval_frame import OptimizedModule
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.parameter import is_lazy
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
+from dynact.cost import tensors_in
 from dynact.schema.redact import error_line
 
 Example = Tensor | list[Tensor] | tuple[Any, ...] | dict[str, Any]
@@ -27,6 +28,56 @@ def call_with(model: nn.Module, example_input: Example) -> Any:
     if isinstance(example_input, dict):
         return model(**example_input)
     return model(*example_input) if isinstance(example_input, tuple) else model(example_input)
+
+
+def fresh(example_input: Example) -> Example:
+    """Return an example with a copy of each tensor."""
+    found: Example = _changed_once(
+        lambda x: x.detach().clone().requires_grad_(x.requires_grad), example_input
+    )
+    return found
+
+
+def _changed_once(change: Callable[[Tensor], Tensor], values: object) -> Any:
+    """Change each tensor; what was the same one twice is so still, which some code asks for."""
+    changed: dict[int, Tensor] = {}
+
+    def change_once(x: Tensor) -> Tensor:
+        if id(x) not in changed:
+            changed[id(x)] = change(x)
+        return changed[id(x)]
+
+    return tree_map_only(Tensor, change_once, values)
+
+
+def copy_what_it_writes_into(model: nn.Module, example_input: Example) -> None:
+    """Have a network that writes into its inputs get copies of them, in each call from now on.
+
+    Or the next call on the same tensors would be on other values.
+    """
+
+    @contextmanager
+    def versions(network: nn.Module) -> Iterator[list[list[int]]]:
+        seen: list[list[int]] = []
+
+        def note(_module: nn.Module, *given: object) -> None:
+            seen.append([x._version for x in tensors_in(given[:2])])
+
+        network.register_forward_pre_hook(note, with_kwargs=True)
+        network.register_forward_hook(note, with_kwargs=True)
+        yield seen
+
+    for training in (False, True):
+        # Detectors want targets in training.
+        with suppress(ValueError):
+            before, *_, after = run_pass(model, example_input, training, versions)
+            if before != after:
+                model.register_forward_pre_hook(_copy_inputs, prepend=True, with_kwargs=True)
+                return
+
+
+def _copy_inputs(_module: nn.Module, *args_and_kwargs: object) -> Any:
+    return _changed_once(Tensor.clone, args_and_kwargs)
 
 
 def copied(
@@ -122,7 +173,8 @@ def run_pass(
         # As a network is trained: what is computed again in the backward pass is told by that.
         grad = torch.set_grad_enabled(training)
         with same_random_numbers(), grad, _apart_from(model), around(network) as found:
-            call_with(network, example_input)
+            # Of its own: a network may write into what it gets.
+            call_with(network, fresh(example_input))
     except Exception as error:
         raise ValueError(f"the network fails on the example input: {error_line(error)}") from error
     return found

@@ -13,7 +13,7 @@ from dynact.activations.by_name import build
 from dynact.activations.user_code import find
 from dynact.networks.known import LISTS, MODULES
 from dynact.networks.papers import placement
-from dynact.networks.passes import Example, call_with, copied, same_random_numbers
+from dynact.networks.passes import Example, call_with, copied, fresh, same_random_numbers
 from dynact.networks.placing import place
 from dynact.networks.rehearsal import is_same, rehearse
 from dynact.networks.sites import (
@@ -211,7 +211,7 @@ def _materialised(model: nn.Module, example_input: Example) -> nn.Module:
     modes = {module: module.training for module in network.modules()}
     try:
         with torch.no_grad():
-            call_with(network.eval(), example_input)
+            call_with(network.eval(), fresh(example_input))
     except Exception as error:
         raise ValueError(f"the network fails on the example input: {error_line(error)}") from error
     for module, training in modes.items():

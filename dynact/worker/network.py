@@ -14,7 +14,13 @@ from dynact import activations, timing
 from dynact.cost import tensors_in
 from dynact.networks.architectures import architecture, create, example_input
 from dynact.networks.loss import backward_of
-from dynact.networks.passes import Example, call_with, copied, run_pass
+from dynact.networks.passes import (
+    Example,
+    call_with,
+    copied,
+    copy_what_it_writes_into,
+    run_pass,
+)
 from dynact.networks.sites import Site
 from dynact.networks.structure import ACTIVATION, structure_of
 from dynact.networks.swap import Names, Swap, swap_to_compare
@@ -191,6 +197,7 @@ def pair_of(case: NetworkCase, device: Device) -> Pair:
     if architecture(case.network).is_own:
         original.to(device.torch_device, getattr(torch, case.dtype))
         images = _few_images(case, original, device)
+        copy_what_it_writes_into(original, images)
     else:
         images = example_input(case.network, 1, case.image_size, case.sample)
     new: Names = case.activation

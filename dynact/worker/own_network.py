@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
 from dynact import activations, timing
 from dynact.cost import tensors_in
@@ -18,7 +17,9 @@ from dynact.networks.passes import (
     batch_of,
     call_with,
     copied,
+    copy_what_it_writes_into,
     doubled,
+    fresh,
     map_batched,
     same_random_numbers,
 )
@@ -106,12 +107,15 @@ def measure_network(
     """
     if not 0 < seconds < math.inf:
         raise ValueError(f"seconds must be positive, got {seconds}")
-    example = tree_map_only(Tensor, lambda x: x.detach().clone(), example_input)
+    example = fresh(example_input)
+    for x in tensors_in(example):
+        x.requires_grad_(False)
     if not any(x.dim() > 0 for x in tensors_in(example)):
         raise ValueError("example_input holds no tensor with a batch")
     x = _main_input(example)
     with same_random_numbers():
         original = copied(model)
+        copy_what_it_writes_into(original, example)
         _try(original, example)
         swapped, baseline, became = swap_to_compare(
             original, swaps, example_input=example, impl=impl

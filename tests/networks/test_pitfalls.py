@@ -636,3 +636,41 @@ def test_what_is_called_outside_of_a_pass_raises() -> None:
     output = swapped.train()(IMAGES, IMAGES)
     with pytest.raises(RuntimeError, match=r"is called outside of its forward pass"):
         output.sum().backward()
+
+
+class WritesIntoItsInput(Block):
+    def forward(self, x: Tensor | list[Tensor], more: Tensor | None = None) -> Tensor:
+        if isinstance(x, list):
+            x = torch.stack([image.mul_(2) for image in x])
+        if more is not None:
+            # Of the same tensor twice it is the same.
+            x = x.mul_(2) if more is x else more.sub_(x)
+        return self.relu(self.first(x.add_(1)))
+
+
+class WritesLazily(WritesIntoItsInput):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.LazyConv2d(3, 1)
+
+
+@pytest.mark.parametrize("build", [WritesIntoItsInput, WritesLazily])
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda x: x,
+        lambda x: (x, x),
+        lambda x: {"x": x, "more": x + 1},
+        lambda x: [*x],
+    ],
+    ids=["tensor", "twice", "dict", "images"],
+)
+def test_an_example_stays_as_it_is(build: type[Block], given: Callable[[Tensor], Any]) -> None:
+    images = IMAGES.clone()
+
+    swapped, (swap,) = swap_activations(build(), TEN_TIMES, example_input=given(images))
+
+    assert swap.kept_because == ""
+    assert torch.equal(images, IMAGES)
+    first = swapped.get_submodule("first")
+    assert torch.equal(swapped(IMAGES.clone()), ten_times(first(IMAGES + 1)))

@@ -643,6 +643,14 @@ class Particular(nn.Module):
         return y if y.abs().max().item() < 1e9 else -y
 
 
+class Doubles(Particular):
+    """Writes into what it gets."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = super().forward(x.mul_(2))
+        return y
+
+
 THREE = replace(OWN, network=f"{__name__}:Particular", batch=3, sample="3x4x5")
 
 
@@ -661,6 +669,16 @@ def test_the_users_own_is_swapped_in_the_dtype_and_the_batch_it_is_timed_in(
     assert [swap.kept_because for swap in pair.swaps] == [""]
     assert pair.swapped(images).dtype == getattr(torch, dtype)
     assert torch.equal(pair.swapped(images), pair.original(images))
+
+
+def test_each_call_is_on_the_same_values_though_the_users_own_writes_into_them() -> None:
+    case = replace(THREE, network=f"{__name__}:Doubles", activation="silu")
+    pair, images = pair_of(case, Cpu()), draw_images(case, 3, Cpu())
+    expected = draw_images(case, 3, Cpu())
+
+    for network in (pair.original, pair.baseline, pair.swapped):
+        call_of_network(case, network, images)()
+        assert torch.equal(images, expected)
 
 
 @pytest.mark.parametrize("phase", ["inference", "training"])

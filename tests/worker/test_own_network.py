@@ -3,7 +3,7 @@
 import copy
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -77,6 +77,18 @@ class OfImages(OfTwo):
 class Mixed(OfTwo):
     def forward(self, x: Tensor, mix: Tensor) -> Tensor:
         return self.conv(torch.einsum("nchw,nm->mchw", x, mix)).relu()
+
+
+class WritesIntoItsInput(OfTwo):
+    seen: ClassVar[list[Tensor]] = []
+
+    def forward(self, x: Tensor, more: Tensor) -> Tensor:
+        if x.device.type != "meta":
+            self.seen.extend((x.clone(), more.clone()))
+        # In one mode alone.
+        y = super().forward(x.mul_(2) if self.training else x, more)
+        assert x is more
+        return y
 
 
 @pytest.fixture
@@ -283,6 +295,20 @@ def test_nothing_of_the_callers_is_changed() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert images.grad is None
     assert not network[2]._forward_hooks
+
+
+def test_each_call_is_on_the_example_whatever_a_network_writes_into_it() -> None:
+    WritesIntoItsInput.seen.clear()
+    images = IMAGES.clone()
+
+    found = measure_network(
+        WritesIntoItsInput(), "prelu", example_input=(images, images), seconds=BRIEFLY_S
+    )
+
+    assert (found.training.message, found.inference.message) == ("", "")
+    assert torch.equal(images, IMAGES)
+    seen = {tuple(x.flatten().tolist()) for x in WritesIntoItsInput.seen if x.shape == IMAGES.shape}
+    assert seen == {tuple(IMAGES.flatten().tolist())}
 
 
 def test_what_fails_in_one_phase_is_told_and_the_other_measured() -> None:
