@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from torch._dynamo.eval_frame import OptimizedModule
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 from dynact.cost import tensors_in
+from dynact.networks.classes import another
 from dynact.schema.redact import error_line
 
 Example = Tensor | list[Tensor] | tuple[Any, ...] | dict[str, Any]
@@ -106,11 +108,17 @@ def copied(
     anew: dict[int, Any] = {id(x): type(x)(x.requires_grad, x.device, x.dtype) for x in lazy}
     anew |= {id(module): other for module, other in instead.items()}
     try:
-        return copy.deepcopy(model, anew)
+        network = copy.deepcopy(model, anew)
     except Exception as error:
         raise ValueError(
             f"the network cannot be copied; swap before its first step ({error_line(error)})"
         ) from None
+    for module in network.modules():
+        if parametrize.is_parametrized(module):
+            # torch takes a parametrisation off a module's class, which its copy has too.
+            kind = type(module)
+            module.__class__ = another(kind, *kind.__bases__)
+    return network
 
 
 @contextmanager

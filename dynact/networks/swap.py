@@ -68,8 +68,10 @@ def swap_activations(
     by a TorchFunctionMode while it runs, for which the block gets a class derived from its own. So
     a block may not call an activation more often than on the example, nor run in two threads at
     once: both raise RuntimeError. One that leaves calls out by chance gives those that follow the
-    layers before theirs. Outside of the block's forward, as in another method of it, `Turns` raise
-    RuntimeError and a function is the original, as it is in a scripted function or another thread.
+    layers before theirs. A forward that is put into a block later, as in ``block.forward = …``,
+    takes its turns too; what a block makes of ``type(self)`` is of its original class, with none.
+    Outside of the block's forward, as in another method of it, `Turns` raise RuntimeError and a
+    function is the original, as it is in a scripted function or another thread.
 
     Activations of the registry have its defaults, so one in its own place may change what that was
     made with, as a slope. Originals that stay are left as they are, save that none writes into the

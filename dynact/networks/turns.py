@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn, overrides
+from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
+from dynact.networks.classes import another, derived
 from dynact.networks.known import FUNCTIONS, LISTS, MODULES
 
 _modes: Any = overrides
@@ -119,17 +121,21 @@ def take_turns(block: nn.Module, places: tuple[str, ...], functions: Mapping[str
         The names of those that are for activations called as functions, by the activation.
     """
     kind: Any = type(block)
-    base, passes = getattr(kind, "_takes_turns", (kind, ()))
-    block.__class__ = _class_of(base, (*passes, _Pass(places, tuple(functions.items()))))
-    # One of its own would stand before the class's.
-    if "forward" in vars(block):
-        block._own_forward = vars(block).pop("forward")
+    over = None
+    if parametrize.is_parametrized(block):
+        # torch's own class for it stays on top, from where it takes it off again.
+        over, kind = kind, kind.__bases__[0]
+    base, passes = vars(kind).get("_takes_turns", (kind, ()))
+    turning = _class_of(base, (*passes, _Pass(places, tuple(functions.items()))))
+    block.__class__ = another(over, turning) if over else turning
+    own = vars(block).pop("forward", None)
+    if own is not None:
+        block.forward = own
 
 
 def meets_functions(module: nn.Module) -> bool:
     """Return whether a swap has functions met while a module's forward runs."""
-    _, passes = getattr(type(module), "_takes_turns", (None, ()))
-    return any(each.functions for each in passes)
+    return any(each.functions for each in getattr(type(module), "_passes", ()))
 
 
 @functools.cache
@@ -139,37 +145,27 @@ def _class_of(base: Any, passes: tuple[_Pass, ...]) -> Any:
     By a class, not by hooks: an interrupt ends what the pass began too, and torch.fx and whoever
     calls forward itself come by it.
     """
-    any_functions = any(each.functions for each in passes)
+
+    @functools.wraps(base.__init__)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        # A block may make another of its class, which no swap was done in.
+        if type(self) is kind:
+            self.__class__ = base
+        base.__init__(self, *args, **kwargs)
 
     @functools.wraps(base.forward)
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-        # Compiled code is told nothing of threads and of what takes a child's place later.
-        is_first = not torch.compiler.is_compiling() and _enter(self, met=any_functions)
-        for each in passes:
-            for turns in _turns(self, each.places):
-                turns.restart()
-        # Those of an earlier swap stay within: they leave to the next what they do not replace.
-        meetings: list[Any] = [
-            _Meeting(self, dict(each.functions)) for each in reversed(passes) if each.functions
-        ]
-        for meeting in meetings:
-            meeting.__enter__()
-        try:
-            own = self.__dict__.get("_own_forward")
-            return base.forward(self, *args, **kwargs) if own is None else own(*args, **kwargs)
-        finally:
-            for meeting in reversed(meetings):
-                # It is not there where a pass was interrupted that had put it aside.
-                if _modes._get_current_function_mode() is meeting:
-                    meeting.__exit__(None, None, None)
-            # So that a call outside, as a checkpoint's of its own, is not taken for the first.
-            for each in passes:
-                for turns in _turns(self, each.places):
-                    turns.end()
-            if is_first:
-                del self._thread
+        return _run(self, passes, base.forward, (self, *args), kwargs)
 
-    def reduced(self: Any, _protocol: object) -> Any:
+    def set_attribute(self: Any, name: str, value: Any) -> None:
+        # One of its own would stand before the class's.
+        if name == "forward":
+            value = functools.update_wrapper(functools.partial(_run_own, self, value), value)
+        base.__setattr__(self, name, value)
+
+    def reduced(self: Any, protocol: Any) -> Any:
+        if type(self) is not kind:
+            return base.__reduce_ex__(self, protocol)
         # No module has the class by a name.
         return _again, (base, passes), self.__getstate__()
 
@@ -177,15 +173,63 @@ def _class_of(base: Any, passes: tuple[_Pass, ...]) -> Any:
         "__module__": base.__module__,
         "__qualname__": base.__qualname__,
         "__doc__": base.__doc__,
+        "__init__": init,
+        "__setattr__": set_attribute,
         "__reduce_ex__": reduced,
         "forward": forward,
         "_takes_turns": (base, passes),
+        "_passes": (*getattr(base, "_passes", ()), *passes),
     }
-    kind = type(base)(base.__name__, (nn.Module,), members)
-    # Not at once: a base that keeps a list of its subclasses, or wants arguments of them, is not to
-    # know of this one.
-    kind.__bases__ = (base,)
+    kind = derived(base.__name__, (base,), members)
     return kind
+
+
+def _run_own(block: Any, own: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a forward of the user's own that one block has in place of its class's."""
+    return _run(block, block._passes, own, args, kwargs, is_own=True)
+
+
+def _run(
+    block: Any,
+    passes: tuple[_Pass, ...],
+    forward: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    is_own: bool = False,
+) -> Any:
+    met = any(each.functions for each in passes)
+    # Compiled code is told nothing of threads and of what takes a child's place later.
+    is_first = not torch.compiler.is_compiling() and _enter(block, met=met)
+    if "_in_own" in vars(block):
+        # One of the user's own calls what it replaced: the turns are its.
+        return forward(*args, **kwargs)
+    for each in passes:
+        for turns in _turns(block, each.places):
+            turns.restart()
+    # Those of an earlier swap stay within: they leave to the next what they do not replace.
+    meetings: list[Any] = [
+        _Meeting(block, dict(each.functions)) for each in reversed(passes) if each.functions
+    ]
+    if is_own:
+        block._in_own = True
+    for meeting in meetings:
+        meeting.__enter__()
+    try:
+        return forward(*args, **kwargs)
+    finally:
+        for meeting in reversed(meetings):
+            # It is not there where a pass was interrupted that had put it aside.
+            if _modes._get_current_function_mode() is meeting:
+                meeting.__exit__(None, None, None)
+        # So that a call outside, as a checkpoint's of its own, is not taken for the first.
+        for each in passes:
+            for turns in _turns(block, each.places):
+                turns.end()
+        if is_own:
+            del block._in_own
+        if is_first:
+            del block._thread
 
 
 def _again(base: Any, passes: tuple[_Pass, ...]) -> Any:
