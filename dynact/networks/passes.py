@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._dynamo.eval_frame import OptimizedModule
+from torch._dynamo.exc import TorchDynamoException
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
@@ -183,6 +184,11 @@ def run_pass(
         with same_random_numbers(), grad, _apart_from(model), around(network) as found:
             # Of its own: a network may write into what it gets.
             call_with(network, fresh(example_input))
+    except TorchDynamoException as error:
+        raise ValueError(
+            "activations cannot be looked for in what the network compiles as it runs, as "
+            f"torch.cond does: {error_line(error)}"
+        ) from error
     except Exception as error:
         raise ValueError(f"the network fails on the example input: {error_line(error)}") from error
     return found

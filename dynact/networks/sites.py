@@ -193,6 +193,8 @@ def _obstacle(met: list[Met]) -> str:
         return GATE
     if any(call.is_read_again for call in met):
         return "its input, into which it writes, is read again"
+    if any(call.is_transformed for call in met):
+        return "a transform of torch.func, such as torch.vmap, calls it"
     if any(call.has_out for call in met):
         return "it writes its output into a tensor that it is given"
     if any(call.is_of_parameter for call in met):

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, UntypedStorage, nn
+from torch._C._functorch import is_functorch_wrapped_tensor, peek_interpreter_stack
 from torch.autograd.function import FunctionCtx
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.overrides import TorchFunctionMode
@@ -46,11 +47,14 @@ class Met:
     batch: int
     """Of the pass, not of the call."""
     channel_dim: int | None
-    memory: tuple[UntypedStorage, UntypedStorage]
-    """Of its input and output; alive, or a later tensor's could be taken for it."""
+    memory: tuple[UntypedStorage, ...]
+    """Of its input and output; alive, or a later tensor's could be taken for it. None where it is
+    transformed."""
     writes_in_place: bool
     is_unseen: bool
     """Whether it is a function that torch.compile shows to no mode."""
+    is_transformed: bool
+    """Whether torch.func calls it, which shows of tensors what one call of many would see."""
     apart: str
     """What calls it between the caller's forward and the call, if it does so apart from that."""
     has_out: bool
@@ -111,6 +115,8 @@ class Watch(TorchFunctionMode):
         if not self._running:
             self._look_for_what_was_written([output])
 
+    # What is compiled as it runs would take this for code of its own.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __torch_function__(
         self,
         func: Callable[..., Any],
@@ -132,7 +138,7 @@ class Watch(TorchFunctionMode):
 
     def _look_for_what_was_written(self, values: object) -> None:
         for leaf in tree_leaves(values):
-            if self._written and isinstance(leaf, Tensor):
+            if self._written and isinstance(leaf, Tensor) and not is_functorch_wrapped_tensor(leaf):
                 call = self._written.get(leaf.untyped_storage())
                 if call is not None:
                     self._read_again.add(call)
@@ -147,7 +153,8 @@ class Watch(TorchFunctionMode):
         args = (copied, *args[1:]) if args else ()
         y: Tensor = func(*args, **({} if args else {"input": copied}), **_others(kwargs))
         number = len(self._met)
-        writes_in_place = y is copied
+        is_transformed = peek_interpreter_stack() is not None
+        writes_in_place = y is copied and not is_transformed
         if writes_in_place:
             self._written[x.untyped_storage()] = number
         original, caller, child = self._place(FUNCTIONS[func])
@@ -165,10 +172,11 @@ class Watch(TorchFunctionMode):
                 x.device,
                 x.stride(),
                 self.batch,
-                self._layout.of(x),
-                (x.untyped_storage(), y.untyped_storage()),
+                None if is_transformed else self._layout.of(x),
+                () if is_transformed else (x.untyped_storage(), y.untyped_storage()),
                 writes_in_place,
                 func in UNSEEN,
+                is_transformed,
                 _apart(bool(child)),
                 kwargs.get("out") is not None,
                 any(isinstance(each, ParametrizationList) for each in self._running),

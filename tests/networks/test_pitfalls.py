@@ -674,3 +674,88 @@ def test_an_example_stays_as_it_is(build: type[Block], given: Callable[[Tensor],
     assert torch.equal(images, IMAGES)
     first = swapped.get_submodule("first")
     assert torch.equal(swapped(IMAGES.clone()), ten_times(first(IMAGES + 1)))
+
+
+def by_function(x: Tensor) -> Tensor:
+    return functional.relu(x - 0.5)
+
+
+@pytest.mark.parametrize("called_as", ["function", "module"])
+@pytest.mark.parametrize(
+    "transform",
+    [
+        torch.vmap,
+        lambda call: torch.vmap(torch.vmap(call)),
+        lambda call: torch.vmap(torch.func.grad(lambda x: call(x).square().sum())),
+        lambda call: lambda x: torch.func.jvp(call, (x,), (x,))[1],
+        # Of a tensor that is no argument of what is transformed.
+        lambda call: lambda x: torch.vmap(lambda y: y + call(x))(x),
+    ],
+    ids=["vmap", "nested", "gradient", "tangent", "of another"],
+)
+def test_what_torch_func_transforms_stays(called_as: str, transform: Callable[..., Any]) -> None:
+    class Transformed(Block):
+        def forward(self, x: Tensor) -> Tensor:
+            call = by_function if called_as == "function" else self.within
+            x = functional.relu(self.first(x) - 0.1)
+            x = transform(call)(x)
+            return self.relu(functional.relu(x)) if called_as == "function" else functional.relu(x)
+
+        def within(self, x: Tensor) -> Tensor:
+            return self.relu(x - 0.5)
+
+    model = Transformed()
+    swapped, swaps = swap_activations(model, TEN_TIMES, example_input=IMAGES)
+
+    reason = "a transform of torch.func, such as torch.vmap, calls it"
+    stay = {swap.site.name: swap.kept_because for swap in swaps if swap.kept_because}
+    assert stay == {"relu#2": reason}
+    x = transform(by_function)(ten_times(model.first(IMAGES) - 0.1))
+    expected = ten_times(ten_times(x)) if called_as == "function" else ten_times(x)
+    torch.testing.assert_close(swapped(IMAGES), expected)
+
+
+class Conditional(Block):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        y: Tensor = torch.cond(x.sum() > 0, lambda x: functional.relu(x) + 1, lambda x: x - 1, (x,))
+        return y
+
+
+@torch.compile(backend="eager", fullgraph=True)
+def compiled_part(x: Tensor) -> Tensor:
+    return functional.relu(x - 0.5)
+
+
+class CallsACompiledPart(Block):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(compiled_part(self.first(x)))
+
+
+@pytest.mark.parametrize("build", [Conditional, CallsACompiledPart])
+def test_what_is_compiled_as_it_runs_is_said_to_be(build: Callable[[], nn.Module]) -> None:
+    torch.compiler.reset()
+    line = "activations cannot be looked for in what the network compiles as it runs, as torch.cond"
+    with pytest.raises(ValueError, match=f"^{line}") as caught:
+        swap_activations(build(), "silu", example_input=IMAGES)
+    assert "\n" not in str(caught.value)
+
+
+@torch.compile(backend="eager")
+def compiled_in_parts(x: Tensor) -> Tensor:
+    return functional.relu(x - 0.5)
+
+
+class CallsCompiledParts(Block):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(compiled_in_parts(self.first(x)))
+
+
+def test_what_is_compiled_in_parts_is_found_and_replaced() -> None:
+    torch.compiler.reset()
+    model = CallsCompiledParts()
+    swapped, swaps = swap_activations(model, TEN_TIMES, example_input=IMAGES)
+
+    assert [swap.kept_because for swap in swaps] == ["", ""]
+    expected = ten_times(ten_times(model.first(IMAGES) - 0.5))
+    torch.testing.assert_close(swapped(IMAGES), expected)
