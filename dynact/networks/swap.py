@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 from dynact import activations
 from dynact.activations.by_name import build
 from dynact.activations.user_code import find
+from dynact.networks.copies import in_copies
 from dynact.networks.known import LISTS, MODULES
 from dynact.networks.papers import placement
 from dynact.networks.passes import Example, call_with, copied, fresh, same_random_numbers
@@ -61,7 +62,8 @@ def swap_activations(
     The new network has the given one's code, values and names of parameters and buffers; only the
     activations' differ. New layers draw their weights from torch's global generator: with
     the same seed before, they are the same. They have the type and device of the parameters around
-    them.
+    them. In parts that are copies of each other, bit for bit, such as a teacher that deepcopy made
+    of its student, they are copies too; in one that is frozen beside one that is not, frozen.
 
     Each block's own forward runs as it is. An activation that it calls several times becomes
     `Turns`, which hand its k-th call to the k-th layer; those that it calls as functions are met
@@ -153,6 +155,8 @@ def swap_to_compare(
                 reason = layer
         if reason:
             kept[site] = reason
+    for group in in_copies(model, [call for call in calls if call.site in made]):
+        _make_equal(group, made)
     while True:
         while unfit := _unfit(model, calls, made):
             kept |= unfit
@@ -323,6 +327,20 @@ def _fitted(name: str, impl: str, call: Call, options: dict[str, object]) -> nn.
             return _refusal(layer, call) or layer
     except Exception as error:
         return error_line(error)
+
+
+def _make_equal(group: Mapping[Site, nn.Module], made: dict[Site, nn.Module]) -> None:
+    """Have the new layers at sites in copies of a part start equal, as all else in them does."""
+    first, *others = group
+    for site in others:
+        made[site] = copy.deepcopy(made[first])
+    # As a teacher's, beside a student's that learn.
+    frozen = [
+        site for site, part in group.items() if not any(p.requires_grad for p in part.parameters())
+    ]
+    if len(frozen) < len(group):
+        for site in frozen:
+            made[site].requires_grad_(False)
 
 
 def _is_per_element(make: Callable[[int], nn.Module], call: Call) -> bool:
