@@ -90,7 +90,8 @@ def find_sites(model: nn.Module, example_input: Example) -> list[Site]:
     Parameters
     ----------
     model
-        Any network; it is not changed, and no random number is drawn.
+        Any network; it is not changed, and no random number is drawn. Copies of it run, with its
+        hooks.
     example_input
         Its one argument, on its device; a tuple of several, or a dict of them by name.
 

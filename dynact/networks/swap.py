@@ -75,6 +75,10 @@ def swap_activations(
     Outside of the block's forward, as in another method of it, `Turns` raise RuntimeError and a
     function is the original, as it is in a scripted function or another thread.
 
+    The network is tried some five times, as copies and on copies of the example. The user's hooks
+    and code run in each of them: what these write to outside of the network, as a list or a file,
+    gets entries of those passes too.
+
     Activations of the registry have its defaults, so one in its own place may change what that was
     made with, as a slope. Originals that stay are left as they are, save that none writes into the
     input or output of a new one, which may need it for its backward pass.
