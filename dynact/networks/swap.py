@@ -379,12 +379,38 @@ def _refusal(layer: nn.Module, call: Call) -> str:
     tried = copy.deepcopy(layer).eval()
     x = torch.zeros(_probe_shape(call), device=call.device, dtype=call.dtype)
     with torch.no_grad():
-        y = tried(x)
+        try:
+            y = tried(x)
+        except Exception:
+            if not _takes_maps(layer, call):
+                raise
+            return f"the new layer takes maps (N, C, H, W), its input is {_in_letters(call)}"
     if not isinstance(y, Tensor) or y.shape != x.shape:
         return f"the new layer does not keep the input's shape, {tuple(x.shape)}"
     if y.dtype != x.dtype:
         return f"the new layer makes {y.dtype} of {x.dtype}"
     return ""
+
+
+def _takes_maps(layer: nn.Module, call: Call) -> bool:
+    """Whether a new layer runs on maps, where a site has something else."""
+    if len(call.shape) == 4:
+        return False
+    maps = torch.zeros((1, call.site.channels, PROBE, PROBE), device=call.device, dtype=call.dtype)
+    try:
+        copy.deepcopy(_bare(layer)).eval()(maps)
+    except Exception:
+        return False
+    return True
+
+
+def _in_letters(call: Call) -> str:
+    """Return the shape of a site's input, (N, L, C) or (N, C, T, H, W), whatever its sizes."""
+    positions = {0: [], 1: ["L"], 2: ["H", "W"], 3: ["T", "H", "W"]}
+    others = len(call.shape) - 2
+    letters = ["N", *positions.get(others, ["…"])]
+    letters.insert(1 if call.channel_dim == 1 else len(letters), "C")
+    return f"({', '.join(letters)})"
 
 
 def _unfit(model: nn.Module, calls: list[Call], made: Mapping[Site, nn.Module]) -> dict[Site, str]:

@@ -163,12 +163,56 @@ def test_fully_connected_sites_keep_their_activation() -> None:
     assert [(swap.site.name, swap.activation) for swap in swaps] == [
         ("relu1", "frelu"), ("relu2", "frelu"), ("relu3", "relu"), ("relu4", "relu"),
     ]  # fmt: skip
-    assert swaps[2].kept_because == (
-        "ValueError: input must be of shape (N, 120, H, W), got (1, 120)"
-    )
+    reason = "the new layer takes maps (N, C, H, W), its input is (N, C)"
+    assert [swap.kept_because for swap in swaps[2:]] == [reason, reason]
 
     _, swaps = swap_activations(LeNet(), "dyrelu_a", example_input=smallest_input("lenet"))
     assert {swap.activation for swap in swaps} == {"dyrelu_a"}
+
+
+class OfMapsAlone(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dim() != 4:
+            raise IndexError("unreadable")
+        y: Tensor = self.conv(x)
+        return y
+
+
+class OfNothing(OfMapsAlone):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x[0])
+
+
+class BySize(nn.Module):
+    """Calls an activation on vectors, tokens and clips, and on maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 6, 1), nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x).relu()
+        vectors = self.fc(x.mean((2, 3))).relu()
+        tokens = self.fc(x.flatten(2).transpose(1, 2)).relu()
+        clips = x.unflatten(2, (2, -1)).relu()
+        return vectors + tokens.sum(1) + clips.sum()
+
+
+def test_a_layer_of_maps_says_so_where_there_are_none() -> None:
+    for name in ("frelu", f"{__name__}:OfMapsAlone"):
+        _, swaps = swap_activations(BySize(), name, example_input=torch.randn(2, 3, 8, 4))
+
+        takes = "the new layer takes maps (N, C, H, W), its input is"
+        assert [swap.kept_because for swap in swaps] == [
+            "", f"{takes} (N, C)", f"{takes} (N, L, C)", f"{takes} (N, C, T, H, W)",
+        ]  # fmt: skip
+
+    with pytest.raises(ValueError, match=r"cannot be placed anywhere; .*: IndexError: unreadable"):
+        swap_activations(BySize(), f"{__name__}:OfNothing", example_input=torch.randn(2, 3, 8, 4))
 
 
 def test_the_new_layers_do_what_they_do_alone() -> None:

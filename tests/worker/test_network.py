@@ -391,7 +391,7 @@ def test_counts_of_both_networks() -> None:
     ]
     kept = [(site["name"], site["channels"], site["height"]) for site in figures["kept_sites"]]
     assert kept == [("relu3", 120, None), ("relu4", 84, None)]
-    assert all("input must be of shape" in site["reason"] for site in figures["kept_sites"])
+    assert all("its input is (N, C)" in site["reason"] for site in figures["kept_sites"])
     assert figures["counted_image_size"] == 32
     assert figures["message"] == ""
     assert figures["saved_for_backward_bytes"] == 0
