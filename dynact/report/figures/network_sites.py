@@ -70,7 +70,7 @@ _EXPLANATION = (
     "all sites before it: a tall block is a site to blame; blocks that go down are quicker than "
     "the original, flat stretches keep it. Percentages are a stage's share of the sum over the "
     "sites, the largest in bold (left out for want of room, and where some stages cost and "
-    "others save); a stage ends where its resolution occurs last. The diamond at the right "
+    "others save); a stage ends where the resolution changes. The diamond at the right "
     "end is what the whole network took longer, with its 95 % interval; the violet bar from the "
     "last block to it is the rest. Every strip has its own scale, so that its pattern shows; its "
     "colour is the network's overhead. Numbers: overhead and extra time of a call on the whole "
@@ -178,11 +178,17 @@ def _order(rows: pd.DataFrame, phase: str) -> list[str]:
 
 def _depth(totals: pd.DataFrame) -> _Depth:
     """Bring the sites of all rows of a network into one order of depth."""
-    listings = [_places(sites_frame(cell)) for cell in totals["sites"]]
+    frames = [sites_frame(cell) for cell in totals["sites"]]
+    listings = [_places(sites) for sites in frames]
     places = max(listings, key=len)
     for listing in listings:
         places = places.union(listing.difference(places, sort=False), sort=False)
-    return _Depth(places, _stages(places))
+    # Windows of a map, which are folded into the batch, are as large as the map.
+    sizes = pd.concat(
+        pd.Series((sites["batch"] * sites["height"] * sites["width"]).to_numpy(), listing)
+        for sites, listing in zip(frames, listings, strict=True)
+    )
+    return _Depth(places, _stages(places, sizes[~sizes.index.duplicated()].reindex(places)))
 
 
 def _places(sites: pd.DataFrame) -> pd.MultiIndex:
@@ -194,21 +200,45 @@ def _occurrences(sites: pd.DataFrame) -> "pd.Series[int]":
     return sites.groupby(_PLACE).cumcount()
 
 
-def _stages(places: pd.MultiIndex) -> list[tuple[str, float, float]]:
-    """Return the stretches in which one resolution is the largest still to come.
+def _stages(places: pd.MultiIndex, sizes: "pd.Series[int]") -> list[tuple[str, float, float]]:
+    """Return the stretches of one resolution, by the positions of a sample.
 
-    Branches and squeezes in the middle of a stage do not break it.
+    Squeezes to a vector in the middle of the network do not break a stage, nor does a branch of
+    one site that has the next stage's resolution before the others leave theirs.
     """
-    shapes = places.to_frame(index=False)[["height", "width", "positions"]]
-    positions = (shapes["height"] * shapes["width"]).to_numpy()
-    largest = np.maximum.accumulate(positions[::-1])[::-1]
-    edges = [0, *(np.flatnonzero(np.diff(largest)) + 1), len(largest)]
-    stages = []
-    for first, last in pairwise(edges):
-        if last > first:
-            where = first + int(np.argmax(positions[first:last]))
-            stages.append((shapes["positions"].iloc[where], float(first), float(last)))
-    return stages
+    maps = places.to_frame(index=False)
+    last_map = max((i for i, size in enumerate(sizes) if size > 1), default=-1)
+    runs: list[list[int]] = []
+    for site, size in enumerate(sizes):
+        is_squeeze = size <= 1 and site < last_map
+        if runs and (is_squeeze or size == sizes.iloc[runs[-1][0]]):
+            runs[-1].append(site)
+        else:
+            runs.append([site])
+    around = [0, *(int(sizes.iloc[run[0]]) for run in runs), 0, 0]
+    stages: list[list[int]] = []
+    branch: list[int] = []
+    for i, run in enumerate(runs):
+        before, here, after, then = around[i : i + 4]
+        if len(run) == 1 and here < min(before, after) and then == here:
+            branch = run
+        elif branch and around[i - 1] == here:
+            stages[-1] += branch + run
+            branch = []
+        else:
+            stages.append(branch + run)
+            branch = []
+    edges = [*(stage[0] for stage in stages), len(places)]
+    return [
+        (_label(maps.iloc[stage]), float(first), float(last))
+        for stage, (first, last) in zip(stages, pairwise(edges), strict=True)
+    ]
+
+
+def _label(sites: pd.DataFrame) -> str:
+    """Return the resolution of the largest maps."""
+    largest = (sites["height"] * sites["width"]).to_numpy().argmax()
+    return str(sites["positions"].iloc[int(largest)])
 
 
 def _draw_panel(axes: Axes, depth: _Depth, order: list[str]) -> None:

@@ -69,6 +69,26 @@ def test_the_numbers_beside_a_strip_close():
     assert "6%" in texts
 
 
+@pytest.mark.parametrize(
+    ("network", "stages"),
+    [
+        ("unet", ["64²", "32²", "16²", "32²", "64²"]),
+        ("narrow_unet", ["64²", "32²", "16²", "32²", "64²"]),
+        ("lenet", ["28²", "10²", "1²"]),
+        ("resnet50", ["112²", "56²", "28²", "14²", "7²"]),
+        # A branch of it has the resolution of the next stage first, and squeezes are in all stages.
+        ("shufflenet_v2_x0_5", ["112²", "56²", "28²", "14²", "7²"]),
+        ("mobilenet_v3_small", ["112²", "56²", "28²", "14²", "7²", "1²"]),
+    ],
+)
+def test_a_stage_is_a_stretch_of_one_resolution(network, stages):
+    networks, sites = build_networks((network,), ("prelu",), ("inference",))
+    (axes,) = left_titled(network_sites(run_of(networks=networks, sites=sites)))
+
+    texts = [text.get_text() for text in axes.texts]
+    assert [text for text in texts if text.endswith("²")] == stages
+
+
 def test_sites_that_keep_their_activation_stay_flat_on_the_same_axis():
     networks, sites = build_networks(("lenet",), ("prelu", "frelu"), ("inference",))
     (axes,) = [
