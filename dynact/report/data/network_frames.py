@@ -87,20 +87,28 @@ def setting(networks: pd.DataFrame) -> str:
 def extra_with_range(extra_ns: float, low_ns: float, high_ns: float) -> str:
     """Return ``+4.9 ms (−9.8 to +37.0)``: one unit, and as many decimals, for all three.
 
-    Without a range (NaN) the extra time stands alone.
+    Without a range (NaN) the extra time stands alone. Where its range leaves it no digit it is no
+    difference that was seen, if the range has both signs; else each of them has its own unit.
     """
     if math.isnan(extra_ns):
         return NO_FIGURE
-    known = [end for end in (extra_ns, low_ns, high_ns) if not math.isnan(end)]
+    ends = extra_ns, low_ns, high_ns
+    known = [end for end in ends if not math.isnan(end)]
     largest = max(map(abs, known))
     # 999.7 µs would read 1000 µs.
     unit, scale = next((u for u in _UNITS if largest >= 0.9995 * u[1]), _UNITS[-1])
     decimals = sum(largest < limit * scale for limit in (99.95, 9.995))
+    is_hidden = extra_ns != 0 and round(extra_ns / scale, decimals) == 0
+    if is_hidden and not low_ns < 0 < high_ns:
+        extra, low, high = (extra_with_range(end, math.nan, math.nan) for end in ends)
+        return f"{extra} ({low} to {high})"
 
     def signed(duration_ns: float) -> str:
         # Adding 0 makes a positive one of what rounding leaves of −0.
         return f"{round(duration_ns / scale, decimals) + 0:+.{decimals}f}".replace("-", "−")
 
+    if is_hidden and low_ns < 0 < high_ns:
+        return f"no difference seen ({signed(low_ns)} to {signed(high_ns)} {unit})"
     extra = f"{signed(extra_ns)} {unit}"
     return extra if len(known) < 3 else f"{extra} ({signed(low_ns)} to {signed(high_ns)})"
 
