@@ -21,12 +21,12 @@ from dynact.report.data.names import shortened, without_subjects  # noqa: E402
 from dynact.report.data.settings_groups import at_largest_input, input_elements, settings_groups  # noqa: E402
 from dynact.report.run import load  # noqa: E402
 from dynact.schema.cases import CASE_FIELDS, Case  # noqa: E402
+from dynact.schema.duration import format_seconds  # noqa: E402
 from dynact.schema.profile import PARTS  # noqa: E402
 from dynact.schema.redact import error_line  # noqa: E402
 from dynact.schema.run_folder import find_run, folder_name, load_ceilings, load_environment  # noqa: E402
 from dynact.sweep.interrupt import interrupt_deferred  # noqa: E402
 from dynact.sweep.one_line_parser import OneLineParser  # noqa: E402
-from dynact.sweep.progress import format_seconds  # noqa: E402
 from dynact.sweep.worker import MEMORY_KEEPING_MALLOC  # noqa: E402
 from dynact.timing import format_ns  # noqa: E402
 

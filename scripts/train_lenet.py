@@ -16,12 +16,12 @@ import torch  # noqa: E402
 from dynact.report.learning.figure import HEADER, reading_notes, table_lines, write_learning  # noqa: E402
 from dynact.report.learning.findings import findings  # noqa: E402
 from dynact.report.learning.points import load_points  # noqa: E402
+from dynact.schema.duration import format_seconds  # noqa: E402
 from dynact.schema.learning import Point  # noqa: E402
 from dynact.schema.redact import without_paths  # noqa: E402
 from dynact.sweep.interrupt import interrupt_deferred  # noqa: E402
 from dynact.sweep.one_line_parser import OneLineParser  # noqa: E402
 from dynact.sweep.options import check_run_name, parse_count, split_list  # noqa: E402
-from dynact.sweep.progress import format_seconds  # noqa: E402
 from dynact.worker.device import open_device  # noqa: E402
 from dynact.worker.environment import describe_environment  # noqa: E402
 from dynact.worker.learning.data import DATA, load_data  # noqa: E402

@@ -15,6 +15,7 @@ import pytest
 from pytest_benchmark.session import PerformanceRegression
 
 from dynact.schema.cases import CASE_TYPES, PHASES, AnyCase, Case, KnownPair, NetworkCase, SiteCase
+from dynact.schema.duration import format_seconds
 from dynact.schema.messages import Request
 from dynact.schema.redact import without_paths
 from dynact.schema.run_folder import RunError, RunFolder, check_run, find_run
@@ -30,7 +31,7 @@ from dynact.sweep.options import (
 )
 from dynact.sweep.plan import Plan, compiles, own_layers, plan
 from dynact.sweep.presets import network_preset
-from dynact.sweep.progress import Progress, closing_table, format_seconds, gate_line
+from dynact.sweep.progress import Progress, closing_table, gate_line
 from dynact.sweep.pytest_benchmark import (
     Unmeasured,
     check_options,

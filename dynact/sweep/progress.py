@@ -7,21 +7,12 @@ from statistics import fmean, median
 from typing import Any
 
 from dynact.schema.digits import ratio_with_interval
+from dynact.schema.duration import format_seconds
 from dynact.schema.rows import Measured
 from dynact.timing import format_ns, is_steady
 
 MOST_LINES = 200
 UNTRUSTWORTHY = "RATIOS NOT TRUSTWORTHY HERE AND NOW"
-
-
-def format_seconds(seconds: float) -> str:
-    """Return a duration in the two units that matter: ``"2 min 10 s"``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 class Progress:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from dynact.networks.passes import (
 )
 from dynact.networks.swap import Names, Swap, swap_activations, swap_to_compare
 from dynact.schema.cases import PHASES, NetworkCase
+from dynact.schema.duration import format_seconds
 from dynact.schema.redact import error_line
 from dynact.schema.rows import NetworkRow
 from dynact.schema.settings import Settings
@@ -39,6 +41,7 @@ from dynact.worker.network import sites_of
 from dynact.worker.network_measurement import NetworkMeasurement, Share
 from dynact.worker.plain import plain
 from dynact.worker.step import training_step
+from dynact.worker.terminal_line import terminal_line
 from dynact.worker.visit import visit_workload
 
 # Of a pair, at least: the interval of two is Student's with a factor of 12.7.
@@ -61,9 +64,11 @@ def measure_network(
     inference mode) and in training (train mode, forward and backward, without an optimiser), as
     `dynact.timing.Pair` pairs, in several visits of either phase in turn. Its own activations are
     called as the new ones are, see `swap_to_compare`. Both are called on the example, where it is,
-    in its dtype and with torch's number of threads; autocast, which keeps what it has cast from
-    call to call, belongs into the network's own forward. The new layers are not compared with their
-    references, as a sweep does before it times them. No random number of the caller's is drawn.
+    in its dtype and with torch's number of threads: on processors that other programs work on too,
+    several take many times as long as one (`torch.set_num_threads`). Autocast, which keeps what it
+    has cast from call to call, belongs into the network's own forward. The new layers are not
+    compared with their references, as a sweep does before it times them. No random number of the
+    caller's is drawn. Where stderr is a terminal, a line there says how far it is.
 
     Parameters
     ----------
@@ -113,7 +118,8 @@ def measure_network(
     if not any(x.dim() > 0 for x in tensors_in(example)):
         raise ValueError("example_input holds no tensor with a batch")
     x = _main_input(example)
-    with same_random_numbers():
+    with same_random_numbers(), terminal_line() as show:
+        show("dynact: replacing activations")
         original = copied(model)
         copy_what_it_writes_into(original, example)
         _try(original, example)
@@ -143,7 +149,8 @@ def measure_network(
             without = {
                 phase: _TwoNetworks(each.case, pair, shown, became) for phase, each in pairs.items()
             }
-        visits = _visited([*pairs.values(), *without.values()], device, seconds)
+        visits = _visited([*pairs.values(), *without.values()], device, seconds, show)
+        show("dynact: counting")
         rows = {phase: _row(each, visits[each], device) for phase, each in pairs.items()}
         shares = {phase: _share(visits[each]) for phase, each in without.items()}
     return NetworkMeasurement(
@@ -321,7 +328,10 @@ class _TwoNetworks:
 
 
 def _visited(
-    workloads: Sequence[_TwoNetworks], device: Device, seconds: float
+    workloads: Sequence[_TwoNetworks],
+    device: Device,
+    seconds: float,
+    show: Callable[[str], None],
 ) -> dict[_TwoNetworks, list[Visit]]:
     """Visit each in turn until its time is up or its interval is narrow."""
     start_s = time.perf_counter()
@@ -330,6 +340,8 @@ def _visited(
         for workload, of_one in visits.items():
             if of_one and _is_done(of_one, seconds):
                 continue
+            left = format_seconds(sum(_left_s(each, seconds) for each in visits.values()))
+            show(f"dynact: {workload.case.phase}, visit {number} · {left} left, then counting")
             visit_s = seconds / Settings.passes
             answer = visit_workload(workload, device, visit_s)
             case = workload.case
@@ -349,6 +361,19 @@ def _is_done(visits: Sequence[Visit], seconds: float) -> bool:
     return (len(visits) >= FEWEST_VISITS and spent_s >= seconds) or has_converged(
         visits, Settings.precision
     )
+
+
+def _left_s(visits: Sequence[Visit], seconds: float) -> float:
+    """Return how long further visits of a workload take, if its interval stays wide."""
+    if not visits:
+        return seconds
+    if _is_done(visits, seconds):
+        return 0.0
+    timing_s, visit_s = (
+        fmean(getattr(visit, name) or 0.0 for visit in visits) for name in ("timing_s", "visit_s")
+    )
+    needed = max(math.ceil(seconds / timing_s), FEWEST_VISITS) if timing_s else Settings.passes
+    return visit_s * (min(needed, Settings.passes) - len(visits))
 
 
 def _row(workload: _TwoNetworks, visits: Sequence[Visit], device: Device) -> NetworkRow:

@@ -1,6 +1,5 @@
 """Progress while a sweep runs, and how its end reads."""
 
-import re
 import time
 from dataclasses import replace
 from typing import Any
@@ -15,37 +14,10 @@ from dynact.sweep.progress import (
     UNTRUSTWORTHY,
     Progress,
     closing_table,
-    format_seconds,
     gate_line,
     progress_line,
 )
 from tests.sweeping import ROWS, case_of, ok_row
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 0 s"),
-        (130, "2 min 10 s"),
-        (3599.9, "1 h 0 min"),
-        (3600 * 5 + 60 * 7 + 31, "5 h 7 min"),
-        (3600 * 100, "100 h 0 min"),
-    ],
-)
-def test_seconds(seconds: float, text: str) -> None:
-    assert format_seconds(seconds) == text
-
-
-@given(st.floats(0, 1e7))
-def test_seconds_say_how_long_it_is(seconds: float) -> None:
-    units = {"h": 3600, "min": 60, "s": 1}
-    parts = re.findall(r"(\d+) (h|min|s)", format_seconds(seconds))
-    assert 1 <= len(parts) <= 2
-    # To the smaller of the two units shown.
-    smallest = units[parts[-1][1]]
-    assert abs(sum(int(n) * units[unit] for n, unit in parts) - seconds) <= smallest
 
 
 class Watch:

@@ -1,6 +1,7 @@
 """A network at hand against itself with other activations."""
 
 import copy
+import io
 import re
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -126,6 +127,57 @@ def test_both_networks_take_the_time_of_their_kernels(in_virtual_time: Any) -> N
     assert [site["name"] for site in found.training.sites] == ["relu"]
     assert [site["reason"] for site in found.training.kept_sites] == ["not selected"]
     assert found.activation_shares == {}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_sees_how_far_it_is(
+    in_virtual_time: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_virtual_time(TwoBranches(), {"relu": THRICE})
+    assert capsys.readouterr() == ("", "")
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    in_virtual_time(TwoBranches(), {"relu": THRICE})
+
+    _, first, *visits, last, erased = terminal.getvalue().split("\r\x1b[K")
+    assert (first, last, erased) == ("dynact: replacing activations", "dynact: counting", "")
+    assert visits == [
+        f"dynact: {phase}, visit {number} · 0 s left, then counting"
+        for number in range(1, len(visits) // 2 + 1)
+        for phase in ("inference", "training")
+    ]
+    assert len(visits) >= 2 * own_network.FEWEST_VISITS
+
+
+@pytest.mark.parametrize(
+    ("ratios", "timing_s", "left_s"),
+    [
+        ([], 0.0, 10.0),
+        # Seven visits have ten seconds of timed calls.
+        ([1.5, 3.0], 1.5, 5 * 2.0),
+        # Three are made in any case, and twelve at most.
+        ([1.5], 20.0, 2 * 2.0),
+        ([1.5, 3.0, 1.5], 0.1, 9 * 2.0),
+        ([1.5] * 6, 1.5, 0.0),
+    ],
+)
+def test_the_time_left_is_that_of_visits_to_come(
+    ratios: list[float], timing_s: float, left_s: float
+) -> None:
+    visits = [
+        Visit(
+            "", "", 1, "ok", "", 1.0, "", 1.0, overhead=ratio, time_ns=ratio, baseline_time_ns=1,
+            visit_s=2.0, timing_s=timing_s,
+        )
+        for ratio in ratios
+    ]  # fmt: skip
+
+    assert own_network._left_s(visits, 10.0) == pytest.approx(left_s)
 
 
 def test_a_loss_is_what_the_backward_pass_starts_from(in_virtual_time: Any) -> None:
