@@ -67,3 +67,13 @@ def giving_up(extra_ns: Mapping[int, float], original_ns: float, overhead: float
         tuple(overhead - saved / original_ns for saved in spared),
         tuple(site for site in extra_ns if site not in known),
     )
+
+
+def against(budget: float, low: float, high: float) -> str:
+    """Say of a measured overhead that it is above a budget, as far as its interval tells.
+
+    Empty where it is not; NaN for an interval that there is not.
+    """
+    if low > budget:
+        return " and is above it"
+    return "" if high <= budget else ", which does not tell whether it keeps it"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from math import isnan, nan
 from typing import Any
 
-from dynact.networks.giving_up import GivingUp, giving_up
+from dynact.networks.giving_up import GivingUp, against, giving_up
 from dynact.schema.cases import AnyCase, NetworkCase
 from dynact.schema.digits import measured_ratio, ratio_with_interval
 from dynact.schema.placement import sites_placement
@@ -131,7 +131,9 @@ class Within:
         everywhere = f"at all of its {count} sites" if count > 1 else "at its one site"
         if advice is None:
             if row.overhead <= self._budget:
-                return [f"{case.id} fits {budget}: {whole} {everywhere}"]
+                is_told = row.overhead_hi is not None and row.overhead_hi <= self._budget
+                fits = "fits" if is_told else "is not seen to be above"
+                return [f"{case.id} {fits} {budget}: {whole} {everywhere}"]
             return [f"{case.id} is above {budget}, and no site of it was measured to cost anything"]
         if advice.kept is None:
             return [f"{case.id} cannot keep {budget} with even one of its sites: {whole} with all"]
@@ -141,7 +143,7 @@ class Within:
         elif kept.overhead is None:
             took = f"failed ({kept.status})"
         else:
-            took = f"takes {_ratio(kept)}{_against(self._budget, kept)}"
+            took = f"takes {_ratio(kept)}{against(self._budget, *_figures(kept)[1:])}"
         foretold = measured_ratio(advice.foretold, nan, nan)
         lines = [
             f"{case.id} takes {whole}; for {budget} it keeps "
@@ -179,15 +181,13 @@ def _extra_ns(case: NetworkCase, site: Mapping[str, Any], row_of: Rows) -> float
     return row.baseline_time_ns * (row.overhead - 1)
 
 
-def _against(budget: float, row: Measured) -> str:
-    """Say of what was measured that it is above a budget, as far as its interval tells."""
-    if row.overhead_lo is not None and row.overhead_lo > budget:
-        return " and is above it"
-    if row.overhead_hi is None or row.overhead_hi > budget:
-        return ", which does not tell whether it keeps it"
-    return ""
-
-
 def _ratio(row: Measured) -> str:
-    figures = (row.overhead, row.overhead_lo, row.overhead_hi)
-    return ratio_with_interval(*(nan if figure is None else figure for figure in figures))
+    return ratio_with_interval(*_figures(row))
+
+
+def _figures(row: Measured) -> tuple[float, float, float]:
+    overhead, low, high = (
+        nan if figure is None else figure
+        for figure in (row.overhead, row.overhead_lo, row.overhead_hi)
+    )
+    return overhead, low, high

@@ -218,6 +218,8 @@ def test_a_run_of_networks_alone_is_drawn_as_far_as_it_goes(
 ):
     folder = write_run(tmp_path / "run", make_rows().iloc[:0], environment)
     networks, sites = build_networks(("resnet18",))
+    # Few processes, and yet in passes.
+    networks = networks.assign(visits=4, processes=2)
     for name, rows in (("network", networks), ("site", sites)):
         rows.to_json(folder / f"{name}_rows.jsonl", orient="records", lines=True)
     if not is_there:
@@ -234,8 +236,11 @@ def test_a_run_of_networks_alone_is_drawn_as_far_as_it_goes(
     assert not written & {f"{name}.png" for name in figures_of(LayerFigure)}
     page, summary = ((folder / name).read_text() for name in ("index.html", "summary.md"))
     for text in (page, summary):
-        assert "ResNet-18" in text
+        assert "ResNet-18, compared with its own activations: inference takes from " in text
         assert "cases failed" not in text
+    assert "the network with the new activations and of the network as it is alternate" in page
+    assert "in passes over all of them" in page
+    assert "order statistics" not in page
     assert page.count("data:image/png") == 3
     # What a link of the page leads to is there.
     assert {*re.findall(r'href="#([\w-]+)"', page)} <= {*re.findall(r'id="([\w-]+)"', page)}

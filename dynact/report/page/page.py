@@ -7,7 +7,6 @@ import jinja2
 import pandas as pd
 
 from dynact.report.comparison.section import NOTHING_DIFFERS
-from dynact.report.data.aggregate import hold_between_runs
 from dynact.report.data.budget import DEFAULT, Budget
 from dynact.report.data.caveats import doubts, failures, gaps, visited
 from dynact.report.data.digits import means_note
@@ -19,7 +18,7 @@ from dynact.report.page.comparisons import page_comparisons
 from dynact.report.page.figures import page_figures
 from dynact.report.page.rows import all_rows
 from dynact.report.run import Run
-from dynact.report.tables.networks import network_notes, network_sections
+from dynact.report.tables.networks import network_findings, network_notes, network_sections
 from dynact.report.tables.verdict import verdict
 from dynact.report.tables.ways import ways_sentences
 
@@ -67,16 +66,16 @@ def write_page(run: Run, budget: Budget = DEFAULT) -> Path:
 
 
 def _of_layers(run: Run) -> dict[str, Any]:
-    """Return what the page says of the run's layers; of networks alone, how these were measured."""
+    """Return what the page says of the run's layers; of networks alone, what was found of these."""
     rows = with_subjects(run.rows)
     measured = rows if run.groups else run.networks
     how = {
-        "between_runs": hold_between_runs(measured),
+        "in_passes": bool(measured["visits"].notna().any()),
         "clock": _first(measured["clock"]),
         "cache": _first(measured["cache"]),
     }
     if not run.groups:
-        return how | {"answer": None}
+        return how | {"answer": None, "network_findings": network_findings(run)}
     main = run.main
     return how | {
         "answer": answer(main),

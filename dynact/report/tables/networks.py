@@ -10,7 +10,7 @@ import pandas as pd
 from dynact.networks.published import DYRELU, DYRELU_FLOPS_CLAIM, PAPERS_IMAGE_SIZE
 from dynact.report.data.aggregate import hold_between_runs
 from dynact.report.data.budget import DEFAULT, Budget
-from dynact.report.data.digits import one_visit_note, range_note
+from dynact.report.data.digits import measured_ratios, one_visit_note, range_note
 from dynact.report.data.fewer_sites import FORETOLD, FewerSites, fewer_sites
 from dynact.report.data.kept_sites import kept_sites_notes
 from dynact.report.data.names import cell_ratio, resolution
@@ -23,12 +23,16 @@ from dynact.report.data.network_frames import (
 )
 from dynact.report.data.omissions import absence
 from dynact.report.data.prediction import REST, Prediction, lacking_range_note
+from dynact.report.data.within import budget_sentences, with_given_up
 from dynact.report.run import Run
 from dynact.report.tables.markdown import escaped
 from dynact.report.tables.table import Table
 from dynact.schema.digits import NO_FIGURE, ratio_with_interval
+from dynact.schema.placement import SITES
 from dynact.schema.prefix import rate, with_prefix
 
+# Networks that are spoken of before all else.
+_MOST_NETWORKS = 5
 # Sites to give up, in a cell.
 _MOST_SITES = 4
 # More images a step do not make a difference any more, and nobody has tried them.
@@ -110,6 +114,8 @@ class NetworkSection:
     """What is known of one network."""
 
     network: str
+    findings: list[str]
+    """What keeping a budget took."""
     tables: list[Table]
     notes: list[str]
 
@@ -129,11 +135,13 @@ def network_sections(run: Run, budget: Budget = DEFAULT) -> list[NetworkSection]
     by_network: dict[str, list[NetworkRecord]] = {}
     for record in network_records(run, budget):
         by_network.setdefault(record.network, []).append(record)
-    rows = run.labelled_networks
+    rows = with_given_up(run.labelled_networks, run.within)
     curves = fewer_sites(run)
+    findings = budget_sentences(run)
     return [
         NetworkSection(
             name,
+            findings.get(name, []),
             [
                 *_tables(records, budget),
                 *_to_give_up([curve for curve in curves if curve.subject == name]),
@@ -142,6 +150,30 @@ def network_sections(run: Run, budget: Budget = DEFAULT) -> list[NetworkSection]
         )
         for name, records in by_network.items()
     ]
+
+
+def network_findings(run: Run) -> list[str]:
+    """Return a sentence for each network on what activations make of its time, at all sites.
+
+    Where a network has no such row, it is of those that there are.
+    """
+    said = []
+    for subject, rows in run.labelled_networks.groupby("subject", sort=False):
+        everywhere = rows[~rows["placement"].str.startswith(SITES)]
+        shown = everywhere if len(everywhere) else rows
+        ok = shown[shown["status"] == "ok"].sort_values("overhead", kind="stable")
+        parts = []
+        for phase, line in ok.groupby("phase"):
+            ends = [
+                f"{ratio} ({variant})"
+                for ratio, variant in zip(measured_ratios(line), line["variant"], strict=True)
+            ]
+            spread = ends[0] if len(ends) == 1 else f"from {ends[0]} to {ends[-1]}"
+            parts.append(f"{phase} takes {spread} the time")
+        found = ", ".join(parts) or "nothing could be measured: every case failed"
+        said.append(f"{subject}, compared with its own activations: {found}.")
+    more = len(said) - _MOST_NETWORKS
+    return [*said[:_MOST_NETWORKS], *([f"And {more} more."] if more > 0 else [])]
 
 
 def network_notes(run: Run, budget: Budget = DEFAULT) -> list[str]:
@@ -169,6 +201,7 @@ def networks_markdown(run: Run, budget: Budget = DEFAULT) -> str:
     parts = ["## In whole networks", meaning]
     for section in network_sections(run, budget):
         parts.append(f"### {escaped(section.network)}")
+        parts += map(escaped, section.findings)
         parts += [part.markdown() for part in section.tables]
         parts += map(escaped, section.notes)
     return "\n\n".join([*parts, *others])

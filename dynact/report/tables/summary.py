@@ -19,7 +19,7 @@ from dynact.report.run import Run
 from dynact.report.tables.costs import ceilings, costs
 from dynact.report.tables.markdown import escaped, table
 from dynact.report.tables.modes import beside_eager, modes
-from dynact.report.tables.networks import networks_markdown
+from dynact.report.tables.networks import network_findings, networks_markdown
 from dynact.report.tables.verdict import verdict
 from dynact.report.tables.ways import ways_sentences
 from dynact.schema.digits import NO_FIGURE, ratio_with_interval, two_digits
@@ -56,7 +56,7 @@ def summary_markdown(
     has_layers = bool(run.groups)
     sections = [
         "# What each activation costs",
-        *(map(escaped, ways_sentences(run)) if has_layers else ()),
+        *map(escaped, ways_sentences(run) if has_layers else network_findings(run)),
         _verdict(run.gates),
         visited([run.rows, run.networks, run.sites]),
         *(_of_layers(run, baseline_mode) if has_layers else ()),

@@ -1,11 +1,13 @@
 import math
 
+import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
 from dynact.report.data.budget import budget_of
 from dynact.report.data.prediction import predict
 from dynact.report.tables.networks import (
+    network_findings,
     network_notes,
     network_records,
     network_sections,
@@ -89,6 +91,34 @@ def test_markdown_is_tables_with_a_line_an_activation():
     assert "about +5 %" not in networks_markdown(run_of(networks=elsewhere, sites=sites))
     only_lenet, layers = build_networks(("lenet",))
     assert "about +5 %" not in networks_markdown(run_of(networks=only_lenet, sites=layers))
+
+
+def test_the_finding_names_the_cheapest_and_the_dearest_with_all_sites():
+    networks, _ = build_networks(("resnet18",), ("prelu", "silu", "frelu"), ("training",))
+    for row, ratio in enumerate((1.1, 2.2, 1.8)):
+        ends = ["overhead", "overhead_lo", "overhead_hi"]
+        networks.loc[row, ends] = [ratio, ratio - 0.002, ratio + 0.002]
+    # At fewer sites it is cheaper than all others.
+    fewer = networks.iloc[[0]].assign(case_id="fewer", placement="sites:1-3", overhead=1.01)
+    both = pd.concat([networks, fewer], ignore_index=True)
+
+    assert network_findings(run_of(networks=both)) == [
+        "ResNet-18, compared with its own activations: training takes from 1.100× (PReLU) to "
+        "2.200× (SiLU) the time."
+    ]
+    failed = both.assign(status="oom")
+    assert network_findings(run_of(networks=failed)) == [
+        "ResNet-18, compared with its own activations: nothing could be measured: every case "
+        "failed."
+    ]
+    (alone,) = network_findings(run_of(networks=fewer))
+    assert "(PReLU (3 sites)) the time" in alone
+
+    many, _ = build_networks(
+        ("lenet", "resnet18", "resnet50", "mobilenet_v2", "unet", "narrow_unet")
+    )
+    *_, last = network_findings(run_of(networks=many))
+    assert last == "And 1 more."
 
 
 def test_markdown_of_no_rows_is_empty_and_of_failures_is_not():
