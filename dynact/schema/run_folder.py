@@ -244,6 +244,8 @@ class RunFolder(LockedFolder):
     networks
         Of each network that may be another one next time, and what it takes, what it is made of:
         a description for each of its parts.
+    is_among_reports
+        Whether ``latest`` beside it is to lead to it.
 
     Raises
     ------
@@ -260,16 +262,18 @@ class RunFolder(LockedFolder):
         resume: bool,
         environment: dict[str, Any],
         networks: Mapping[str, Mapping[str, str]] | None = None,
+        is_among_reports: bool = True,
     ) -> None:
         check_run(folder, resume)
         super().__init__(folder, Case.table, environment)
-        self._is_latest = False
+        # Elsewhere that name may be another's.
+        self._is_latest = not is_among_reports
         with _in_one_line(folder):
             self._record_networks(networks or {})
             for name in (GATES, VISITS, WITHIN, *CASE_TYPES):
                 if (folder / name).exists():
                     _repair(folder / name)
-            if resume:
+            if resume and is_among_reports:
                 self._point_latest_here()
 
     def _record_networks(self, networks: Mapping[str, Mapping[str, str]]) -> None:

@@ -89,7 +89,8 @@ def add_options(add: Callable[..., Any]) -> None:
         help="visit each case so often, spread over the sweep (default: %(default)s)",
     )
     add("--budget", metavar="TIME", help="thin the sizes to end in, for example, 10m")
-    add("--run", metavar="NAME", help="folder in reports/ (default: the time)")
+    add("--run", metavar="NAME", help="folder in dynact's reports/ (default: the time); with a "
+        "slash, as ./night, a folder of your own")  # fmt: skip
     add("--resume", action="store_true",
         help="go on with --run (default: the latest), or add --passes to it")  # fmt: skip
     add("--in-process", action="store_true", help="measure in pytest itself, for a debugger")
@@ -133,6 +134,7 @@ class SweepOptions:
     baseline: str
     budget_s: float | None
     run: str | None
+    """A name, or the path of a folder: see `is_path`."""
     resume: bool
     in_process: bool
     settings: Settings = field(default_factory=Settings)
@@ -159,7 +161,7 @@ def read_options(given: argparse.Namespace) -> SweepOptions:
     choice("activation", given.baseline, activations.names())
     for name in given.activation_from:
         check_place(name, "--activation-from", "PKG.MOD:CLASS")
-    if given.run is not None:
+    if given.run is not None and not is_path(given.run):
         check_run_name(given.run)
     shapes_from = _shapes_from(given)
     own_networks = _own_networks(given, shapes_from or ())
@@ -207,6 +209,11 @@ def _check_impls(axes: dict[str, tuple[Any, ...]], with_own: set[str]) -> None:
                 f"{name} has no implementation {' or '.join(axes['impls'])}: it has "
                 f"{', '.join(known)}; leave it out of --activations, or name one in --impls"
             )
+
+
+def is_path(run: str) -> bool:
+    """Return whether ``--run`` names a folder of the user's own, not one among the reports."""
+    return "/" in run
 
 
 def check_run_name(name: str) -> None:

@@ -27,6 +27,7 @@ from dynact.sweep.options import (
     NetworkOptions,
     SweepOptions,
     add_options,
+    is_path,
     read_options,
 )
 from dynact.sweep.plan import Plan, compiles, own_layers, plan
@@ -115,8 +116,13 @@ class SweepPlugin:
         # All that can be told without the device comes before it is opened, which takes seconds.
         options = read_options(config.option)
         self.name = _run_name(options, self._started)
+        self._folder = Path(self.name).resolve() if is_path(self.name) else REPORTS / self.name
         if not config.option.collectonly:
-            check_run(REPORTS / self.name, options.resume)
+            check_run(self._folder, options.resume)
+            if is_path(self.name) and _holds_other_files(self._folder):
+                raise ValueError(
+                    f"{self.name} is a folder of other files; name a new folder for --run"
+                )
         self._bench = _open_bench(options.settings, options.in_process)
         config.add_cleanup(self._bench.close)
         shapes = self._shapes(options)
@@ -149,8 +155,9 @@ class SweepPlugin:
         self.run: RunFolder | None = None
         if not config.option.collectonly:
             self.run = RunFolder(
-                REPORTS / self.name,
+                self._folder,
                 resume=options.resume,
+                is_among_reports=self._folder.parent.resolve() == REPORTS.resolve(),
                 environment=self._environment(options.settings),
                 networks=self._structures,
             )
@@ -344,7 +351,7 @@ class SweepPlugin:
             for line in self._within.lines(self._selected, self._sweep.row):
                 self._write(line)
         table = Case.table if self._plan.cases else NetworkCase.table
-        self._write(f"rows: {_from_here(REPORTS / self.name / table)}")
+        self._write(f"rows: {_from_here(self._folder / table)}")
         draw = [*map(_from_here, (Path(sys.executable), DRAWING)), self.name]
         self._write(f"figures and page: {shlex.join(draw)}")
         cases = [case for case in self._asked_for if case not in self._known_pairs]
@@ -444,6 +451,13 @@ class SweepPlugin:
             "--resume",
         ]
         return shlex.join(command)
+
+
+def _holds_other_files(folder: Path) -> bool:
+    """Whether a folder is none that a run made, nor an empty one."""
+    if not folder.is_dir() or (folder / "environment.json").is_file():
+        return False
+    return any(not path.name.startswith(".") for path in folder.iterdir())
 
 
 def _from_here(path: Path) -> str:

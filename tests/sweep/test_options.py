@@ -358,7 +358,7 @@ BAD = [
     ("--activation-from own_layers", "--activation-from takes PKG.MOD:CLASS, got 'own_layers'"),
     ("--activation-from a:b:c", "--activation-from takes PKG.MOD:CLASS, got 'a:b:c'"),
     ("--baseline rellu", "unknown activation 'rellu'; did you mean relu"),
-    ("--run a/b", "--run takes a name of letters, digits, '.', '_' and '-', got 'a/b'"),
+    ("--run a:b", "--run takes a name of letters, digits, '.', '_' and '-', got 'a:b'"),
     ("--run latest", "--run takes a name of letters, digits, '.', '_' and '-', got 'latest'"),
     ("--run ..", "--run takes a name of letters, digits, '.', '_' and '-', got '..'"),
     ("--run=", "--run takes a name of letters, digits, '.', '_' and '-', got ''"),

@@ -16,7 +16,13 @@ import pytest
 
 from dynact.schema.cases import KnownPair, NetworkCase, SiteCase
 from dynact.schema.messages import Answer, Request
-from dynact.schema.run_folder import RunFolder, load_environment, load_gates, read_records
+from dynact.schema.run_folder import (
+    RunFolder,
+    find_run,
+    load_environment,
+    load_gates,
+    read_records,
+)
 from dynact.schema.settings import Settings
 from dynact.sweep import plugin
 from dynact.sweep.progress import UNTRUSTWORTHY
@@ -478,6 +484,50 @@ class TestResuming:
             assert [word for word in said if "--run" in word or "--resume" in word] == [
                 "--run", "--resume"
             ]  # fmt: skip
+
+
+class TestRunOfOnesOwn:
+    """A run in a folder of the user's, not among the reports."""
+
+    @pytest.mark.parametrize("place", ["./mine", "some/where/else", "{here}/mine"])
+    def test_it_is_where_the_path_leads_from_the_current_folder(
+        self, sweep: Run, reports: Path, pytester: pytest.Pytester, place: str
+    ) -> None:
+        place = place.format(here=pytester.path)
+        sweep(*FOUR_CASES, run="among")
+        latest = (reports / "latest").readlink()
+        (pytester.path / "latest").write_text("mine")
+
+        first = sweep(*FOUR_CASES, run=place)
+        again = sweep(*FOUR_CASES, "--passes", "13", "--resume", run=place)
+
+        folder = pytester.path / place
+        assert ids_in(folder / "rows.jsonl") == FOUR_IDS
+        assert f"rows: {folder.relative_to(pytester.path)}/rows.jsonl" in first.outlines
+        assert any(line.endswith(f"plot_overhead.py {place}") for line in again.outlines)
+        assert (pytester.path / "latest").read_text() == "mine"
+        assert not (folder.parent / "latest").is_symlink()
+        assert (reports / "latest").readlink() == latest
+        assert find_run(place, reports).resolve() == folder
+
+    def test_one_that_is_among_the_reports_is_the_latest(
+        self, sweep: Run, reports: Path, pytester: pytest.Pytester
+    ) -> None:
+        sweep(*FOUR_CASES, run=f"{os.path.relpath(reports, pytester.path)}/first")
+
+        assert (reports / "latest").readlink() == Path("first")
+
+    def test_a_folder_of_other_files_is_left_alone(
+        self, sweep: Run, pytester: pytest.Pytester
+    ) -> None:
+        (pytester.path / "mine").mkdir()
+        (pytester.path / "mine" / "thesis.tex").touch()
+
+        check_refused(
+            sweep(*FOUR_CASES, run="./mine"),
+            "./mine is a folder of other files; name a new folder for --run",
+        )
+        assert [path.name for path in (pytester.path / "mine").iterdir()] == ["thesis.tex"]
 
 
 class TestRefusal:
