@@ -44,11 +44,12 @@ def add_options(add: Callable[..., Any]) -> None:
             help=f"comma list in place of the preset's: {axis.values}")  # fmt: skip
     add("--shapes-from", metavar="LIST",
         help="networks: sweep exactly the shapes at which these have activations")  # fmt: skip
-    add("--networks", metavar="LIST", help="measure networks with the activations in them; or none "
-        "(default: the preset's, unless axes of layers or a budget are given)")  # fmt: skip
+    add("--networks", metavar="LIST", help="measure networks with the activations in them, beside "
+        "the layers of the preset; or none (default: the preset's, unless axes of layers or a "
+        "budget are given)")  # fmt: skip
     add("--network-from", metavar="PKG.MOD:FACTORY[(KEY=VALUE,…)]", action="append", default=[],
-        help="measure your own network, which that function or class makes; beside it the layers "
-        "of a sweep only if --sweep or an axis of layers is given")  # fmt: skip
+        help="measure your own network, which that function or class makes; unlike with "
+        "--networks, layers beside it only if --sweep or an axis of layers is given")  # fmt: skip
     add("--input-shape", metavar="CxHxW",
         help="of a sample for each --network-from (default: 3x224x224)")  # fmt: skip
     add("--example-from", metavar="PKG.MOD:FUNCTION",
