@@ -97,10 +97,27 @@ class Passes(Generic[Case]):
         for number, due in enumerate(self._extra(), start=self._settings.passes + 1):
             yield number, _shuffled(number, due)
 
-    def left_after(self, number: int) -> int:
-        """Return about how many visits are to be made after a pass, if no more cases converge."""
-        unfinished = sum(not self._finished(case) for case in self.cases)
-        return unfinished * max(self._settings.passes - number, 0)
+    def expected_s(self, case: Visited[Case]) -> float:
+        """Return about how long a further visit of a case takes."""
+        planned_s = case.share * self._settings.visit_s
+        if further := [_cost_s(visit) for visit in case.visits[1:]]:
+            return fmean(further)
+        # The first visit made the case, or even compiled it.
+        return max([planned_s, *(visit.timing_s or 0.0 for visit in case.visits)])
+
+    def seconds_after(self, number: int) -> float:
+        """Return about how long visits after a pass take, if no more cases converge."""
+        return sum(self._left_after(case, number) * self.expected_s(case) for case in self.cases)
+
+    def _left_after(self, case: Visited[Case], number: int) -> float:
+        if self._finished(case):
+            return 0.0
+        passes, planned_s = self._settings.passes, case.share * self._settings.visit_s
+        timed_s = fmean([visit.timing_s or 0.0 for visit in case.in_passes] or [planned_s])
+        made = len(case.in_passes) + self._is_its_turn(case, number)
+        # One that takes longer than its share is visited less often.
+        affordable = max(passes * planned_s / max(timed_s, planned_s), LEAST_VISITS)
+        return max(min(affordable - made, passes - number), 0.0)
 
     def half_width(self) -> float | None:
         """Return the median over cases of half their intervals, as a share."""

@@ -5,11 +5,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dynact import activations
-from dynact.schema.cases import AnyCase, Case, NetworkCase
+from dynact.schema.cases import AnyCase, Case, KnownPair, NetworkCase, SiteCase
 from dynact.schema.messages import WorkerInfo
 from dynact.sweep.networks import Shape, at_shapes
 from dynact.sweep.presets import Grid, fits, preset, thin, unique_cases
+from dynact.sweep.progress import Kind
 
+# Of a case's time by its table: a site is one of many terms of a sum, and wants less precision.
+# Known pairs are large, and what they tell is of all cases.
+TIME_SHARES = {SiteCase.table: 0.3, KnownPair.table: 3.0}
 # Set-up, warm-up and settling of a usual case, over all passes; compiling both sides, forward and
 # backward.
 SECONDS_BESIDE_TIMING = {"eager": 0.3, "compile": 20.0}
@@ -30,7 +34,10 @@ class Plan:
 
     def seconds(self, cases: Iterable[AnyCase]) -> float:
         """Return about how long some cases take, if none converges early."""
-        return sum(self.max_seconds + _beside_timing(case) for case in cases)
+        return sum(
+            TIME_SHARES.get(case.table, 1.0) * self.max_seconds + _beside_timing(case)
+            for case in cases
+        )
 
 
 def plan(
@@ -99,6 +106,12 @@ def own_layers(cases: Iterable[Case]) -> list[Case]:
 def compiles(case: AnyCase) -> bool:
     """Return whether a case's first visit may compile something."""
     return case.impl not in activations.PLAIN or getattr(case, "mode", "") == "compile"
+
+
+def kind(case: AnyCase) -> Kind:
+    """Return of which kind a case is to who wants to know how long it takes to be made."""
+    name = case.network if isinstance(case, NetworkCase) else case.table
+    return Kind(name, compiles(case))
 
 
 def _beside_timing(case: AnyCase) -> float:

@@ -3,10 +3,12 @@
 import shlex
 import shutil
 import sys
+import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from dynact.sweep.options import (
     is_path,
     read_options,
 )
-from dynact.sweep.plan import Plan, compiles, own_layers, plan
+from dynact.sweep.plan import Plan, compiles, kind, own_layers, plan
 from dynact.sweep.presets import network_preset
 from dynact.sweep.progress import Progress, closing_table, gate_line
 from dynact.sweep.pytest_benchmark import (
@@ -39,7 +41,7 @@ from dynact.sweep.pytest_benchmark import (
     check_plugins,
     switched_off_by,
 )
-from dynact.sweep.session import Bench, Sweep, ask_or_raise
+from dynact.sweep.session import PASSES_A_PROCESS, Bench, Sweep, ask_or_raise
 from dynact.sweep.within import Within
 from dynact.sweep.worker import Worker, WorkerError
 
@@ -123,7 +125,9 @@ class SweepPlugin:
                 raise ValueError(
                     f"{self.name} is a folder of other files; name a new folder for --run"
                 )
+        opening_s = time.monotonic()
         self._bench = _open_bench(options.settings, options.in_process)
+        self._opening_s = time.monotonic() - opening_s
         config.add_cleanup(self._bench.close)
         shapes = self._shapes(options)
         self._plan = Plan((), options.settings.max_seconds, too_large=0)
@@ -141,6 +145,8 @@ class SweepPlugin:
             )
         self._check(self._plan.cases)
         self._networks = NetworkPlan()
+        # How long each takes to be made with another activation.
+        self._making_s: dict[str, float] = {}
         # Of the user's own networks and what they take.
         self._structures: dict[str, dict[str, str]] = {}
         if options.networks and _asked_for(config, "bench_networks.py"):
@@ -216,7 +222,7 @@ class SweepPlugin:
             phases = [phase for phase in PHASES if any(case.phase == phase for case in cases)]
             self._known_pairs = known_pairs(phases or PHASES, self._bench.info)
         self._asked_for = [*self._known_pairs, *cases]
-        about = format_seconds(self._plan.seconds(self._asked_for))
+        about = format_seconds(self._plan.seconds(self._asked_for) + self._renewing_s())
         self._write(f"dynact: measuring {self._bench.info.environment['device']['name']}")
         if self._bench.info.notice:
             self._write(f"dynact: {self._bench.info.notice}")
@@ -234,6 +240,18 @@ class SweepPlugin:
             self._write(f"dynact: {line}")
         if self._plan.too_large:
             self._write(f"dynact: {self._plan.too_large} cases left out, too large for the device")
+
+    def _renewing_s(self) -> float:
+        """Return how long further processes take to start, and to make networks anew."""
+        if not self._asked_for or any(map(compiles, self._asked_for)):
+            return 0.0
+        making_s = sum(
+            self._making_s.get(case.network, 0.0)
+            for case in self._asked_for
+            if isinstance(case, NetworkCase)
+        )
+        further = ceil(self._settings.passes / PASSES_A_PROCESS) - 1
+        return further * (self._opening_s + making_s)
 
     def _check(self, cases: Iterable[Case]) -> None:
         """Try each of the user's own layers once."""
@@ -284,24 +302,23 @@ class SweepPlugin:
         def show(line: str) -> None:
             self._show(what + line)
 
-        progress = Progress(self._settings.passes, show, every_s, self._settings.visit_s)
+        progress = Progress(self._settings.passes, show, every_s, passes.seconds_after)
         begun = False
         try:
             for number, due in passes:
                 if begun:
                     self._sweep.store_rows(cases)
                 begun = True
+                self._sweep.begin_pass(visited.case for visited in due)
                 progress.begin_pass(
                     number,
-                    len(due),
-                    sum(compiles(visited.case) for visited in due),
-                    passes.left_after(number),
+                    [kind(visited.case) for visited in due],
+                    [passes.expected_s(visited) for visited in due],
                     passes.half_width(),
                 )
-                self._sweep.begin_pass(visited.case for visited in due)
                 for visited in due:
                     self._sweep.visit(visited, number)
-                    progress.visited(compiles=compiles(visited.case))
+                    progress.visited()
         finally:
             self._sweep.store_rows(cases)
 
@@ -397,9 +414,11 @@ class SweepPlugin:
                 self._structures[f"{case.network} on {case.taken}"] = found["structure"]
 
         def sites(case: NetworkCase) -> list[dict[str, Any]]:
+            asked_s = time.monotonic()
             found: list[dict[str, Any]] = ask_or_raise(self._bench, Request("sites", case)).figures[
                 "sites"
             ]
+            self._making_s[case.network] = time.monotonic() - asked_s
             return found
 
         return plan_networks(grid, info.device, sites, failed)

@@ -1,10 +1,11 @@
 """How far a sweep is, and how a finished one reads in a terminal."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from math import nan
 from statistics import fmean, median
-from typing import Any
+from typing import Any, NamedTuple
 
 from dynact.schema.digits import ratio_with_interval
 from dynact.schema.duration import format_seconds
@@ -13,6 +14,14 @@ from dynact.timing import format_ns, is_steady
 
 MOST_LINES = 200
 UNTRUSTWORTHY = "RATIOS NOT TRUSTWORTHY HERE AND NOW"
+
+
+class Kind(NamedTuple):
+    """Of cases that take about as long to be made."""
+
+    name: str
+    compiles: bool
+    """Whether some of them, the first for most, compile something."""
 
 
 class Progress:
@@ -26,72 +35,101 @@ class Progress:
         Takes a line.
     every_s
         So long there is at least between two lines.
-    visit_s
-        How long a visit of a later pass is planned to take, as long as none tells.
+    seconds_after
+        Tells about how long visits after a pass take.
     """
 
     def __init__(
-        self, passes: int, show: Callable[[str], None], every_s: float, visit_s: float
+        self,
+        passes: int,
+        show: Callable[[str], None],
+        every_s: float,
+        seconds_after: Callable[[int], float],
     ) -> None:
         self._passes = passes
-        self._visit_s = visit_s
-        # Of the first pass, by whether the case may compile.
-        self._took_s: dict[bool, list[float]] = {False: [], True: []}
         self._show = show
         self._every_s = every_s
-        self._number = self._due = self._done = self._made = self._left_after = 0
-        self._compiling = 0
+        self._seconds_after = seconds_after
+        # Of the first pass, by the kind of the case.
+        self._took_s: dict[Kind, list[float]] = defaultdict(list)
+        self._number = self._done = 0
+        self._kinds: Sequence[Kind] = ()
+        self._expected_s: Sequence[float] = ()
+        # Of all visits but those of the first pass, which makes what the others find made.
+        self._visiting_s = self._expected_visiting_s = 0.0
+        self._between_s: list[float] = []
         self._half_width: float | None = None
-        self._since = self._shown_at = self._last_at = time.monotonic()
+        self._shown_at = self._last_at = time.monotonic()
 
     def begin_pass(
-        self, number: int, due: int, compiling: int, left_after: int, half_width: float | None
+        self,
+        number: int,
+        kinds: Sequence[Kind],
+        expected_s: Sequence[float],
+        half_width: float | None,
     ) -> None:
-        """Note that a pass begins.
+        """Note that the visits of a pass begin.
 
         Parameters
         ----------
-        due, compiling
-            Its cases, and how many of them may compile something.
-        left_after
-            Visits of all passes to come.
+        kinds
+            Of its cases, in the order in which they are visited.
+        expected_s
+            About how long each visit takes where its case was visited before.
         half_width
             Of intervals by now.
         """
-        if self._number == 1:
-            # The first pass makes and counts what the others find made.
-            self._made, self._since = 0, time.monotonic()
-        self._number, self._due, self._done = number, due, 0
-        self._compiling, self._left_after, self._half_width = compiling, left_after, half_width
-
-    def visited(self, *, compiles: bool) -> None:
-        """Note that one more case of the pass is visited, and whether it may have compiled."""
-        self._done += 1
-        self._made += 1
         now = time.monotonic()
-        self._compiling -= compiles
-        self._took_s[compiles].append(now - self._last_at)
+        if self._number:
+            self._between_s.append(now - self._last_at)
+        self._last_at = now
+        self._number, self._done, self._half_width = number, 0, half_width
+        self._kinds, self._expected_s = kinds, expected_s
+
+    def visited(self) -> None:
+        """Note that the next case of the pass is visited."""
+        now = time.monotonic()
+        took_s = now - self._last_at
+        if self._number == 1:
+            self._took_s[self._kinds[self._done]].append(took_s)
+        else:
+            self._visiting_s += took_s
+            self._expected_visiting_s += self._expected_s[self._done]
+        self._done += 1
         self._last_at = now
         if now - self._shown_at < self._every_s:
             return
         self._shown_at = now
-        left = self._due - self._done
-        if self._number == 1:
-            left_s = self._left_of_first_s(left) + self._visit_s * self._left_after
-        else:
-            left_s = (now - self._since) / self._made * (left + self._left_after)
         self._show(
             progress_line(
-                self._number, self._passes, self._done, self._due, left_s, self._half_width
+                self._number,
+                self._passes,
+                self._done,
+                len(self._kinds),
+                self._left_s(),
+                self._half_width,
             )
         )
 
-    def _left_of_first_s(self, left: int) -> float:
-        plain, compiling = self._took_s[False], self._took_s[True]
-        # One that compiles takes as long as hundreds of others, and spares most of its kind that.
-        usual = median(plain or compiling)
-        of_compiling = fmean(compiling) if compiling else usual
-        return usual * (left - self._compiling) + of_compiling * self._compiling
+    def _left_s(self) -> float:
+        after_s = self._seconds_after(self._number)
+        # Rows are stored and processes begun between passes.
+        further = max(self._passes - self._number, 0)
+        between_s = fmean(self._between_s or [0.0]) * further
+        if self._number == 1:
+            left = Counter(self._kinds[self._done :])
+            return sum(self._usual_s(kind) * count for kind, count in left.items()) + after_s
+        # As if a pass more had kept to what was expected: few visits tell little.
+        pass_s = sum(self._expected_s) or 1.0
+        pace = (self._visiting_s + pass_s) / (self._expected_visiting_s + pass_s)
+        return (sum(self._expected_s[self._done :]) + after_s) * pace + between_s
+
+    def _usual_s(self, kind: Kind) -> float:
+        if took_s := self._took_s.get(kind):
+            # One that compiles takes as long as hundreds of others, and spares most of its kind
+            # that; of others one that takes long was the first of all, or disturbed.
+            return fmean(took_s) if kind.compiles else median(took_s)
+        return median(took for of_kind in self._took_s.values() for took in of_kind)
 
 
 def progress_line(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from dynact.schema.cases import CASE_TYPES, AnyCase, Case, KnownPair, NetworkCase, SiteCase
+from dynact.schema.cases import CASE_TYPES, AnyCase, Case, KnownPair, NetworkCase
 from dynact.schema.limits import Ceilings
 from dynact.schema.messages import Answer, Request, WorkerInfo
 from dynact.schema.rows import Measured, figures_of, new_row, upgraded
@@ -16,11 +16,9 @@ from dynact.sweep.interrupt import interrupt_deferred
 from dynact.sweep.known_pairs import verdict
 from dynact.sweep.networks import Shape
 from dynact.sweep.passes import Passes, Visited
+from dynact.sweep.plan import TIME_SHARES
 from dynact.sweep.worker import WorkerError
 
-# Of a case's time by its table: a site is one of many terms of a sum, and wants less precision.
-# Known pairs are large, and what they tell is of all cases.
-TIME_SHARES = {SiteCase.table: 0.3, KnownPair.table: 3.0}
 # Visits of one process alone would not see what it is that differs between processes: see
 # `dynact.schema.visits.observations`.
 PASSES_A_PROCESS = 2

@@ -281,8 +281,36 @@ def test_it_says_what_is_to_do_and_how_wide_intervals_are() -> None:
     passes = Passes(cases, SETTINGS)
 
     assert passes.to_do() == ["wide", "new"]
-    assert passes.left_after(7) == 2 * 3
+    assert passes.seconds_after(7) == pytest.approx(2 * 3 * 0.1)
     wide_width = cases[1].half_width
     assert wide_width
     assert passes.half_width() == pytest.approx(wide_width / 2)
     assert Passes(cases[2:], SETTINGS).half_width() is None
+
+
+@pytest.mark.parametrize("timing_s", [0.01, 0.1, 0.15, 0.4, 3.0])
+@pytest.mark.parametrize("pass_number", [1, 4])
+def test_it_foretells_how_long_it_will_take(timing_s: float, pass_number: int) -> None:
+    """Of cases whose visits all take as long, in the first pass longer by what makes them."""
+    names = ["a", "b", "c"]
+
+    def answer(_case: str, number: int) -> dict[str, Any]:
+        took = {"timing_s": timing_s, "visit_s": timing_s + (20.0 if number == 1 else 0.0)}
+        return {"overhead": 2.0 + number % 2} | took
+
+    visits: dict[str, list[Visit]] = defaultdict(list)
+    made = sweep(names, answer, SETTINGS, visits)
+    regular = [number for number, _ in made if number <= SETTINGS.passes]
+    later_s = timing_s * sum(number > pass_number for number in regular)
+    known = {
+        name: [visit for visit in of if visit.number <= pass_number] for name, of in visits.items()
+    }
+
+    passes = Passes([Visited(name, visits=known[name]) for name in names], SETTINGS)
+
+    # What is shorter than its share is planned as that, until a second visit tells.
+    planned_s = max(later_s, len(names) * 9 * 0.1) if pass_number == 1 else later_s
+    expected_s = planned_s if timing_s < 0.1 else later_s
+    # To a visit of each.
+    slack_s = len(names) * max(timing_s, 0.1)
+    assert passes.seconds_after(pass_number) == pytest.approx(expected_s, abs=slack_s)

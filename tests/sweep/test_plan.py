@@ -1,11 +1,11 @@
 """What a session plans: which cases, and about how long they take."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from dynact import activations
-from dynact.schema.cases import MODES, AnyCase
+from dynact.schema.cases import MODES, AnyCase, Case, KnownPair, SiteCase
 from dynact.sweep.networks import Shape
 from dynact.sweep.plan import Plan, own_layers, plan
 from tests.sweep.bench import INFO
@@ -77,6 +77,15 @@ class TestPlannedSeconds:
             3 * sum(sweep.seconds([case]) for case in cases)
         )
         assert sweep.seconds([]) == 0
+
+    @pytest.mark.parametrize(("table", "share"), [(Case, 1), (SiteCase, 0.3), (KnownPair, 3)])
+    def test_a_site_is_timed_for_less_and_a_known_pair_for_more(
+        self, table: type[Case], share: float
+    ) -> None:
+        case = table(**asdict(case_of()))
+        one, two = (planned(seconds, None, "eager").seconds([case]) for seconds in (1, 2))
+
+        assert two - one == pytest.approx(share)
 
 
 class TestBudget:

@@ -12,6 +12,7 @@ from dynact.schema.rows import STATUSES, Row
 from dynact.sweep.progress import (
     MOST_LINES,
     UNTRUSTWORTHY,
+    Kind,
     Progress,
     closing_table,
     gate_line,
@@ -32,29 +33,38 @@ def test_it_says_pass_case_time_left_and_how_wide_intervals_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     watch, lines = Watch(monkeypatch), list[str]()
-    progress = Progress(14, lines.append, every_s=10, visit_s=2)
+    after_s = {1: 260.0, 2: 120.0, 3: 0.0}
+    progress = Progress(14, lines.append, 10, after_s.__getitem__)
+    layer, fused, network = Kind("layer", False), Kind("layer", True), Kind("network", False)
 
     # Making takes long, in the first pass alone.
-    progress.begin_pass(1, 10, 3, left_after=130, half_width=None)
-    for number in range(10):
-        # The first compiles, for two others too.
-        watch.now_s += 6 if number else 60
-        progress.visited(compiles=number in (0, 3, 6))
-    progress.begin_pass(2, 10, 3, left_after=120, half_width=0.0421)
-    for _ in range(5):
-        watch.now_s += 2.5
-        progress.visited(compiles=False)
+    kinds = [fused, layer, network, layer, fused, layer, network, layer]
+    progress.begin_pass(1, kinds, [2.0] * 8, half_width=None)
+    for took_s in (60, 2, 30, 2, 4, 10, 20, 2):
+        watch.now_s += took_s
+        progress.visited()
+    progress.begin_pass(2, [layer, network, layer, network], [2.0, 6.0, 2.0, 6.0], 0.0421)
+    for took_s in (3, 9, 3):
+        watch.now_s += took_s
+        progress.visited()
+    # A fresh process.
+    watch.now_s += 5
+    progress.begin_pass(3, [layer] * 2, [4.0, 4.0], 0.0421)
+    watch.now_s += 11
+    progress.visited()
 
     assert lines == [
-        # Nothing else is known yet. Then 5 and 4 as most take, two and one as those that compile
-        # do in the mean, and 130 after the pass at 2 s.
-        "pass 1/14 · case 1/10 · 13 min 20 s left",
-        "pass 1/14 · case 3/10 · 6 min 50 s left",
-        "pass 1/14 · case 5/10 · 5 min 17 s left",
-        "pass 1/14 · case 7/10 · 4 min 38 s left",
-        "pass 1/14 · case 9/10 · 4 min 26 s left",
-        # 8 left and 120 after them, at 2.5 s.
-        "pass 2/14 · case 2/10 · 5 min 20 s left · intervals ±4.2% (median)",
+        # Nothing else is known yet: 7 × 60.
+        "pass 1/14 · case 1/8 · 11 min 20 s left",
+        # Of a kind 60, 30 and 3 × 2 are left.
+        "pass 1/14 · case 3/8 · 5 min 56 s left",
+        # A network and two layers: the one that took 10 was disturbed.
+        "pass 1/14 · case 6/8 · 4 min 52 s left",
+        "pass 1/14 · case 7/8 · 4 min 22 s left",
+        # 2 + 6 and 120, as 12 + 16 is to 8 + 16: as if a pass more had taken what was expected.
+        "pass 2/14 · case 2/4 · 2 min 29 s left · intervals ±4.2% (median)",
+        # 4, as 26 + 8 is to 14 + 8, and between further passes 11 times 2.5.
+        "pass 3/14 · case 1/2 · 34 s left · intervals ±4.2% (median)",
     ]
 
 
