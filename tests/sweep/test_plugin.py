@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ from dynact.schema.settings import Settings
 from dynact.sweep import plugin
 from dynact.sweep.progress import UNTRUSTWORTHY
 from dynact.sweep.worker import WorkerError
-from tests.sweep.bench import ENVIRONMENT, INFO, STRUCTURE, VISITED, FakeBench
+from tests.sweep.bench import ENVIRONMENT, INFO, SITES, STRUCTURE, VISITED, FakeBench
 from tests.sweep.in_process import FOUR_CASES, FOUR_IDS, Run, as_known, check_refused
 
 pytest_plugins = ["pytester"]
@@ -299,6 +300,26 @@ class TestWhatIsSaid:
         assert f"rows: {reports / 'first' / 'rows.jsonl'}" in lines
         assert any("can be told here and now" in line for line in table)
         assert not any("further" in line for line in lines)
+
+    def test_further_processes_make_networks_anew(
+        self, sweep: Run, bench: FakeBench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now_s = [0.0]
+        monkeypatch.setattr(plugin, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+
+        def seconds(making_s: float) -> int:
+            def sites(_request: Request) -> Answer:
+                now_s[0] += making_s
+                return Answer(figures={"sites": SITES})
+
+            bench.answers["sites"] = sites
+            lines = sweep(*FOUR_CASES, "--networks", "lenet", run=f"of_{making_s}").outlines
+            (told,) = [line for line in lines if " cases in 6 passes, about " in line]
+            minutes, of_minute = re.search(r"about (?:(\d+) min )?(\d+) s", told).groups()  # type: ignore[union-attr]
+            return 60 * int(minutes or 0) + int(of_minute)
+
+        # Two networks in two more processes, for six passes.
+        assert seconds(10.0) - seconds(0.0) == 2 * 2 * 10
 
     def test_how_far_it_is(self, sweep: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(plugin, "SECONDS_BETWEEN_LINES", 0)

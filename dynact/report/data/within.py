@@ -41,7 +41,8 @@ def _said(curve: FewerSites, budget: float) -> str:
     if not placement:
         return f"{takes}, and cannot keep {within} with even one of them."
     stay = numbers_placed(placement)
-    keeps = f"{takes}; for {within} it keeps {len(stay)} of them ({placement.removeprefix(SITES)})"
+    numbers = placement.removeprefix(SITES).replace("+", ", ").replace("-", "–")
+    keeps = f"{takes}; for {within} it keeps {len(stay)} of them ({numbers})"
     gone = curve.sites[~curve.sites["number"].isin(stay)].sort_values(
         "extra_ns", ascending=False, kind="stable"
     )

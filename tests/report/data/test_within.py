@@ -51,7 +51,7 @@ def test_it_says_what_stays_what_that_takes_and_what_was_given_up() -> None:
     names = {site: f"{site} features.{site - 1}" for site in GIVEN_UP}
     assert sentence == (
         "FReLU takes 1.80× (1.78–1.82) in training, at all of its 17 sites; for 1.3× it keeps 15 "
-        "of them (3-17) and takes 1.25× (1.23–1.27). Given up, the most expensive first: "
+        "of them (3–17) and takes 1.25× (1.23–1.27). Given up, the most expensive first: "
         f"{names[first]} (+{extra[first]:.3g} µs), {names[second]} (+{extra[second]:.3g} µs)."
     )
 

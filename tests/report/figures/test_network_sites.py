@@ -89,6 +89,18 @@ def test_a_stage_is_a_stretch_of_one_resolution(network, stages):
     assert [text for text in texts if text.endswith("²")] == stages
 
 
+def test_windows_of_a_map_are_of_its_stage():
+    networks, sites = build_networks(("unet",), ("prelu",), ("inference",))
+    first, second, *others = networks["sites"][0]
+    # As many positions: 64 windows a sample.
+    windows = second | {"height": 8, "width": 8, "positions": [8, 8], "samples": 64}
+    networks["sites"] = [[first, windows, *others]]
+    (axes,) = left_titled(network_sites(run_of(networks=networks, sites=sites)))
+
+    texts = [text.get_text() for text in axes.texts]
+    assert [text for text in texts if text.endswith("²")] == ["64²", "32²", "16²", "32²", "64²"]
+
+
 def test_sites_that_keep_their_activation_stay_flat_on_the_same_axis():
     networks, sites = build_networks(("lenet",), ("prelu", "frelu"), ("inference",))
     (axes,) = [
