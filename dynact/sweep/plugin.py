@@ -32,7 +32,7 @@ from dynact.sweep.options import (
     is_path,
     read_options,
 )
-from dynact.sweep.plan import Plan, compiles, kind, own_layers, plan
+from dynact.sweep.plan import Plan, kind, own_layers, plan
 from dynact.sweep.presets import network_preset
 from dynact.sweep.progress import Progress, closing_table, gate_line
 from dynact.sweep.pytest_benchmark import (
@@ -41,7 +41,7 @@ from dynact.sweep.pytest_benchmark import (
     check_plugins,
     switched_off_by,
 )
-from dynact.sweep.session import PASSES_A_PROCESS, Bench, Sweep, ask_or_raise
+from dynact.sweep.session import PASSES_A_PROCESS, Bench, Sweep, ask_or_raise, may_renew
 from dynact.sweep.within import Within
 from dynact.sweep.worker import Worker, WorkerError
 
@@ -243,7 +243,7 @@ class SweepPlugin:
 
     def _renewing_s(self) -> float:
         """Return how long further processes take to start, and to make networks anew."""
-        if not self._asked_for or any(map(compiles, self._asked_for)):
+        if not self._asked_for or not may_renew(self._asked_for):
             return 0.0
         making_s = sum(
             self._making_s.get(case.network, 0.0)

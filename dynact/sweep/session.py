@@ -55,6 +55,11 @@ def ask_or_raise(bench: Bench, request: Request) -> Answer:
     return answer
 
 
+def may_renew(cases: Iterable[AnyCase]) -> bool:
+    """Return whether a fresh process would not have to compile some cases anew."""
+    return not any(getattr(case, "mode", "") == "compile" for case in cases)
+
+
 def _of(case: AnyCase | None) -> str:
     if case is None:
         return ""
@@ -141,7 +146,7 @@ class Sweep:
         """Take a fresh process every few passes, unless it would have to compile anew."""
         self._passes_begun += 1
         is_due = self._passes_begun > 1 and self._passes_begun % PASSES_A_PROCESS == 1
-        if is_due and not any(getattr(case, "mode", "") == "compile" for case in cases):
+        if is_due and may_renew(cases):
             self._bench.renew()
 
     def visit(self, visited: Visited[AnyCase], number: int) -> None:

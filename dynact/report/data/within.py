@@ -31,7 +31,8 @@ def budget_sentences(run: Run) -> dict[str, list[str]]:
 def _said(curve: FewerSites, budget: float) -> str:
     whole, count = curve.measured.iloc[0], len(curve.sites)
     within = f"{budget:g}×"
-    takes = f"{curve.variant} takes {_ratio(whole)} in {curve.phase}, at all of its {count} sites"
+    everywhere = f"at all of its {count} sites" if count > 1 else "at its one site"
+    takes = f"{curve.variant} takes {_ratio(whole)} in {curve.phase}, {everywhere}"
     if budget not in curve.budgets:
         if whole["overhead"] > budget:
             return ""
@@ -39,7 +40,7 @@ def _said(curve: FewerSites, budget: float) -> str:
         return f"{takes}, {fits} {within}."
     placement = curve.budgets[budget]
     if not placement:
-        return f"{takes}, and cannot keep {within} with even one of them."
+        return f"{takes}, and cannot keep {within} with even one."
     stay = numbers_placed(placement)
     numbers = placement.removeprefix(SITES).replace("+", ", ").replace("-", "–")
     keeps = f"{takes}; for {within} it keeps {len(stay)} of them ({numbers})"

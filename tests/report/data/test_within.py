@@ -63,7 +63,7 @@ def test_it_claims_no_more_of_the_budget_than_the_interval() -> None:
 
     networks, sites, within = advised(1.25)
     (sentence,) = said_of(networks, sites, [within[0] | {"placement": ""}])
-    assert sentence.endswith("sites, and cannot keep 1.3× with even one of them.")
+    assert sentence.endswith("sites, and cannot keep 1.3× with even one.")
 
 
 def test_a_network_that_fits_is_said_to_where_another_was_asked_for_the_budget() -> None:
