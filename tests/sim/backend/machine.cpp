@@ -1,5 +1,7 @@
 #include "machine.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 
@@ -24,7 +26,7 @@ void Machine::launch(
   if (keeps_diary_) {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
     const int64_t now_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
-    diary_.push_back({name, device, start_ns, free_ns_[device], now_ns, external_id()});
+    diary_.push_back({name, device, start_ns, free_ns_[device], now_ns, external_id(), gettid()});
   }
 }
 

@@ -42,6 +42,7 @@ struct Kernel {
   double start_ns, end_ns;
   int64_t launched_at;  // by the real clock
   uint64_t external_id;  // of the operator, as the profiler calls it
+  int thread;
 };
 
 class Machine {

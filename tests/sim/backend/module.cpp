@@ -22,15 +22,12 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
       .def_readonly("name", &Kernel::name)
       .def_readonly("device", &Kernel::device)
       .def_readonly("start_ns", &Kernel::start_ns)
-      .def_readonly("end_ns", &Kernel::end_ns);
+      .def_readonly("end_ns", &Kernel::end_ns)
+      .def_readonly("external_id", &Kernel::external_id);
   module.def("device_count", [] { return sim::kDevices; });
   module.def(
       "model", [](int device) -> Model& { return machine().models[device]; },
       py::return_value_policy::reference);
-  module.def("seed", [](int device, uint64_t seed) {
-    at::Generator generator = sim::default_generator(device);
-    generator.set_current_seed(seed);
-  });
   module.def("host_ns", [] { return machine().host_ns(); });
   module.def("keep_diary", [](bool on) { machine().keep_diary(on); });
   module.def("diary", [] { return machine().diary(); });

@@ -67,7 +67,20 @@ def _is_in_bad_fork() -> bool:
 
 def manual_seed_all(seed: int) -> None:
     for index in range(device_count()):
-        machine.seed(index, seed)
+        _generator(index).manual_seed(seed)
+
+
+def get_rng_state(device: Any = "sim") -> torch.Tensor:
+    return _generator(device).get_state()
+
+
+def set_rng_state(state: torch.Tensor, device: Any = "sim") -> None:
+    _generator(device).set_state(state)
+
+
+def _generator(device: Any) -> torch.Generator:
+    index = device if isinstance(device, int) else torch.device(device).index
+    return torch._C._accelerator_getDefaultGenerator(current_device() if index is None else index)
 
 
 def mem_get_info(device: Any = None) -> tuple[int, int]:
