@@ -172,7 +172,10 @@ def test_networks_are_measured_and_told_as_any_others(resumed: Path) -> None:
     networks = pd.DataFrame(map(json.loads, lines))
     assert set(networks["status"]) == {"ok"}
     assert set(networks["clock"]) == {"event"}
-    assert (networks["overhead"] > 1).all()
+    by_activation = networks.set_index("activation")["overhead"]
+    # A GELU moves what a ReLU does.
+    assert by_activation["gelu"].to_list() == pytest.approx([1, 1], rel=WITHIN)
+    assert (by_activation["frelu"] > 1.2).all()
 
 
 def test_the_page_and_the_traces_are_drawn(resumed: Path, house: House) -> None:
@@ -187,7 +190,7 @@ def test_the_page_and_the_traces_are_drawn(resumed: Path, house: House) -> None:
     )  # fmt: skip
     assert traced.returncode == 0, traced.said
     steps = pd.read_csv(resumed / "traces/steps.csv")
-    assert set(steps["activation"]) == {"relu", "gelu", "prelu", "frelu"}
+    assert set(steps["activation"]) == {"gelu", "prelu", "frelu"}
     assert steps["on_accelerator"].all()
     assert (steps["coverage"] == 1).all()
     for case, step in cases_of(steps):

@@ -122,7 +122,16 @@ def test_warm_block_is_settled_once_and_waited_for() -> None:
     clock.call_ns(device.work("T", 1e6), 3)
 
     assert clock.cache == "warm"
-    assert device.diary == ["T", "record", "T", "T", "T", "record", "synchronize"]
+    block = ["T", "record", "T", "T", "T", "record", "synchronize"]
+    assert device.diary == ["synchronize", *block]
+
+
+def test_what_is_queued_from_before_is_no_head_start() -> None:
+    device = FakeAccelerator(launch_ns=1e4)
+    clock = VirtualEventClock(device)
+    device.launch(1e6)
+
+    assert clock.call_ns(device.work("T", 2e3), 3) == pytest.approx(1e4)
 
 
 def test_cold_block_is_flushed_before_each_call_and_never_settled() -> None:
@@ -132,7 +141,8 @@ def test_cold_block_is_flushed_before_each_call_and_never_settled() -> None:
     duration_ns = clock.call_ns(device.work("T", 1e6), 3)
 
     assert clock.cache == "cold"
-    assert device.diary == 3 * ["flush", "record", "T", "record", "synchronize"]
+    block = ["flush", "record", "T", "record", "synchronize"]
+    assert device.diary == ["synchronize", *3 * block]
     assert duration_ns == pytest.approx(1e6, rel=0.01)
 
 

@@ -159,8 +159,8 @@ class TestGoodVisit:
         assert (found.steal_share, found.other_share) == (0.125, 0.5)
         # From behind the warming up until all is done.
         before, after = launched
-        # The visit itself settles either side twice, and each block once.
-        assert device.accelerator.diary.index("record") == before + 5
+        # The visit itself settles either side twice, and each block waits and settles once.
+        assert device.accelerator.diary.index("record") == before + 6
         assert len(device.accelerator.diary) == after
 
     def test_warming_up_is_not_timed(self) -> None:
