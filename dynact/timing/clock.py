@@ -24,6 +24,8 @@ class Clock(ABC):
     """What is read, for the record: ``"wall"`` or ``"event"``."""
     min_block_ns: float
     """A block at least this long is not distorted by the clock's own resolution and cost."""
+    warm_up_ns: float = 0.0
+    """The work after which a device that was idle is as fast as it stays."""
 
     def __init__(self, flush: Call | None = None) -> None:
         self._flush = flush
@@ -97,6 +99,7 @@ class EventClock(Clock):
 
     name = "event"
     min_block_ns = 200e3  # events resolve about 0.5 µs: 0.5 % of a block is left to the median
+    warm_up_ns = 50e6  # an H200 raises its clock from 345 to 1980 MHz once it has work
 
     def __init__(self, device: EventSource, flush: Call | None = None) -> None:
         super().__init__(flush)

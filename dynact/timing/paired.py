@@ -113,7 +113,8 @@ class Pair:
         self._rounds = 0
 
     def balance(self) -> None:
-        """Find out how many calls of either side last about equally long."""
+        """Warm the device up, and find out how many calls of either side last equally long."""
+        self._warm_up()
         self._balance(
             fastest_ns(self._target, self._clock), fastest_ns(self._baseline, self._clock)
         )
@@ -157,6 +158,15 @@ class Pair:
         # For the next visit: the first may have been made in a slow moment.
         self._balance(min(readings.target_ns), min(readings.baseline_ns))
         return readings
+
+    def _warm_up(self) -> None:
+        clock, calls, worked_ns = self._clock, 1, 0.0
+        while worked_ns < clock.warm_up_ns:
+            pair_ns = clock.call_ns(self._target, calls) + clock.call_ns(self._baseline, calls)
+            worked_ns += calls * pair_ns
+            # Short calls, each waited for, would keep no device busy.
+            if calls * pair_ns < clock.min_block_ns:
+                calls *= 2
 
     def _balance(self, target_ns: float, baseline_ns: float) -> None:
         block_ns = max(target_ns, baseline_ns, self._clock.min_block_ns)

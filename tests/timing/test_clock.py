@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynact.timing import EventClock, WallClock, compare
+from dynact.timing import EventClock, Pair, WallClock, compare
 from tests.fake_device import FakeAccelerator, VirtualEventClock
 
 
@@ -51,9 +51,11 @@ def test_a_host_that_runs_ahead_reads_device_time_and_stays_within_its_budget(
     # A round: two blocks and two settling calls a side, 2 ms each but for one of 1 ms.
     round_ns = (2 * (2e6 + 2e6) + 2 * (1e6 + 2e6)) * (1 + jitter)
     estimating_ns = round_ns * 3
+    # Each block is settled by a call of its own.
+    warming_up_ns = 2 * VirtualEventClock.warm_up_ns + round_ns
     assert not result.converged
     assert device.host_ns == device.free_ns
-    assert device.host_ns <= max_seconds * 1e9 + round_ns + estimating_ns
+    assert device.host_ns <= max_seconds * 1e9 + round_ns + estimating_ns + warming_up_ns
     assert result.overhead == pytest.approx(2, rel=jitter)
     assert 1e6 <= result.baseline_ns <= (1 + jitter) * 1e6
 
@@ -86,9 +88,11 @@ def test_a_host_too_slow_for_its_device_reads_what_eager_mode_gets() -> None:
 
 def test_throttling_in_the_middle_is_flagged_and_leaves_the_ratio() -> None:
     random = Random(5)
+    # Warming up takes 100 ms, as each block is settled by a call as long.
+    throttled_from_ns = 100e6 + 75e6
 
     def slowness(now_ns: float) -> float:
-        return random.uniform(1, 1.001) * (1.0 if now_ns < 75e6 else 1.4)
+        return random.uniform(1, 1.001) * (1.0 if now_ns < throttled_from_ns else 1.4)
 
     device = FakeAccelerator(slowness=slowness)
 
@@ -104,6 +108,32 @@ def test_throttling_in_the_middle_is_flagged_and_leaves_the_ratio() -> None:
     assert not result.steady
     assert result.speed_drift == pytest.approx(1.4, rel=0.01)
     assert "UNSTEADY" in str(result)
+
+
+@pytest.mark.parametrize("kernel_ns", [500, 200e3, 30e6])
+def test_a_device_that_was_idle_is_read_once_its_clock_is_up(kernel_ns: float) -> None:
+    worked_ns = 0.0
+
+    def slowness(_now_ns: float) -> float:
+        nonlocal worked_ns
+        # 1980 MHz over 345.
+        factor = 5.7 if worked_ns < 49e6 else 1.0
+        worked_ns += kernel_ns * factor
+        return factor
+
+    device = FakeAccelerator(launch_ns=100, slowness=slowness)
+    pair = Pair(
+        device.work("T", *3 * [kernel_ns]), device.work("B", kernel_ns), VirtualEventClock(device)
+    )
+
+    readings = pair.visit(0.01)
+
+    assert readings.ratios == pytest.approx([3] * len(readings.ratios), rel=1e-3)
+    assert readings.target_ns == pytest.approx([3 * kernel_ns] * len(readings.target_ns), rel=1e-3)
+    # It stays warm from visit to visit.
+    before_ns = worked_ns
+    pair.visit(0)
+    assert worked_ns - before_ns < 12 * max(3 * kernel_ns, VirtualEventClock.min_block_ns)
 
 
 def test_queueing_the_first_kernel_is_not_counted() -> None:

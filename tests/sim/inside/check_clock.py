@@ -73,6 +73,22 @@ def test_a_device_that_throttles_half_way_keeps_its_ratio() -> None:
     assert hot.baseline_time_ns == pytest.approx(1.7 * cool.baseline_time_ns, rel=WITHIN)
 
 
+def test_a_device_is_read_once_its_clock_is_up() -> None:
+    case = case_of("frelu", device="sim:0", channels=16, height=14, width=14)
+    with model():
+        warm = Bench(open_device("sim:0")).visit(case)
+    # Idle it is slower by 1980 MHz over 345, until it has worked for some 45 ms.
+    slow = 1980 / 345
+    idle = {
+        "latency_ns": 2e3 * slow, "bytes_per_ns": 1 / slow, "flops_per_ns": 100 / slow,
+        "throttled_from_ns": machine.host_ns() + 45e6, "throttled_factor": 1 / slow,
+    }  # fmt: skip
+    with model(**idle):
+        first = Bench(open_device("sim:0")).visit(case, seconds=0)
+    assert first.time_ns == pytest.approx(warm.time_ns, rel=WITHIN)
+    assert first.overhead == pytest.approx(warm.overhead, rel=WITHIN)
+
+
 def test_each_device_is_timed_by_its_own_events() -> None:
     with model():
         configure(1, bytes_per_ns=0.25, launch_ns=1e4, latency_ns=2e3)
