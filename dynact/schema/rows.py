@@ -47,6 +47,15 @@ class Measured:
     baseline_time_ns: float | None = column(
         "baseline’s time", "ns", "The same of one call of the baseline."
     )
+    host_share: float | None = column(
+        "host share",
+        "×",
+        "On an accelerator, the host's time to queue a call over `time_ns`. Far below 1 the device "
+        "decides; about 1 it waits for its host, and the time is that of queueing.",
+    )
+    baseline_host_share: float | None = column(
+        "baseline’s host share", "×", "The same of the baseline."
+    )
     overhead: float | None = column(
         "overhead",
         "×",

@@ -58,6 +58,11 @@ class Visit:
     time_ns: float | None = None
     """Of one call, in the calm quarter of the target's blocks: their lower quartile."""
     baseline_time_ns: float | None = None
+    host_share: float | None = None
+    """The host's time to queue a call of the target over ``time_ns``; None where it does the work
+    itself."""
+    baseline_host_share: float | None = None
+    """The same of the baseline."""
     pairs: int | None = None
     cache: str | None = None
     clock: str | None = None
@@ -164,6 +169,8 @@ def measured_figures(visits: Sequence[Visit], precision: float) -> dict[str, Any
         "time_p20_ns": p20_ns,
         "time_p80_ns": p80_ns,
         "baseline_time_ns": median(baseline_times_ns),
+        "host_share": _median_of(ok, "host_share"),
+        "baseline_host_share": _median_of(ok, "baseline_host_share"),
         "overhead": found.middle,
         "overhead_lo": found.lower,
         "overhead_hi": found.upper,
@@ -203,6 +210,11 @@ def has_converged(visits: Sequence[Visit], precision: float) -> bool:
 
 def _all_of(visits: Sequence[Visit], name: str) -> list[Any]:
     return [figure for visit in visits if (figure := getattr(visit, name)) is not None]
+
+
+def _median_of(visits: Sequence[Visit], name: str) -> float | None:
+    found = _all_of(telling(visits), name)
+    return median(found) if found else None
 
 
 def _last_over_first(times_ns: Sequence[float]) -> float:

@@ -46,6 +46,14 @@ class Clock(ABC):
             total_ns += self._block_ns(call, 1)
         return total_ns / calls
 
+    def queueing_ns(self, call: Call) -> float | None:
+        """Call once, untimed, and return the ns that the host took to queue the work.
+
+        ``None`` where the host does the work itself.
+        """
+        call()
+        return None
+
     def now_s(self) -> float:
         """Return the seconds of the host's monotonic clock, for deadlines."""
         return time.perf_counter()
@@ -111,6 +119,18 @@ class EventClock(Clock):
         # call does, and a block that waits for its host would read too short.
         self._device.synchronize()
         return super().call_ns(call, calls)
+
+    def queueing_ns(self, call: Call) -> float:
+        """Call once, untimed, and return the ns that the host took to queue the work."""
+        # A queue that is full (CUDA's, of some thousand kernels) makes a host wait that is far
+        # ahead of its device: what is told is of a queue that is empty.
+        self._device.synchronize()
+        start_ns = self._host_ns()
+        call()
+        return self._host_ns() - start_ns
+
+    def _host_ns(self) -> float:
+        return time.perf_counter_ns()
 
     def _block_ns(self, call: Call, calls: int) -> float:
         # New events for every block: their difference is a float of ms and would lose digits

@@ -78,6 +78,10 @@ class Readings:
     """One entry a round: target time / baseline time."""
     calling_s: float = 0.0
     """Seconds spent in timed or settling calls."""
+    target_queueing_ns: list[float] = field(default_factory=list)
+    """How long the host took to queue a call, of some between the blocks; none where it does the
+    work itself."""
+    baseline_queueing_ns: list[float] = field(default_factory=list)
 
 
 class Pair:
@@ -127,8 +131,7 @@ class Pair:
             self._before_round(self._rounds)
             start_s = clock.now_s()
             # Or the first block would pay for what the caller changed.
-            self._target()
-            self._baseline()
+            self._settle(readings)
         for side in "TBBT" if self._rounds % 2 == 0 else "BTTB":
             if side == "T":
                 readings.target_ns.append(clock.call_ns(self._target, self._target_calls))
@@ -147,8 +150,7 @@ class Pair:
         with _garbage_collection_paused():
             start_s = self._clock.now_s()
             for _ in range(SETTLING_CALLS):
-                self._target()
-                self._baseline()
+                self._settle(readings)
             readings.calling_s = self._clock.now_s() - start_s
             if not self._target_calls:
                 self.balance()
@@ -158,6 +160,15 @@ class Pair:
         # For the next visit: the first may have been made in a slow moment.
         self._balance(min(readings.target_ns), min(readings.baseline_ns))
         return readings
+
+    def _settle(self, readings: Readings) -> None:
+        for call, found_ns in (
+            (self._target, readings.target_queueing_ns),
+            (self._baseline, readings.baseline_queueing_ns),
+        ):
+            queueing_ns = self._clock.queueing_ns(call)
+            if queueing_ns is not None:
+                found_ns.append(queueing_ns)
 
     def _warm_up(self) -> None:
         clock, calls, worked_ns = self._clock, 1, 0.0

@@ -67,6 +67,11 @@ class Oracle:
         """
         return max(len(kernels_ns) * self.launch_ns, sum(kernels_ns))
 
+    def host_share(self, activation: str, case: Case) -> float:
+        """Return what of a call's time the host takes to queue it."""
+        kernels = len(KERNELS[activation, case.phase])
+        return kernels * self.launch_ns / self.call_ns(activation, case)
+
     def call_ns(self, activation: str, case: Case) -> float:
         elements = case.batch * case.channels * case.height * case.width
         return self.eager_ns(

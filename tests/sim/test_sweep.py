@@ -126,6 +126,21 @@ def test_times_and_overheads_are_the_models(run: tuple[Path, Oracle]) -> None:
     assert told == 5 * 3
 
 
+def test_host_shares_are_the_models(run: tuple[Path, Oracle]) -> None:
+    folder, oracle = run
+    found = []
+    for case, row in rows_of(folder):
+        baseline = oracle.host_share("relu", case)
+        assert row["baseline_host_share"] == pytest.approx(baseline, rel=WITHIN), case.id
+        if (case.activation, case.phase) in KERNELS:
+            share = oracle.host_share(case.activation, case)
+            assert row["host_share"] == pytest.approx(share, rel=WITHIN), case.id
+            found.append(share)
+    # Kernels far shorter than a launch are among them, and far longer ones.
+    assert max(found) == 1
+    assert min(found) < 0.06
+
+
 def test_an_eager_layer_that_waits_for_its_host_reads_its_launches(
     run: tuple[Path, Oracle],
 ) -> None:

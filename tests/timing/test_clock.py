@@ -3,6 +3,7 @@
 import time
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,6 +85,49 @@ def test_a_host_too_slow_for_its_device_reads_what_eager_mode_gets() -> None:
     assert result.overhead == pytest.approx(4, rel=0.02)
     assert result.target_ns == pytest.approx(20e3, rel=0.02)
     assert result.baseline_ns == pytest.approx(5e3, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("target_ns", "baseline_ns", "overhead", "shares"),
+    [
+        # Twelve kernels of 0.5 µs and one of 2, each queued in 5: the host's time on both sides.
+        (12 * [500.0], [2e3], 12, (1, 1)),
+        (12 * [50e3], [200e3], 3, (60 / 600, 5 / 200)),
+        # The device alone decides of the one.
+        (12 * [500.0], [20e3], 3, (1, 5 / 20)),
+        (12 * [4e3], [100e3], 0.6, (1, 5 / 100)),
+        (12 * [6e3], [2e3], 72 / 5, (60 / 72, 1)),
+    ],
+)
+def test_the_hosts_share_of_a_time_is_told(
+    target_ns: list[float], baseline_ns: list[float], overhead: float, shares: tuple[float, float]
+) -> None:
+    # Of fewer kernels than a block, so that the host waits in the blocks.
+    device = FakeAccelerator(launch_ns=5e3, most_queued=20)
+    pair = Pair(
+        device.work("T", *target_ns), device.work("B", *baseline_ns), VirtualEventClock(device)
+    )
+
+    readings = pair.visit(0.01)
+
+    assert readings.ratios == pytest.approx([overhead] * len(readings.ratios), rel=0.01)
+    target, baseline = (
+        np.divide(queueing_ns, np.median(block_ns))
+        for queueing_ns, block_ns in (
+            (readings.target_queueing_ns, readings.target_ns),
+            (readings.baseline_queueing_ns, readings.baseline_ns),
+        )
+    )
+    assert target == pytest.approx(shares[0], rel=0.01)
+    assert baseline == pytest.approx(shares[1], rel=0.01)
+
+
+def test_the_host_queues_nothing_that_it_does_itself() -> None:
+    calls: list[int] = []
+
+    assert WallClock().queueing_ns(lambda: calls.append(1)) is None
+
+    assert calls == [1]
 
 
 def test_throttling_in_the_middle_is_flagged_and_leaves_the_ratio() -> None:

@@ -73,6 +73,7 @@ class TestGoodVisit:
 
         assert (found.status, found.message, found.case_id) == ("ok", "", case.id)
         assert [name for name in FOUND if getattr(found, name) is None] == []
+        assert found.host_share is found.baseline_host_share is None
         assert found.time_ns > 0  # type: ignore[operator]
         assert found.baseline_time_ns > 0  # type: ignore[operator]
         assert found.pairs >= 2  # type: ignore[operator]
@@ -91,6 +92,8 @@ class TestGoodVisit:
                 baseline_ns=[7.0, 5.0, 9.0, 6.0, 100.0, 1.0],
                 ratios=[4.0, 2.5, 100.0],
                 calling_s=0.125,
+                target_queueing_ns=[18.0, 15.0, 30.0],
+                baseline_queueing_ns=[1.0, 2.0],
             ),
         )
 
@@ -99,6 +102,7 @@ class TestGoodVisit:
         # A quarter of the way up are the second and the third of six: of these the lower.
         assert (figures["time_ns"], figures["baseline_time_ns"]) == (20.0, 5.0)
         assert figures["overhead"] == pytest.approx(4.0)
+        assert (figures["host_share"], figures["baseline_host_share"]) == (15 / 20, 1 / 5)
         assert figures["pairs"] == 6
         assert figures["timing_s"] == 0.125
         assert (figures["cache"], figures["clock"]) == ("warm", "event")
@@ -124,6 +128,9 @@ class TestGoodVisit:
         assert found.overhead == pytest.approx(3, rel=0.01)
         assert found.time_ns == pytest.approx(30e3, rel=0.01)
         assert found.baseline_time_ns == pytest.approx(10e3, rel=0.01)
+        # Launching a kernel takes the host a µs.
+        assert found.host_share == pytest.approx(1 / 30, rel=0.01)
+        assert found.baseline_host_share == pytest.approx(1 / 10, rel=0.01)
         assert found.clock == "event"
 
     def test_it_lasts_as_long_as_asked(self) -> None:
@@ -159,8 +166,8 @@ class TestGoodVisit:
         assert (found.steal_share, found.other_share) == (0.125, 0.5)
         # From behind the warming up until all is done.
         before, after = launched
-        # The visit itself settles either side twice, and each block waits and settles once.
-        assert device.accelerator.diary.index("record") == before + 6
+        # The visit itself waits and settles either side twice, and each block once.
+        assert device.accelerator.diary.index("record") == before + 10
         assert len(device.accelerator.diary) == after
 
     def test_warming_up_is_not_timed(self) -> None:

@@ -53,8 +53,10 @@ def test_eager_time_is_the_slower_of_host_and_device(
             return
         # What is still queued when a block begins must not give its host a head start.
         torch.relu(torch.empty(10**6, device="sim:0"))
-        expected_ns = max(len(kernels_ns) * launch_ns, sum(kernels_ns))
+        queueing_ns = len(kernels_ns) * launch_ns
+        expected_ns = max(queueing_ns, sum(kernels_ns))
         assert device.clock.call_ns(call, CALLS) == pytest.approx(expected_ns, rel=1e-6)
+        assert device.clock.queueing_ns(call) == pytest.approx(queueing_ns, abs=1)
 
 
 def test_a_device_that_throttles_half_way_keeps_its_ratio() -> None:
