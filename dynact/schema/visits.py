@@ -22,6 +22,9 @@ LEAST_VISITS = 5
 # Of the interval that ends a case's visits: it is looked at after each pass, and each look is one
 # more chance to be narrow by luck.
 STOPPING_CONFIDENCE = 0.99
+# Of a call's time, for the host to queue it: above, the device waited for its host. It takes the
+# whole then, of which readings in other moments than the call's may differ by some percent.
+HOST_DECIDES_ABOVE = 0.9
 # From so many processes on, each is one observation.
 LEAST_PROCESSES = 3
 

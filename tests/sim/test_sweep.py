@@ -141,6 +141,11 @@ def test_host_shares_are_the_models(run: tuple[Path, Oracle]) -> None:
     assert min(found) < 0.06
 
 
+def host_share_of(oracle: Oracle, case: Case, row: "pd.Series") -> float:
+    known = (case.activation, case.phase) in KERNELS
+    return oracle.host_share(case.activation, case) if known else float(row["host_share"])
+
+
 def test_an_eager_layer_that_waits_for_its_host_reads_its_launches(
     run: tuple[Path, Oracle],
 ) -> None:
@@ -202,7 +207,15 @@ def test_networks_are_measured_and_told_as_any_others(resumed: Path) -> None:
 def test_the_page_and_the_traces_are_drawn(resumed: Path, house: House) -> None:
     drawn = finish(house.start_command((sys.executable, "scripts/plot_overhead.py", resumed.name)))
     assert drawn.returncode == 0, drawn.said
-    assert "simulated accelerator 0" in (resumed / "index.html").read_text()
+    page = (resumed / "index.html").read_text()
+    assert "simulated accelerator 0" in page
+    oracle = DEVICES["sim:0"]
+    waiting = sum(
+        max(oracle.host_share("relu", case), host_share_of(oracle, case, row)) > 0.9
+        for case, row in rows_of(resumed)
+    )
+    assert 0 < waiting < 12  # the largest of three shapes keeps the device busy
+    assert f"in {waiting} of 18 measured cases, marked §, the device waited for it" in page
     traced = finish(
         house.start_command(
             (sys.executable, "scripts/profile_traces.py", resumed.name, "--steps", "2",

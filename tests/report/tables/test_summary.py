@@ -100,6 +100,26 @@ def test_summary_ranks_each_phase(make_rows, environment):
         ]
 
 
+def test_summary_says_whose_time_it_speaks_of(make_rows, environment):
+    rows = make_rows(channels=(32,))
+    assert "Times are" not in summary_of(rows, environment, [])
+
+    shares = rows.assign(host_share=0.4, baseline_host_share=0.89)
+    summary = summary_of(shares, environment, [])
+    assert "in none of 12 measured cases did it wait for its host" in summary
+    assert "§" not in summary
+
+    waits = (shares["activation"] == "frelu") & (shares["height"] == 7)
+    shares.loc[waits & (shares["phase"] == "inference"), "baseline_host_share"] = 0.91
+    shares.loc[waits & (shares["phase"] == "training"), "host_share"] = 1.2
+    summary = summary_of(shares, environment, [])
+    assert "in 2 of 12 measured cases, marked §, the device waited for it" in summary
+    for heading in ("## Inference", "## Training"):
+        marked = [line[0].strip() for line in cells_of(summary, heading) if "§" in line[1]]
+        assert marked == ["FReLU"]
+    assert summary.count("§: at some of the shapes") == 2
+
+
 def test_summary_sets_other_slices_beside_the_main_one_at_shared_shapes(make_rows, environment):
     rows = make_rows(("prelu",), (32, 128), (7,), ("inference",), batches=(8, 32))
     rows = rows[(rows["batch"] == 8) | (rows["channels"] == 32)]
