@@ -87,6 +87,9 @@ class FakeAccelerator:
         self.diary.append("synchronize")
         self.host_ns = max(self.host_ns, self.free_ns)
 
+    def hold(self, duration_ns: float) -> None:
+        self.launch(duration_ns, "hold")
+
     def stamp(self) -> float:
         self.diary.append("record")
         now_ns = max(self.host_ns, self.free_ns)
@@ -102,6 +105,9 @@ class FakeEvent:
 
     def record(self) -> None:
         self.stamp_ns = self._device.stamp()
+
+    def query(self) -> bool:
+        return self.stamp_ns is not None and self.stamp_ns <= self._device.host_ns
 
     def elapsed_time(self, end_event: "FakeEvent", /) -> float:
         for event in (self, end_event):

@@ -66,6 +66,10 @@ class Visit:
     itself."""
     baseline_host_share: float | None = None
     """The same of the baseline."""
+    device_time_ns: float | None = None
+    """Of one call of the target, all of it queued before it begins; None where device and host are
+    one, and where it cannot be queued ahead."""
+    baseline_device_time_ns: float | None = None
     pairs: int | None = None
     cache: str | None = None
     clock: str | None = None
@@ -80,6 +84,13 @@ class Visit:
     """Of the accelerator then, where it says so."""
     slowdowns: list[str] | None = None
     """Why its clock was held down then, where it says so."""
+
+    @property
+    def device_overhead(self) -> float | None:
+        """The quotient of the device's times, where both are known."""
+        if self.device_time_ns is None or self.baseline_device_time_ns is None:
+            return None
+        return self.device_time_ns / self.baseline_device_time_ns
 
     @property
     def disturbed(self) -> bool:
@@ -174,6 +185,9 @@ def measured_figures(visits: Sequence[Visit], precision: float) -> dict[str, Any
         "baseline_time_ns": median(baseline_times_ns),
         "host_share": _median_of(ok, "host_share"),
         "baseline_host_share": _median_of(ok, "baseline_host_share"),
+        "device_time_ns": _median_of(ok, "device_time_ns"),
+        "baseline_device_time_ns": _median_of(ok, "baseline_device_time_ns"),
+        "device_overhead": _median_of(ok, "device_overhead"),
         "overhead": found.middle,
         "overhead_lo": found.lower,
         "overhead_hi": found.upper,

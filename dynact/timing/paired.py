@@ -82,6 +82,9 @@ class Readings:
     """How long the host took to queue a call, of some between the blocks; none where it does the
     work itself."""
     baseline_queueing_ns: list[float] = field(default_factory=list)
+    target_device_ns: float | None = None
+    """What the device alone takes of a call, once a visit; ``None`` where that is not known."""
+    baseline_device_ns: float | None = None
 
 
 class Pair:
@@ -115,6 +118,7 @@ class Pair:
         self._before_round = before_round
         self._target_calls = self._baseline_calls = 0
         self._rounds = 0
+        self._is_queued_ahead = True
 
     def balance(self) -> None:
         """Warm the device up, and find out how many calls of either side last equally long."""
@@ -157,9 +161,20 @@ class Pair:
             deadline_s = self._clock.now_s() + seconds
             while not readings.ratios or self._clock.now_s() < deadline_s:
                 self.round(readings)
+            self._read_device(readings)
         # For the next visit: the first may have been made in a slow moment.
         self._balance(min(readings.target_ns), min(readings.baseline_ns))
         return readings
+
+    def _read_device(self, readings: Readings) -> None:
+        """Note what the device alone takes, unless it was seen that this cannot be told."""
+        if self._is_queued_ahead:
+            clock = self._clock
+            readings.target_device_ns = clock.device_ns(self._target, self._target_calls)
+            readings.baseline_device_ns = clock.device_ns(self._baseline, self._baseline_calls)
+            # To try again takes long.
+            times_ns = readings.target_device_ns, readings.baseline_device_ns
+            self._is_queued_ahead = None not in times_ns
 
     def _settle(self, readings: Readings) -> None:
         for call, found_ns in (

@@ -77,13 +77,15 @@ def diagnosed(error: BaseException) -> tuple[str, str]:
 
 def _figures(readings: Readings, device: Device) -> dict[str, Any]:
     time_ns, baseline_time_ns = _calm_ns(readings.target_ns), _calm_ns(readings.baseline_ns)
-    shares = {}
+    of_queue = {}
     if readings.target_queueing_ns:
-        shares = {
+        of_queue = {
             "host_share": _calm_ns(readings.target_queueing_ns) / time_ns,
             "baseline_host_share": _calm_ns(readings.baseline_queueing_ns) / baseline_time_ns,
+            "device_time_ns": readings.target_device_ns,
+            "baseline_device_time_ns": readings.baseline_device_ns,
         }
-    return shares | {
+    return of_queue | {
         "overhead": time_ns / baseline_time_ns,
         "time_ns": time_ns,
         "baseline_time_ns": baseline_time_ns,

@@ -126,6 +126,21 @@ def test_the_hosts_share_is_that_of_the_visits_that_figures_are_of() -> None:
     assert measured_figures([visit()], 0.01)["host_share"] is None
 
 
+def test_the_devices_overhead_is_of_visits_that_have_both_times() -> None:
+    times = [(30.0, 10.0), (50.0, 10.0), (40.0, 10.0), (None, 10.0), (900.0, None)]
+    visits = [
+        visit(i, device_time_ns=target, baseline_device_time_ns=baseline)
+        for i, (target, baseline) in enumerate(times, start=1)
+    ]
+
+    found = measured_figures(visits, 0.01)
+
+    assert found["device_overhead"] == 4
+    assert found["device_time_ns"] == 45
+    assert found["baseline_device_time_ns"] == 10
+    assert measured_figures([visit()], 0.01)["device_overhead"] is None
+
+
 def test_the_undisturbed_are_believed_where_there_are_enough() -> None:
     calm = [visit(i, overhead=2.0) for i in range(LEAST_VISITS)]
     disturbed = [visit(9, overhead=50.0, time_ns=5e4, other_share=1.0)] * 20

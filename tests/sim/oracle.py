@@ -67,22 +67,27 @@ class Oracle:
         """
         return max(len(kernels_ns) * self.launch_ns, sum(kernels_ns))
 
+    def device_ns(self, activation: str, case: Case) -> float:
+        """Return what the device alone takes of a call."""
+        return sum(self._kernels_ns(activation, case))
+
     def host_share(self, activation: str, case: Case) -> float:
         """Return what of a call's time the host takes to queue it."""
         kernels = len(KERNELS[activation, case.phase])
         return kernels * self.launch_ns / self.call_ns(activation, case)
 
     def call_ns(self, activation: str, case: Case) -> float:
+        return self.eager_ns(self._kernels_ns(activation, case))
+
+    def _kernels_ns(self, activation: str, case: Case) -> list[float]:
         elements = case.batch * case.channels * case.height * case.width
-        return self.eager_ns(
-            [
-                self.kernel_ns(
-                    ELEMENT_BYTES * (kernel.inputs * elements + kernel.channels * case.channels),
-                    kernel.flops * elements,
-                )
-                for kernel in KERNELS[activation, case.phase]
-            ]
-        )
+        return [
+            self.kernel_ns(
+                ELEMENT_BYTES * (kernel.inputs * elements + kernel.channels * case.channels),
+                kernel.flops * elements,
+            )
+            for kernel in KERNELS[activation, case.phase]
+        ]
 
     def copy_bytes_per_s(self, tensor_bytes: int) -> float:
         moved = 2 * tensor_bytes

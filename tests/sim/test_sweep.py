@@ -141,6 +141,18 @@ def test_host_shares_are_the_models(run: tuple[Path, Oracle]) -> None:
     assert min(found) < 0.06
 
 
+def test_the_devices_own_times_and_overheads_are_the_models(run: tuple[Path, Oracle]) -> None:
+    folder, oracle = run
+    for case, row in rows_of(folder):
+        baseline_ns = oracle.device_ns("relu", case)
+        assert row["baseline_device_time_ns"] == pytest.approx(baseline_ns, rel=WITHIN), case.id
+        if (case.activation, case.phase) in KERNELS:
+            time_ns = oracle.device_ns(case.activation, case)
+            assert row["device_time_ns"] == pytest.approx(time_ns, rel=WITHIN), case.id
+            ratio = time_ns / baseline_ns
+            assert row["device_overhead"] == pytest.approx(ratio, rel=WITHIN), case.id
+
+
 def host_share_of(oracle: Oracle, case: Case, row: "pd.Series") -> float:
     known = (case.activation, case.phase) in KERNELS
     return oracle.host_share(case.activation, case) if known else float(row["host_share"])

@@ -122,6 +122,71 @@ def test_the_hosts_share_of_a_time_is_told(
     assert baseline == pytest.approx(shares[1], rel=0.01)
 
 
+@pytest.mark.parametrize("launch_ns", [100, 5e3, 100e3])
+def test_the_device_alone_is_read_with_a_head_start(launch_ns: float) -> None:
+    device = FakeAccelerator(launch_ns=launch_ns, most_queued=1024)
+    pair = Pair(device.work("T", *12 * [500.0]), device.work("B", 2e3), VirtualEventClock(device))
+
+    readings = pair.visit(0.001)
+
+    assert readings.target_device_ns == pytest.approx(12 * 500)
+    assert readings.baseline_device_ns == pytest.approx(2e3)
+
+
+def test_a_held_block_is_settled_once_and_waited_for() -> None:
+    device = FakeAccelerator(launch_ns=100)
+
+    VirtualEventClock(device).device_ns(device.work("T", 500), 3)
+
+    # One call tells how long queueing takes.
+    block = ["hold", "T", "record", "T", "T", "T", "record", "synchronize"]
+    assert device.diary == ["synchronize", "T", *block]
+
+
+def test_a_hold_that_was_too_short_is_made_longer() -> None:
+    device = FakeAccelerator(launch_ns=5e3)
+    queued: list[float] = []
+
+    def hold(duration_ns: float) -> None:
+        queued.append(duration_ns)
+        device.launch(duration_ns / 5)
+
+    device.hold = hold  # type: ignore[method-assign]
+
+    assert VirtualEventClock(device).device_ns(device.work("T", 500), 20) == pytest.approx(500)
+    assert queued == pytest.approx([2 * 21 * 5e3, 8 * 21 * 5e3])
+
+
+def test_what_cannot_be_queued_ahead_has_no_time_of_the_device_alone() -> None:
+    device = FakeAccelerator(launch_ns=5e3, most_queued=100)
+
+    def waits() -> None:
+        device.launch(500)
+        device.synchronize()
+
+    clock = VirtualEventClock(device)
+    assert clock.device_ns(waits, 20) is None
+    # More kernels than there is room for.
+    assert clock.device_ns(device.work("T", *200 * [500.0]), 20) is None
+    assert clock.device_ns(device.work("T", *5000 * [500.0]), 20) is None
+    # Of what was tried, nothing is left queued.
+    assert device.host_ns >= device.free_ns
+    assert VirtualEventClock(device, flush=lambda: None).device_ns(lambda: None, 1) is None
+    assert WallClock().device_ns(lambda: None, 1) is None
+
+
+def test_what_cannot_be_queued_ahead_is_tried_in_one_visit_alone() -> None:
+    device = FakeAccelerator(launch_ns=5e3, most_queued=250)
+    pair = Pair(device.work("T", *400 * [500.0]), device.work("B", 2e3), VirtualEventClock(device))
+
+    readings = pair.visit(0)
+    assert readings.target_device_ns is None
+    assert readings.baseline_device_ns == pytest.approx(2e3)
+    held = device.diary.count("hold")
+    assert pair.visit(0).baseline_device_ns is None
+    assert device.diary.count("hold") == held
+
+
 def test_the_host_queues_nothing_that_it_does_itself() -> None:
     calls: list[int] = []
 
@@ -177,7 +242,7 @@ def test_a_device_that_was_idle_is_read_once_its_clock_is_up(kernel_ns: float) -
     # It stays warm from visit to visit.
     before_ns = worked_ns
     pair.visit(0)
-    assert worked_ns - before_ns < 12 * max(3 * kernel_ns, VirtualEventClock.min_block_ns)
+    assert worked_ns - before_ns < 24 * max(3 * kernel_ns, VirtualEventClock.min_block_ns)
 
 
 def test_queueing_the_first_kernel_is_not_counted() -> None:

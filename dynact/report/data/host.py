@@ -49,5 +49,5 @@ def whose_time(rows: pd.DataFrame) -> str:
         f"Times are of calls as the host makes them: in {decided} of {len(told)} measured cases, "
         f"marked {MARK}, the device waited for it, as queueing a call took more than "
         f"{HOST_DECIDES_ABOVE:.0%} of the call’s time on the one side or the other. Such a ratio "
-        "is of queueing, not of the device alone."
+        "is of queueing; device_overhead, in the rows, is of the device alone."
     )

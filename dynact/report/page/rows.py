@@ -29,7 +29,8 @@ _OVER_EAGER = Column(
 _COLUMNS = {column.name: column for column in (*columns_of(Case.table), _OVER_EAGER, _OVER_FLOOR)}
 _FIGURES = (
     *("overhead", "overhead_lo", "overhead_hi", "visits", "over_eager"),
-    *("time_ns", "baseline_time_ns", "host_share", "baseline_host_share", "over_floor"),
+    *("time_ns", "baseline_time_ns", "host_share", "baseline_host_share"),
+    *("device_overhead", "device_time_ns", "baseline_device_time_ns", "over_floor"),
     *("parameters", "flops", "operator_calls", "saved_for_backward_bytes", "peak_bytes"),
 )
 # Six are more than any interval is narrow; all sixteen would double the page.
