@@ -1,5 +1,6 @@
 """Accelerators that are not there: their time is virtual, their memory is what a test says."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -32,6 +33,8 @@ class FakeAccelerator:
         Factor on the duration of a kernel that starts at a given virtual time.
     memory_bytes
         Asking for more than that at once raises ``torch.OutOfMemoryError``.
+    most_queued
+        Kernels that the queue has room for: the host waits until the next has some.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class FakeAccelerator:
         resolution_ns: float = 1.0,
         slowness: Callable[[float], float] = lambda _now_ns: 1.0,
         memory_bytes: int = 2**30,
+        most_queued: int = 2**20,
     ) -> None:
         self.host_ns = 0.0
         self.free_ns = 0.0
@@ -51,12 +55,17 @@ class FakeAccelerator:
         self._launch_ns = launch_ns
         self._resolution_ns = resolution_ns
         self._slowness = slowness
+        # The ends of the kernels queued last.
+        self._ends_ns = deque[float](maxlen=most_queued)
 
     def launch(self, kernel_ns: float, name: str = "kernel") -> None:
         self.diary.append(name)
+        if len(self._ends_ns) == self._ends_ns.maxlen:
+            self.host_ns = max(self.host_ns, self._ends_ns[0])
         self.host_ns += self._launch_ns
         start_ns = max(self.host_ns, self.free_ns)
         self.free_ns = start_ns + kernel_ns * self._slowness(start_ns)
+        self._ends_ns.append(self.free_ns)
 
     def work(self, name: str, *kernels_ns: float) -> Call:
         """Return a call that launches these kernels, one after the other."""
@@ -81,6 +90,9 @@ class FakeAccelerator:
         self.diary.append("synchronize")
         self.host_ns = max(self.host_ns, self.free_ns)
 
+    def hold(self, duration_ns: float) -> None:
+        self.launch(duration_ns, "hold")
+
     def stamp(self) -> float:
         self.diary.append("record")
         now_ns = max(self.host_ns, self.free_ns)
@@ -96,6 +108,9 @@ class FakeEvent:
 
     def record(self) -> None:
         self.stamp_ns = self._device.stamp()
+
+    def query(self) -> bool:
+        return self.stamp_ns is not None and self.stamp_ns <= self._device.host_ns
 
     def elapsed_time(self, end_event: "FakeEvent", /) -> float:
         for event in (self, end_event):
@@ -116,6 +131,9 @@ class VirtualEventClock(EventClock):
 
     def now_s(self) -> float:
         return self._fake.host_ns / 1e9
+
+    def _host_ns(self) -> float:
+        return self._fake.host_ns
 
     def _block_ns(self, call: Call, calls: int) -> float:
         # Or work that takes no time at all would be repeated for ever.

@@ -165,6 +165,8 @@ class House:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.reports = folder / "reports"
+        self.environment: dict[str, str] = {}
+        """What its commands find in theirs beside this process's own."""
         ignored = shutil.ignore_patterns("__pycache__")
         for name in ("dynact", "benches"):
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
@@ -182,6 +184,7 @@ class House:
             name: value for name, value in os.environ.items() if not name.startswith("PYTEST")
         }
         environment.pop("PYTHONPATH", None)
+        environment |= self.environment
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
         return subprocess.Popen(
             command, **{"cwd": self.folder} | how, env=environment, text=True,

@@ -137,6 +137,38 @@ def test_events_agree_with_the_wall_clock_on_long_kernels(device: Accelerator) -
     assert sorted(ratios)[2] == pytest.approx(1, rel=0.05)
 
 
+def test_the_device_alone_takes_of_long_kernels_what_events_say(device: Accelerator) -> None:
+    a = torch.randn(4096, 4096, device=device.torch_device)
+
+    def work() -> None:
+        torch.mm(a, a)
+
+    work()
+    ratios = []
+    for _ in range(5):
+        held_ns = device.clock.device_ns(work, 10)
+        assert held_ns is not None
+        ratios.append(held_ns / device.clock.call_ns(work, 10))
+
+    assert sorted(ratios)[2] == pytest.approx(1, rel=0.05)
+    assert device.clock.queueing_ns(work) < 0.5 * device.clock.call_ns(work, 10)
+
+
+def test_short_kernels_take_the_device_alone_less_than_their_host(device: Accelerator) -> None:
+    x = torch.randn(1000, device=device.torch_device)
+
+    def work() -> None:
+        for _ in range(12):
+            torch.relu(x)
+
+    work()
+    held_ns = [device.clock.device_ns(work, 20) for _ in range(5)]
+    queueing_ns = sorted(device.clock.queueing_ns(work) for _ in range(5))
+
+    assert None not in held_ns
+    assert sorted(held_ns)[2] < queueing_ns[2]
+
+
 def test_a_comparison_sees_twice_the_work(device: Accelerator) -> None:
     a = torch.randn(2048, 2048, device=device.torch_device)
 

@@ -47,6 +47,30 @@ class Measured:
     baseline_time_ns: float | None = column(
         "baseline’s time", "ns", "The same of one call of the baseline."
     )
+    host_share: float | None = column(
+        "host share",
+        "×",
+        "On an accelerator, the host's time to queue a call over `time_ns`. Far below 1 the device "
+        "decides; about 1 it waits for its host, and the time is that of queueing.",
+    )
+    baseline_host_share: float | None = column(
+        "baseline’s host share", "×", "The same of the baseline."
+    )
+    device_time_ns: float | None = column(
+        "device’s time",
+        "ns",
+        "On an accelerator, the time of one call that was queued before it began, so that nothing "
+        "of the host is in it, the median over visits. Missing where a call cannot be queued "
+        "ahead: its host waits for a result, or it has more kernels than the queue has room for.",
+    )
+    baseline_device_time_ns: float | None = column(
+        "baseline’s device’s time", "ns", "The same of the baseline."
+    )
+    device_overhead: float | None = column(
+        "device’s overhead",
+        "×",
+        "The device's time over the baseline's, within each visit, and its median over visits.",
+    )
     overhead: float | None = column(
         "overhead",
         "×",

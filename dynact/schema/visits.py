@@ -22,6 +22,9 @@ LEAST_VISITS = 5
 # Of the interval that ends a case's visits: it is looked at after each pass, and each look is one
 # more chance to be narrow by luck.
 STOPPING_CONFIDENCE = 0.99
+# Of a call's time, for the host to queue it: above, the device waited for its host. It takes the
+# whole then, of which readings in other moments than the call's may differ by some percent.
+HOST_DECIDES_ABOVE = 0.9
 # From so many processes on, each is one observation.
 LEAST_PROCESSES = 3
 
@@ -58,6 +61,15 @@ class Visit:
     time_ns: float | None = None
     """Of one call, in the calm quarter of the target's blocks: their lower quartile."""
     baseline_time_ns: float | None = None
+    host_share: float | None = None
+    """The host's time to queue a call of the target over ``time_ns``; None where it does the work
+    itself."""
+    baseline_host_share: float | None = None
+    """The same of the baseline."""
+    device_time_ns: float | None = None
+    """Of one call of the target, all of it queued before it begins; None where device and host are
+    one, and where it cannot be queued ahead."""
+    baseline_device_time_ns: float | None = None
     pairs: int | None = None
     cache: str | None = None
     clock: str | None = None
@@ -74,6 +86,13 @@ class Visit:
     """Of the accelerator then, where it says so."""
     slowdowns: list[str] | None = None
     """Why its clock was held down then, where it says so."""
+
+    @property
+    def device_overhead(self) -> float | None:
+        """The quotient of the device's times, where both are known."""
+        if self.device_time_ns is None or self.baseline_device_time_ns is None:
+            return None
+        return self.device_time_ns / self.baseline_device_time_ns
 
     @property
     def disturbed(self) -> bool:
@@ -166,6 +185,11 @@ def measured_figures(visits: Sequence[Visit], precision: float) -> dict[str, Any
         "time_p20_ns": p20_ns,
         "time_p80_ns": p80_ns,
         "baseline_time_ns": median(baseline_times_ns),
+        "host_share": _median_of(ok, "host_share"),
+        "baseline_host_share": _median_of(ok, "baseline_host_share"),
+        "device_time_ns": _median_of(ok, "device_time_ns"),
+        "baseline_device_time_ns": _median_of(ok, "baseline_device_time_ns"),
+        "device_overhead": _median_of(ok, "device_overhead"),
         "overhead": found.middle,
         "overhead_lo": found.lower,
         "overhead_hi": found.upper,
@@ -205,6 +229,11 @@ def has_converged(visits: Sequence[Visit], precision: float) -> bool:
 
 def _all_of(visits: Sequence[Visit], name: str) -> list[Any]:
     return [figure for visit in visits if (figure := getattr(visit, name)) is not None]
+
+
+def _median_of(visits: Sequence[Visit], name: str) -> float | None:
+    found = _all_of(telling(visits), name)
+    return median(found) if found else None
 
 
 def _last_over_first(times_ns: Sequence[float]) -> float:

@@ -8,6 +8,15 @@ from typing import Any, Protocol
 
 Call = Callable[[], object]
 
+# Of the host's time, to be queued while a device is held: queues have room for some thousand
+# kernels (CUDA's for 1024), and to queue one takes 2 µs at least.
+HELD_NS = 1e6
+# To queue one call: that are more kernels than a queue has room for, or its host waits in it.
+LONGEST_QUEUEING_NS = 20e6
+# How often the time to queue a block to hold a device. The second only if the first was too short:
+# what cannot be queued ahead is held in vain.
+HOLDS = (2, 8)
+
 
 class Clock(ABC):
     """Times blocks of calls, each block from the same cache state.
@@ -24,6 +33,8 @@ class Clock(ABC):
     """What is read, for the record: ``"wall"`` or ``"event"``."""
     min_block_ns: float
     """A block at least this long is not distorted by the clock's own resolution and cost."""
+    warm_up_ns: float = 0.0
+    """The work after which a device that was idle is as fast as it stays."""
 
     def __init__(self, flush: Call | None = None) -> None:
         self._flush = flush
@@ -43,6 +54,21 @@ class Clock(ABC):
             self._flush()
             total_ns += self._block_ns(call, 1)
         return total_ns / calls
+
+    def queueing_ns(self, call: Call) -> float | None:
+        """Call once, untimed, and return the ns that the host took to queue the work.
+
+        ``None`` where the host does the work itself.
+        """
+        call()
+        return None
+
+    def device_ns(self, _call: Call, _calls: int) -> float | None:
+        """Return the mean duration in ns of one call without any waiting for the host.
+
+        ``None`` where device and host are one.
+        """
+        return None
 
     def now_s(self) -> float:
         """Return the seconds of the host's monotonic clock, for deadlines."""
@@ -73,6 +99,9 @@ class Event(Protocol):
     def record(self) -> None:
         """Queue a time stamp behind the work queued so far."""
 
+    def query(self) -> bool:
+        """Return whether the device has come to it."""
+
     def elapsed_time(self, end_event: Any, /) -> float:
         """Return the ms from this time stamp to that one."""
 
@@ -86,6 +115,9 @@ class EventSource(Protocol):
     def synchronize(self) -> None:
         """Wait until all queued work is done."""
 
+    def hold(self, duration_ns: float) -> None:
+        """Queue something that keeps the device busy for about so long."""
+
 
 class EventClock(Clock):
     """A device's own time stamps, for work that is queued (CUDA, XPU and other accelerators).
@@ -97,10 +129,59 @@ class EventClock(Clock):
 
     name = "event"
     min_block_ns = 200e3  # events resolve about 0.5 µs: 0.5 % of a block is left to the median
+    warm_up_ns = 50e6  # an H200 raises its clock from 345 to 1980 MHz once it has work
 
     def __init__(self, device: EventSource, flush: Call | None = None) -> None:
         super().__init__(flush)
         self._device = device
+
+    def call_ns(self, call: Call, calls: int) -> float:
+        """Return the mean duration in ns of one call, out of a block of ``calls``."""
+        # Or what is queued from before would give the host more of a head start than the settling
+        # call does, and a block that waits for its host would read too short.
+        self._device.synchronize()
+        return super().call_ns(call, calls)
+
+    def queueing_ns(self, call: Call) -> float:
+        """Call once, untimed, and return the ns that the host took to queue the work."""
+        # A queue that is full (CUDA's, of some thousand kernels) makes a host wait that is far
+        # ahead of its device: what is told is of a queue that is empty.
+        self._device.synchronize()
+        start_ns = self._host_ns()
+        call()
+        return self._host_ns() - start_ns
+
+    def device_ns(self, call: Call, calls: int) -> float | None:
+        """Return the mean duration in ns of one call without any waiting for the host.
+
+        The device is held until a block of calls, ``calls`` or as many as the queue has room for,
+        is queued, so that no time of the host is in it. ``None`` where that cannot be: the host has
+        to wait for what a call finds, the queue has no room for one, or the clock is cold.
+        """
+        if self._flush is not None:
+            return None
+        queueing_ns = max(self.queueing_ns(call), 1.0)
+        if queueing_ns > LONGEST_QUEUEING_NS:
+            self._device.synchronize()
+            return None
+        calls = max(min(int(HELD_NS / queueing_ns), calls), 1)
+        for hold in HOLDS:
+            start, end = self._device.event(), self._device.event()
+            self._device.hold(hold * (calls + 1) * queueing_ns)
+            # What holds it may have emptied its caches.
+            call()
+            start.record()
+            for _ in repeat(None, calls):
+                call()
+            end.record()
+            was_held = not start.query()
+            self._device.synchronize()
+            if was_held:
+                return start.elapsed_time(end) * 1e6 / calls
+        return None
+
+    def _host_ns(self) -> float:
+        return time.perf_counter_ns()
 
     def _block_ns(self, call: Call, calls: int) -> float:
         # New events for every block: their difference is a float of ms and would lose digits

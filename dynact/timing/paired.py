@@ -78,6 +78,13 @@ class Readings:
     """One entry a round: target time / baseline time."""
     calling_s: float = 0.0
     """Seconds spent in timed or settling calls."""
+    target_queueing_ns: list[float] = field(default_factory=list)
+    """How long the host took to queue a call, of some between the blocks; none where it does the
+    work itself."""
+    baseline_queueing_ns: list[float] = field(default_factory=list)
+    target_device_ns: float | None = None
+    """What the device alone takes of a call, once a visit; ``None`` where that is not known."""
+    baseline_device_ns: float | None = None
 
 
 class Pair:
@@ -111,9 +118,11 @@ class Pair:
         self._before_round = before_round
         self._target_calls = self._baseline_calls = 0
         self._rounds = 0
+        self._is_queued_ahead = True
 
     def balance(self) -> None:
-        """Find out how many calls of either side last about equally long."""
+        """Warm the device up, and find out how many calls of either side last equally long."""
+        self._warm_up()
         self._balance(
             fastest_ns(self._target, self._clock), fastest_ns(self._baseline, self._clock)
         )
@@ -126,8 +135,7 @@ class Pair:
             self._before_round(self._rounds)
             start_s = clock.now_s()
             # Or the first block would pay for what the caller changed.
-            self._target()
-            self._baseline()
+            self._settle(readings)
         for side in "TBBT" if self._rounds % 2 == 0 else "BTTB":
             if side == "T":
                 readings.target_ns.append(clock.call_ns(self._target, self._target_calls))
@@ -146,17 +154,45 @@ class Pair:
         with _garbage_collection_paused():
             start_s = self._clock.now_s()
             for _ in range(SETTLING_CALLS):
-                self._target()
-                self._baseline()
+                self._settle(readings)
             readings.calling_s = self._clock.now_s() - start_s
             if not self._target_calls:
                 self.balance()
             deadline_s = self._clock.now_s() + seconds
             while not readings.ratios or self._clock.now_s() < deadline_s:
                 self.round(readings)
+            self._read_device(readings)
         # For the next visit: the first may have been made in a slow moment.
         self._balance(min(readings.target_ns), min(readings.baseline_ns))
         return readings
+
+    def _read_device(self, readings: Readings) -> None:
+        """Note what the device alone takes, unless it was seen that this cannot be told."""
+        if self._is_queued_ahead:
+            clock = self._clock
+            readings.target_device_ns = clock.device_ns(self._target, self._target_calls)
+            readings.baseline_device_ns = clock.device_ns(self._baseline, self._baseline_calls)
+            # To try again takes long.
+            times_ns = readings.target_device_ns, readings.baseline_device_ns
+            self._is_queued_ahead = None not in times_ns
+
+    def _settle(self, readings: Readings) -> None:
+        for call, found_ns in (
+            (self._target, readings.target_queueing_ns),
+            (self._baseline, readings.baseline_queueing_ns),
+        ):
+            queueing_ns = self._clock.queueing_ns(call)
+            if queueing_ns is not None:
+                found_ns.append(queueing_ns)
+
+    def _warm_up(self) -> None:
+        clock, calls, worked_ns = self._clock, 1, 0.0
+        while worked_ns < clock.warm_up_ns:
+            pair_ns = clock.call_ns(self._target, calls) + clock.call_ns(self._baseline, calls)
+            worked_ns += calls * pair_ns
+            # Short calls, each waited for, would keep no device busy.
+            if calls * pair_ns < clock.min_block_ns:
+                calls *= 2
 
     def _balance(self, target_ns: float, baseline_ns: float) -> None:
         block_ns = max(target_ns, baseline_ns, self._clock.min_block_ns)

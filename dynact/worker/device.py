@@ -1,17 +1,19 @@
 """The one seam to a device: its clock, its memory, its name, and all that it decides."""
 
+import functools
 import os
 import platform
 import re
 import sys
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
 import torch
 
-from dynact.timing import Clock, EventClock, WallClock
+from dynact.timing import Clock, EventClock, WallClock, fastest_ns
 from dynact.timing.clock import Call
 from dynact.worker.nvidia import condition_of, set_up_of
 
@@ -28,6 +30,10 @@ PROPERTIES = {
 }
 # The memory of an accelerator with so many processors that a small product leaves some idle.
 LARGE_BYTES = 32 * 2**30
+# Of a GPU's clock, which is hardly faster; one that is slower is held for longer.
+CYCLES_PER_NS = 3.0
+# Of a square matrix whose product takes much longer than queueing it, and little memory.
+HOLDING_ROWS = 2048
 # Allocations and frees of a step to keep: it makes some hundred at most, an entry is a few KB.
 MOST_ALLOCATIONS = 100_000
 
@@ -229,6 +235,17 @@ class Accelerator:
         """Wait until all queued work is done."""
         torch.accelerator.synchronize(self.torch_device)
 
+    def hold(self, duration_ns: float) -> None:
+        """Queue something that keeps the device busy for about so long."""
+        if self.torch_device.type == "cuda":
+            torch.cuda._sleep(int(CYCLES_PER_NS * duration_ns))  # type: ignore[no-untyped-call]
+        else:
+            self._product.queue(duration_ns)
+
+    @functools.cached_property
+    def _product(self) -> "_Product":
+        return _Product(self)
+
     def release_memory(self) -> None:
         """Give cached, unused memory back."""
         torch.accelerator.empty_cache()
@@ -320,6 +337,25 @@ def _of_the_host(_device: torch.device) -> tuple[int, int]:
     """Return the free and all memory of a device that shares the host's, as Apple's do."""
     memory = psutil.virtual_memory()
     return memory.available, memory.total
+
+
+class _Product:
+    """A matrix product of a known time, for devices without a kernel that waits."""
+
+    # Whatever mode it is first queued in, it is queued in others.
+    @torch.inference_mode()
+    def __init__(self, device: Accelerator) -> None:
+        self._factor = torch.ones(HOLDING_ROWS, HOLDING_ROWS, device=device.torch_device)
+        self._result = torch.empty_like(self._factor)
+        self._each_ns = fastest_ns(self._multiply, device.clock)
+
+    @torch.inference_mode()
+    def queue(self, duration_ns: float) -> None:
+        for _ in range(ceil(duration_ns / self._each_ns)):
+            self._multiply()
+
+    def _multiply(self) -> None:
+        torch.mm(self._factor, self._factor, out=self._result)
 
 
 def cpu_model() -> str:

@@ -10,6 +10,7 @@ from dynact.networks.swap import Swap
 from dynact.schema.digits import NO_FIGURE, ratio_with_interval
 from dynact.schema.prefix import rate, with_prefix
 from dynact.schema.rows import NetworkRow
+from dynact.schema.visits import HOST_DECIDES_ABOVE
 from dynact.timing import format_ns
 
 _MOST_REASONS = 2
@@ -124,9 +125,15 @@ class NetworkMeasurement:
             parts.append("some interval is wider than ±1 %: more seconds= narrow it")
         if disturbed := sum(row.disturbed_visits or 0 for row in ok):
             parts.append(f"other programs disturbed {disturbed} of them")
+        if waiting := [row.case.phase for row in ok if _waits_for_host(row)]:
+            parts.append(f"in {' and '.join(waiting)} the device waited for its host")
         if messages := list(dict.fromkeys(row.message for row in ok if row.message)):
             parts += messages
         return ["; ".join(parts)]
+
+
+def _waits_for_host(row: NetworkRow) -> bool:
+    return max(row.host_share or 0, row.baseline_host_share or 0) > HOST_DECIDES_ABOVE
 
 
 def _line(what: str, *cells: str) -> str:

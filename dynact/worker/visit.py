@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -75,11 +76,16 @@ def diagnosed(error: BaseException) -> tuple[str, str]:
 
 
 def _figures(readings: Readings, device: Device) -> dict[str, Any]:
-    time_ns, baseline_time_ns = (
-        float(np.quantile(blocks_ns, CALM, method="lower"))
-        for blocks_ns in (readings.target_ns, readings.baseline_ns)
-    )
-    return {
+    time_ns, baseline_time_ns = _calm_ns(readings.target_ns), _calm_ns(readings.baseline_ns)
+    of_queue = {}
+    if readings.target_queueing_ns:
+        of_queue = {
+            "host_share": _calm_ns(readings.target_queueing_ns) / time_ns,
+            "baseline_host_share": _calm_ns(readings.baseline_queueing_ns) / baseline_time_ns,
+            "device_time_ns": readings.target_device_ns,
+            "baseline_device_time_ns": readings.baseline_device_ns,
+        }
+    return of_queue | {
         "overhead": time_ns / baseline_time_ns,
         "time_ns": time_ns,
         "baseline_time_ns": baseline_time_ns,
@@ -88,3 +94,7 @@ def _figures(readings: Readings, device: Device) -> dict[str, Any]:
         "clock": device.clock.name,
         "timing_s": readings.calling_s,
     }
+
+
+def _calm_ns(times_ns: Sequence[float]) -> float:
+    return float(np.quantile(times_ns, CALM, method="lower"))

@@ -121,6 +121,8 @@ def build_networks(
                 "impl": "reference", "sample": "", "loss": "", "replaced": "", "status": "ok",
                 "message": "", "time_ns": base * overhead, "time_p20_ns": base * overhead * 0.97,
                 "time_p80_ns": base * overhead * 1.05, "baseline_time_ns": base,
+                "host_share": None, "baseline_host_share": None,
+                "device_time_ns": None, "baseline_device_time_ns": None, "device_overhead": None,
                 "overhead": overhead, "overhead_lo": overhead * (1 - half),
                 "overhead_hi": overhead * (1 + half), "visits": None,
                 "processes": None, "observations": None, "disturbed_visits": None,

@@ -115,6 +115,32 @@ def test_percentiles_are_those_of_visits() -> None:
     assert found["time_p80_ns"] == pytest.approx(9, abs=0.5)
 
 
+def test_the_hosts_share_is_that_of_the_visits_that_figures_are_of() -> None:
+    calm = [visit(i, host_share=0.1 * i, baseline_host_share=0.5) for i in range(1, 6)]
+    disturbed = [visit(9, host_share=3.0, baseline_host_share=3.0, other_share=1.0)] * 9
+
+    found = measured_figures([*disturbed, *calm], 0.01)
+
+    assert found["host_share"] == pytest.approx(0.3)
+    assert found["baseline_host_share"] == 0.5
+    assert measured_figures([visit()], 0.01)["host_share"] is None
+
+
+def test_the_devices_overhead_is_of_visits_that_have_both_times() -> None:
+    times = [(30.0, 10.0), (50.0, 10.0), (40.0, 10.0), (None, 10.0), (900.0, None)]
+    visits = [
+        visit(i, device_time_ns=target, baseline_device_time_ns=baseline)
+        for i, (target, baseline) in enumerate(times, start=1)
+    ]
+
+    found = measured_figures(visits, 0.01)
+
+    assert found["device_overhead"] == 4
+    assert found["device_time_ns"] == 45
+    assert found["baseline_device_time_ns"] == 10
+    assert measured_figures([visit()], 0.01)["device_overhead"] is None
+
+
 def test_the_undisturbed_are_believed_where_there_are_enough() -> None:
     calm = [visit(i, overhead=2.0) for i in range(LEAST_VISITS)]
     disturbed = [visit(9, overhead=50.0, time_ns=5e4, other_share=1.0)] * 20

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import psutil
 import pytest
 
@@ -125,13 +126,17 @@ def test_every_case_is_a_row_with_figures(first: Path) -> None:
     assert rows["session"].nunique() == 1
 
 
+def lacking(rows: pd.DataFrame) -> list[str]:
+    """Columns with a gap, but for those that a host has no figures for."""
+    of_accelerators = rows.columns.str.contains("host_share|device_")
+    return list(rows.columns[rows.isna().any() & ~of_accelerators])
+
+
 def test_every_row_has_every_figure(first: Path) -> None:
     rows = load(first)
 
     # These shapes are of no network.
-    assert list(rows.columns[rows.isna().any()]) == [
-        *("compile_s", "occurrences"),
-    ]
+    assert lacking(rows) == ["compile_s", "occurrences"]
 
 
 def test_a_network_is_a_row_and_its_layers_are(first: Path) -> None:
@@ -140,7 +145,7 @@ def test_a_network_is_a_row_and_its_layers_are(first: Path) -> None:
     assert set(networks["case_id"]) == NETWORK_IDS
     assert len(networks) == len(NETWORK_IDS)
     assert set(networks["status"]) == {"ok"}
-    assert list(networks.columns[networks.isna().any()]) == ["compile_s"]
+    assert lacking(networks) == ["compile_s"]
     assert set(sites["case_id"]) == SITE_IDS
     assert len(sites) == len(SITE_IDS)
     assert set(sites["status"]) == {"ok"}

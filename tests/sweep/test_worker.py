@@ -19,6 +19,7 @@ from dynact.schema.visits import Visit
 from dynact.sweep import worker as worker_module
 from dynact.sweep.worker import Worker, WorkerError
 from dynact.worker.serve import InProcess
+from tests.measuring import AT_TIMES
 from tests.sweep.bench import INFO
 from tests.sweeping import ROOT, case_of, network_case_of, site_of
 
@@ -152,8 +153,7 @@ def check_ok(bench: Worker, case: AnyCase | None = None) -> None:
     visit = Visit(
         case.table, case.id, 1, "ok", "", 0.01, session="", elapsed_s=1.0, **answer.figures
     )
-    at_times = {"foreign_processes", "clock_mhz", "temperature_c", "slowdowns", "compile_s"}
-    assert {name for name, value in asdict(visit).items() if value is None} == at_times
+    assert {name for name, value in asdict(visit).items() if value is None} == set(AT_TIMES)
     assert visit.overhead
     assert visit.time_ns
     assert visit.overhead == pytest.approx(visit.time_ns / (visit.baseline_time_ns or 0))

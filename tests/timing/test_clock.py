@@ -3,11 +3,12 @@
 import time
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynact.timing import EventClock, WallClock, compare
+from dynact.timing import EventClock, Pair, WallClock, compare
 from tests.fake_device import FakeAccelerator, VirtualEventClock
 
 
@@ -51,9 +52,11 @@ def test_a_host_that_runs_ahead_reads_device_time_and_stays_within_its_budget(
     # A round: two blocks and two settling calls a side, 2 ms each but for one of 1 ms.
     round_ns = (2 * (2e6 + 2e6) + 2 * (1e6 + 2e6)) * (1 + jitter)
     estimating_ns = round_ns * 3
+    # Each block is settled by a call of its own.
+    warming_up_ns = 2 * VirtualEventClock.warm_up_ns + round_ns
     assert not result.converged
     assert device.host_ns == device.free_ns
-    assert device.host_ns <= max_seconds * 1e9 + round_ns + estimating_ns
+    assert device.host_ns <= max_seconds * 1e9 + round_ns + estimating_ns + warming_up_ns
     assert result.overhead == pytest.approx(2, rel=jitter)
     assert 1e6 <= result.baseline_ns <= (1 + jitter) * 1e6
 
@@ -84,11 +87,121 @@ def test_a_host_too_slow_for_its_device_reads_what_eager_mode_gets() -> None:
     assert result.baseline_ns == pytest.approx(5e3, rel=0.02)
 
 
+@pytest.mark.parametrize(
+    ("target_ns", "baseline_ns", "overhead", "shares"),
+    [
+        # Twelve kernels of 0.5 µs and one of 2, each queued in 5: the host's time on both sides.
+        (12 * [500.0], [2e3], 12, (1, 1)),
+        (12 * [50e3], [200e3], 3, (60 / 600, 5 / 200)),
+        # The device alone decides of the one.
+        (12 * [500.0], [20e3], 3, (1, 5 / 20)),
+        (12 * [4e3], [100e3], 0.6, (1, 5 / 100)),
+        (12 * [6e3], [2e3], 72 / 5, (60 / 72, 1)),
+    ],
+)
+def test_the_hosts_share_of_a_time_is_told(
+    target_ns: list[float], baseline_ns: list[float], overhead: float, shares: tuple[float, float]
+) -> None:
+    # Of fewer kernels than a block, so that the host waits in the blocks.
+    device = FakeAccelerator(launch_ns=5e3, most_queued=20)
+    pair = Pair(
+        device.work("T", *target_ns), device.work("B", *baseline_ns), VirtualEventClock(device)
+    )
+
+    readings = pair.visit(0.01)
+
+    assert readings.ratios == pytest.approx([overhead] * len(readings.ratios), rel=0.01)
+    target, baseline = (
+        np.divide(queueing_ns, np.median(block_ns))
+        for queueing_ns, block_ns in (
+            (readings.target_queueing_ns, readings.target_ns),
+            (readings.baseline_queueing_ns, readings.baseline_ns),
+        )
+    )
+    assert target == pytest.approx(shares[0], rel=0.01)
+    assert baseline == pytest.approx(shares[1], rel=0.01)
+
+
+@pytest.mark.parametrize("launch_ns", [100, 5e3, 100e3])
+def test_the_device_alone_is_read_with_a_head_start(launch_ns: float) -> None:
+    device = FakeAccelerator(launch_ns=launch_ns, most_queued=1024)
+    pair = Pair(device.work("T", *12 * [500.0]), device.work("B", 2e3), VirtualEventClock(device))
+
+    readings = pair.visit(0.001)
+
+    assert readings.target_device_ns == pytest.approx(12 * 500)
+    assert readings.baseline_device_ns == pytest.approx(2e3)
+
+
+def test_a_held_block_is_settled_once_and_waited_for() -> None:
+    device = FakeAccelerator(launch_ns=100)
+
+    VirtualEventClock(device).device_ns(device.work("T", 500), 3)
+
+    # One call tells how long queueing takes.
+    block = ["hold", "T", "record", "T", "T", "T", "record", "synchronize"]
+    assert device.diary == ["synchronize", "T", *block]
+
+
+def test_a_hold_that_was_too_short_is_made_longer() -> None:
+    device = FakeAccelerator(launch_ns=5e3)
+    queued: list[float] = []
+
+    def hold(duration_ns: float) -> None:
+        queued.append(duration_ns)
+        device.launch(duration_ns / 5)
+
+    device.hold = hold  # type: ignore[method-assign]
+
+    assert VirtualEventClock(device).device_ns(device.work("T", 500), 20) == pytest.approx(500)
+    assert queued == pytest.approx([2 * 21 * 5e3, 8 * 21 * 5e3])
+
+
+def test_what_cannot_be_queued_ahead_has_no_time_of_the_device_alone() -> None:
+    device = FakeAccelerator(launch_ns=5e3, most_queued=100)
+
+    def waits() -> None:
+        device.launch(500)
+        device.synchronize()
+
+    clock = VirtualEventClock(device)
+    assert clock.device_ns(waits, 20) is None
+    # More kernels than there is room for.
+    assert clock.device_ns(device.work("T", *200 * [500.0]), 20) is None
+    assert clock.device_ns(device.work("T", *5000 * [500.0]), 20) is None
+    # Of what was tried, nothing is left queued.
+    assert device.host_ns >= device.free_ns
+    assert VirtualEventClock(device, flush=lambda: None).device_ns(lambda: None, 1) is None
+    assert WallClock().device_ns(lambda: None, 1) is None
+
+
+def test_what_cannot_be_queued_ahead_is_tried_in_one_visit_alone() -> None:
+    device = FakeAccelerator(launch_ns=5e3, most_queued=250)
+    pair = Pair(device.work("T", *400 * [500.0]), device.work("B", 2e3), VirtualEventClock(device))
+
+    readings = pair.visit(0)
+    assert readings.target_device_ns is None
+    assert readings.baseline_device_ns == pytest.approx(2e3)
+    held = device.diary.count("hold")
+    assert pair.visit(0).baseline_device_ns is None
+    assert device.diary.count("hold") == held
+
+
+def test_the_host_queues_nothing_that_it_does_itself() -> None:
+    calls: list[int] = []
+
+    assert WallClock().queueing_ns(lambda: calls.append(1)) is None
+
+    assert calls == [1]
+
+
 def test_throttling_in_the_middle_is_flagged_and_leaves_the_ratio() -> None:
     random = Random(5)
+    # Warming up takes 100 ms, as each block is settled by a call as long.
+    throttled_from_ns = 100e6 + 75e6
 
     def slowness(now_ns: float) -> float:
-        return random.uniform(1, 1.001) * (1.0 if now_ns < 75e6 else 1.4)
+        return random.uniform(1, 1.001) * (1.0 if now_ns < throttled_from_ns else 1.4)
 
     device = FakeAccelerator(slowness=slowness)
 
@@ -104,6 +217,32 @@ def test_throttling_in_the_middle_is_flagged_and_leaves_the_ratio() -> None:
     assert not result.steady
     assert result.speed_drift == pytest.approx(1.4, rel=0.01)
     assert "UNSTEADY" in str(result)
+
+
+@pytest.mark.parametrize("kernel_ns", [500, 200e3, 30e6])
+def test_a_device_that_was_idle_is_read_once_its_clock_is_up(kernel_ns: float) -> None:
+    worked_ns = 0.0
+
+    def slowness(_now_ns: float) -> float:
+        nonlocal worked_ns
+        # 1980 MHz over 345.
+        factor = 5.7 if worked_ns < 49e6 else 1.0
+        worked_ns += kernel_ns * factor
+        return factor
+
+    device = FakeAccelerator(launch_ns=100, slowness=slowness)
+    pair = Pair(
+        device.work("T", *3 * [kernel_ns]), device.work("B", kernel_ns), VirtualEventClock(device)
+    )
+
+    readings = pair.visit(0.01)
+
+    assert readings.ratios == pytest.approx([3] * len(readings.ratios), rel=1e-3)
+    assert readings.target_ns == pytest.approx([3 * kernel_ns] * len(readings.target_ns), rel=1e-3)
+    # It stays warm from visit to visit.
+    before_ns = worked_ns
+    pair.visit(0)
+    assert worked_ns - before_ns < 24 * max(3 * kernel_ns, VirtualEventClock.min_block_ns)
 
 
 def test_queueing_the_first_kernel_is_not_counted() -> None:
@@ -122,7 +261,16 @@ def test_warm_block_is_settled_once_and_waited_for() -> None:
     clock.call_ns(device.work("T", 1e6), 3)
 
     assert clock.cache == "warm"
-    assert device.diary == ["T", "record", "T", "T", "T", "record", "synchronize"]
+    block = ["T", "record", "T", "T", "T", "record", "synchronize"]
+    assert device.diary == ["synchronize", *block]
+
+
+def test_what_is_queued_from_before_is_no_head_start() -> None:
+    device = FakeAccelerator(launch_ns=1e4)
+    clock = VirtualEventClock(device)
+    device.launch(1e6)
+
+    assert clock.call_ns(device.work("T", 2e3), 3) == pytest.approx(1e4)
 
 
 def test_cold_block_is_flushed_before_each_call_and_never_settled() -> None:
@@ -132,7 +280,8 @@ def test_cold_block_is_flushed_before_each_call_and_never_settled() -> None:
     duration_ns = clock.call_ns(device.work("T", 1e6), 3)
 
     assert clock.cache == "cold"
-    assert device.diary == 3 * ["flush", "record", "T", "record", "synchronize"]
+    block = ["flush", "record", "T", "record", "synchronize"]
+    assert device.diary == ["synchronize", *3 * block]
     assert duration_ns == pytest.approx(1e6, rel=0.01)
 
 

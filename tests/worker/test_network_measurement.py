@@ -84,6 +84,15 @@ def test_at_its_longest_it_has_fifteen_lines() -> None:
     assert notes.count("arithmetic not counted: X") == 1
 
 
+def test_a_time_that_is_the_hosts_is_said_to_be() -> None:
+    assert "waited" not in str(measurement(row("inference"), row("training")))
+
+    waits = row("inference", host_share=0.3, baseline_host_share=0.95)
+    found = measurement(waits, row("training", host_share=0.9, baseline_host_share=0.9))
+
+    assert str(found).endswith("in inference the device waited for its host")
+
+
 def test_a_phase_that_failed_is_said_to_have() -> None:
     failed = NetworkRow(row("training").case, status="oom", message="OutOfMemoryError: no room")
 

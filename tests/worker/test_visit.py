@@ -73,6 +73,10 @@ class TestGoodVisit:
 
         assert (found.status, found.message, found.case_id) == ("ok", "", case.id)
         assert [name for name in FOUND if getattr(found, name) is None] == []
+        assert found.host_share is found.baseline_host_share is None
+        assert (
+            found.device_time_ns is found.baseline_device_time_ns is found.device_overhead is None
+        )
         assert found.time_ns > 0  # type: ignore[operator]
         assert found.baseline_time_ns > 0  # type: ignore[operator]
         assert found.pairs >= 2  # type: ignore[operator]
@@ -91,6 +95,8 @@ class TestGoodVisit:
                 baseline_ns=[7.0, 5.0, 9.0, 6.0, 100.0, 1.0],
                 ratios=[4.0, 2.5, 100.0],
                 calling_s=0.125,
+                target_queueing_ns=[18.0, 15.0, 30.0],
+                baseline_queueing_ns=[1.0, 2.0],
             ),
         )
 
@@ -99,6 +105,7 @@ class TestGoodVisit:
         # A quarter of the way up are the second and the third of six: of these the lower.
         assert (figures["time_ns"], figures["baseline_time_ns"]) == (20.0, 5.0)
         assert figures["overhead"] == pytest.approx(4.0)
+        assert (figures["host_share"], figures["baseline_host_share"]) == (15 / 20, 1 / 5)
         assert figures["pairs"] == 6
         assert figures["timing_s"] == 0.125
         assert (figures["cache"], figures["clock"]) == ("warm", "event")
@@ -124,6 +131,11 @@ class TestGoodVisit:
         assert found.overhead == pytest.approx(3, rel=0.01)
         assert found.time_ns == pytest.approx(30e3, rel=0.01)
         assert found.baseline_time_ns == pytest.approx(10e3, rel=0.01)
+        # Launching a kernel takes the host a µs.
+        assert found.host_share == pytest.approx(1 / 30, rel=0.01)
+        assert found.baseline_host_share == pytest.approx(1 / 10, rel=0.01)
+        assert found.device_time_ns == pytest.approx(30e3, rel=0.01)
+        assert found.baseline_device_time_ns == pytest.approx(10e3, rel=0.01)
         assert found.clock == "event"
 
     def test_it_lasts_as_long_as_asked(self) -> None:
@@ -159,8 +171,8 @@ class TestGoodVisit:
         assert (found.steal_share, found.other_share) == (0.125, 0.5)
         # From behind the warming up until all is done.
         before, after = launched
-        # The visit itself settles either side twice, and each block once.
-        assert device.accelerator.diary.index("record") == before + 5
+        # The visit itself waits and settles either side twice, and each block once.
+        assert device.accelerator.diary.index("record") == before + 10
         assert len(device.accelerator.diary) == after
 
     def test_warming_up_is_not_timed(self) -> None:
@@ -253,7 +265,8 @@ class TestConditions:
         assert found.pairs is not None
         rounds = found.pairs // 2
         assert rounds >= 2 * MOST_PLACES
-        places = [seen.x.data_ptr() for seen in SEEN[-10 * rounds :]]
+        # Behind the last, three of either side ask what the device alone takes.
+        places = [seen.x.data_ptr() for seen in SEEN[-10 * rounds - 6 : -6]]
         by_round = [set(places[10 * turn :][:10]) for turn in range(rounds)]
         assert [len(places) for places in by_round] == [1] * rounds
         assert all(before != after for before, after in pairwise(by_round))

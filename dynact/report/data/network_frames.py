@@ -5,6 +5,7 @@ import math
 import pandas as pd
 
 from dynact.networks import architectures
+from dynact.report.data.host import MARK, MARK_NOTE, host_marks
 from dynact.report.data.names import display_name, display_names, resolution
 from dynact.schema.digits import NO_FIGURE
 from dynact.schema.placement import SITES, numbers_placed
@@ -119,10 +120,13 @@ def paper_note(variants: "pd.Series[str]") -> str:
 
 
 def mark_note(marks: "pd.Series[str]") -> str:
-    """Return what the mark behind overheads means, empty where there is none."""
+    """Return what the marks behind overheads mean, empty where there is none."""
     change = f"{100 * (STEADY_WITHIN - 1):.0f} %"
-    said = f"{_UNSTEADY}: the device changed its speed by more than {change} meanwhile."
-    return said if marks.ne("").any() else ""
+    notes = {
+        _UNSTEADY: f"{_UNSTEADY}: the device changed its speed by more than {change} meanwhile.",
+        MARK: MARK_NOTE,
+    }
+    return " ".join(note for mark, note in notes.items() if marks.str.contains(mark).any())
 
 
 def counted_image_size(networks: pd.DataFrame) -> "pd.Series[float]":
@@ -168,7 +172,7 @@ def _marks(networks: pd.DataFrame) -> "pd.Series[str]":
     ok = networks["status"] == "ok"
     drifts = pd.to_numeric(networks["speed_drift"])
     unsteady = ok & drifts.notna() & ~drifts.map(is_steady)
-    return unsteady.map({True: _UNSTEADY, False: ""})
+    return unsteady.map({True: _UNSTEADY, False: ""}) + host_marks(networks)
 
 
 def _images(networks: pd.DataFrame) -> "pd.Series[str]":

@@ -14,6 +14,7 @@ from dynact.report.data.aggregate import (
     hold_between_runs,
     times_over_floor,
 )
+from dynact.report.data.host import MARK, host_decides
 from dynact.report.data.names import display_name, display_names, with_subjects
 from dynact.schema.cases import BYTES_PER_ELEMENT
 
@@ -131,6 +132,15 @@ class SettingsGroup:
         usual = [first[f] for f in ("mode", "memory_format") if first[f] != USUAL[f]]
         words = [self.phase, f"batch {first['batch']}", first["dtype"], *usual]
         return ", ".join(str(word) for word in words if word)
+
+    def mark_of(self, phase: str, activation: str) -> str:
+        """Return what goes behind a mean's overhead, see `dynact.report.data.host`."""
+        return MARK if (phase, activation) in self._host_decided else ""
+
+    @cached_property
+    def _host_decided(self) -> set[tuple[str, str]]:
+        rows = self.ok[host_decides(self.ok)]
+        return set(zip(rows["phase"], rows["activation"], strict=True))
 
     def means_of(self, phase: str) -> pd.DataFrame:
         """Return the lines of ``means`` that are of one phase, by activation."""

@@ -12,6 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from dynact.report.data.digits import measured_ratios, one_visit_note, range_note
+from dynact.report.data.host import MARK_NOTE, host_decides, host_marks
 from dynact.report.data.names import resolution, shortened
 from dynact.report.data.settings_groups import SettingsGroup
 from dynact.report.figures.declaration import LayerFigure
@@ -144,8 +145,10 @@ def _cells(rows: pd.DataFrame, grid: _Grid, norm: LogNorm) -> pd.DataFrame:
     ok = (rows["status"] == "ok").to_numpy()
     overhead = rows["overhead"].astype(float).where(ok).to_numpy(float)
     text = [
-        ratio if fine else _FAILURE.get(status, status)
-        for fine, ratio, status in zip(ok, measured_ratios(rows), rows["status"], strict=True)
+        ratio + mark if fine else _FAILURE.get(status, status)
+        for fine, ratio, mark, status in zip(
+            ok, measured_ratios(rows), host_marks(rows), rows["status"], strict=True
+        )
     ]
     cells = pd.DataFrame(
         {
@@ -246,6 +249,7 @@ def _legend(rows: pd.DataFrame, grid: _Grid, panels: int) -> str:
         "A ratio has the digits that its 95 % interval supports.": True,
         range_note(rows[ok]): True,
         one_visit_note(rows[ok]): True,
+        MARK_NOTE: host_decides(rows[ok]).any(),
         "Hatched: the case failed, as named.": not ok.all(),
         "Grey: not measured.": len(measured) < panels * len(grid.channels) * len(grid.resolutions),
     }

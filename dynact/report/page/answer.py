@@ -136,7 +136,7 @@ def _overhead(main: SettingsGroup, phase: str, subject: str) -> Overhead:
     mean, reach = measured[phase, subject], np.log(main.means["overhead"].max())
     figures = mean["overhead"], mean["overhead_lo"], mean["overhead_hi"]
     return Overhead(
-        ratio=measured_ratio(*figures),
+        ratio=measured_ratio(*figures) + main.mark_of(phase, subject),
         known=True,
         interval=measured_interval(*figures),
         measured="" if mean["ok"] == mean["cases"] else f"{mean['ok']:.0f}/{mean['cases']:.0f}",

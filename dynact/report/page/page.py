@@ -10,6 +10,7 @@ from dynact.report.comparison.section import NOTHING_DIFFERS
 from dynact.report.data.budget import DEFAULT, Budget
 from dynact.report.data.caveats import doubts, failures, gaps, visited
 from dynact.report.data.digits import means_note
+from dynact.report.data.host import marked_means_note, whose_time
 from dynact.report.data.names import with_subjects
 from dynact.report.data.own_inputs import own_inputs
 from dynact.report.data.profiled_steps import profiled_steps
@@ -73,6 +74,7 @@ def _of_layers(run: Run) -> dict[str, Any]:
         "in_passes": bool(measured["visits"].notna().any()),
         "clock": _first(measured["clock"]),
         "cache": _first(measured["cache"]),
+        "whose_time": whose_time(run.main.rows if run.groups else measured),
     }
     if not run.groups:
         return how | {"answer": None, "network_findings": network_findings(run)}
@@ -86,7 +88,7 @@ def _of_layers(run: Run) -> dict[str, Any]:
         "interval_note": main.interval_note,
         "shapes": main.shapes,
         "other_settings": len(run.groups) - 1,
-        "means_note": means_note(main.means),
+        "means_note": " ".join(filter(None, [means_note(main.means), marked_means_note(main.ok)])),
         "own_inputs": own_inputs(main.rows),
         "rows": all_rows(rows),
         "doubts": doubts(rows),

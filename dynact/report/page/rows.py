@@ -8,6 +8,7 @@ import pandas as pd
 from dynact.report.data.baseline_mode import eager_baseline_ns
 from dynact.report.data.caveats import LONGEST_MESSAGE
 from dynact.report.data.digits import last_places
+from dynact.report.data.host import host_marks
 from dynact.report.data.names import display_names
 from dynact.report.data.settings_groups import SETTINGS_FIELDS, SHAPE_FIELDS
 from dynact.schema.cases import Case
@@ -28,7 +29,8 @@ _OVER_EAGER = Column(
 _COLUMNS = {column.name: column for column in (*columns_of(Case.table), _OVER_EAGER, _OVER_FLOOR)}
 _FIGURES = (
     *("overhead", "overhead_lo", "overhead_hi", "visits", "over_eager"),
-    *("time_ns", "baseline_time_ns", "over_floor"),
+    *("time_ns", "baseline_time_ns", "host_share", "baseline_host_share"),
+    *("device_overhead", "device_time_ns", "baseline_device_time_ns", "over_floor"),
     *("parameters", "flops", "operator_calls", "saved_for_backward_bytes", "peak_bytes"),
 )
 # Six are more than any interval is narrow; all sixteen would double the page.
@@ -45,6 +47,8 @@ class AllRows:
     numbers (None where missing) or, with the unit ``text``, places in ``words``."""
     places: list[int | None]
     """The power of ten of the last digit that each row's overhead and interval are shown with."""
+    marks: list[str]
+    """What goes behind each row's overhead, see `dynact.report.data.host`."""
     common: dict[str, str]
     """Settings that are the same in all rows: they have no column."""
 
@@ -86,7 +90,7 @@ def all_rows(rows: pd.DataFrame) -> AllRows:
         *(_texts(rows, name) for name in _SETTINGS if rows[name].nunique() > 1),
         *(_texts(rows, name) for name in ("status", "converged", "message")),
     ]
-    return AllRows(len(rows), columns, last_places(rows), common)
+    return AllRows(len(rows), columns, last_places(rows), list(host_marks(rows)), common)
 
 
 def _texts(rows: pd.DataFrame, name: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dynact.report.data.budget import DEFAULT, Budget
 from dynact.report.data.caveats import doubts, failures, gaps, visited
 from dynact.report.data.digits import means_note, measured_ratios
 from dynact.report.data.efficiency import efficiency
+from dynact.report.data.host import marked_means_note, whose_time
 from dynact.report.data.names import with_subjects
 from dynact.report.data.own_inputs import own_inputs
 from dynact.report.data.settings_groups import SETTINGS_FIELDS, SHAPE_FIELDS, SettingsGroup
@@ -56,6 +57,7 @@ def summary_markdown(
     has_layers = bool(run.groups)
     sections = [
         "# What each activation costs",
+        whose_time(run.main.rows if has_layers else run.networks),
         *map(escaped, ways_sentences(run) if has_layers else network_findings(run)),
         _verdict(run.gates),
         visited([run.rows, run.networks, run.sites]),
@@ -107,7 +109,8 @@ def _ranking(main: SettingsGroup) -> list[str]:
         lines = [
             [
                 escaped(main.names[str(activation)]),
-                ratio_with_interval(mean["overhead"], mean["overhead_lo"], mean["overhead_hi"]),
+                ratio_with_interval(mean["overhead"], mean["overhead_lo"], mean["overhead_hi"])
+                + f" {main.mark_of(str(phase), str(activation))}".rstrip(),
                 NO_FIGURE
                 if mean["ok"] == 0
                 else f"{two_digits(mean['smallest'])}–{two_digits(mean['largest'])}×",
@@ -119,7 +122,7 @@ def _ranking(main: SettingsGroup) -> list[str]:
         sections.append(
             f"## {str(phase).capitalize()}\n\nTime as a multiple of {baseline}'s, geometric mean "
             f"over shapes ({escaped(main.description)}). {main.interval_note} "
-            f"{means_note(table_of_phase)} "
+            f"{means_note(table_of_phase)} {marked_means_note(main.of_phase(str(phase)).ok)} "
             f"{escaped(own_inputs(main.of_phase(str(phase)).rows))}".rstrip()
             + f"\n\n{table(header, lines)}"
         )

@@ -4,7 +4,12 @@ import math
 
 import pytest
 
-from dynact.report.data.network_frames import extra_with_range, where_placed
+from dynact.report.data.network_frames import (
+    extra_with_range,
+    labelled,
+    mark_note,
+    where_placed,
+)
 from tests.report.networks_sample import build_networks
 
 
@@ -23,6 +28,22 @@ from tests.report.networks_sample import build_networks
 )
 def test_an_extra_time_and_its_range_share_a_unit(extra, expected):
     assert extra_with_range(*extra) == expected
+
+
+@pytest.mark.parametrize(
+    ("drift", "share", "mark"), [(1.0, 0.5, ""), (1.2, 0.5, "‡"), (1.0, 0.95, "§"), (1.2, 1, "‡§")]
+)
+def test_a_row_has_a_mark_for_each_doubt_and_each_mark_its_note(
+    drift: float, share: float, mark: str
+) -> None:
+    networks, _ = build_networks(("lenet",), ("frelu", "silu"), ("training",))
+    networks["speed_drift"] = [1.0, drift]
+    networks["baseline_host_share"] = [0.0, share]
+
+    marks = labelled(networks)["mark"]
+
+    assert marks.tolist() == ["", mark]
+    assert [each for each in "‡§" if f"{each}: the device" in mark_note(marks)] == list(mark)
 
 
 def test_sites_are_counted_where_that_tells_them_apart():

@@ -62,6 +62,14 @@ def test_heatmap_shows_each_rows_overhead_where_it_belongs(make_rows):
     assert sum(len(cells_of(panel)) for panel in axes.values()) == len(rows)
 
 
+def test_heatmap_marks_where_the_host_decides(make_rows):
+    rows = make_rows(channels=(32, 128), phases=("inference",))
+    rows["host_share"] = rows["channels"].map({32: 0.95, 128: 0.85})
+    for panel in panels(overhead_heatmap(phase_of(rows))).values():
+        marked = {x: "§" in text for x, _, text, _ in cells_of(panel)}
+        assert marked == {0.5: True, 1.5: False}
+
+
 def test_heatmap_hatches_and_names_failures_and_leaves_the_unmeasured_blank(make_rows, fail):
     rows = make_rows(("prelu",), (32, 128), (7, 28), ("inference",))
     rows = fail(rows, [0], "oom", "no memory")
@@ -91,6 +99,8 @@ def test_heatmap_hatches_and_names_failures_and_leaves_the_unmeasured_blank(make
         (["12 of 12 measured cases have been visited once"], lambda rows: visit_once(rows)),
         (["Hatched"], lambda rows: fail_rows(rows, [2], "oom", "")),
         (["Grey"], lambda rows: rows.drop(index=2)),
+        ([], lambda rows: rows.assign(host_share=0.9)),
+        (["§"], lambda rows: rows.assign(host_share=0.95)),
     ],
 )
 def test_heatmap_explains_only_marks_that_occur(
@@ -100,7 +110,7 @@ def test_heatmap_explains_only_marks_that_occur(
 
     notes = " ".join(text.get_text() for text in overhead_heatmap(phase_of(rows)).texts)
 
-    every = ("A range in", "1 of 12 measured", "12 of 12 measured", "Hatched", "Grey")
+    every = ("A range in", "1 of 12 measured", "12 of 12 measured", "Hatched", "Grey", "§")
     assert [mark for mark in every if mark in notes] == [
         mark for mark in every if any(mark in said for said in marks)
     ]

@@ -54,6 +54,16 @@ def test_settings_that_all_rows_share_are_said_once_in_the_declared_words(
     assert "memory_format" not in {column["name"] for column in found.columns}
 
 
+def test_where_the_host_decides_is_marked_row_by_row(
+    make_rows: Callable[..., pd.DataFrame],
+) -> None:
+    rows = make_rows(activations=("prelu",), channels=(32, 128), phases=("training",))
+    rows["host_share"] = rows["baseline_host_share"] = rows["channels"].map({32: 1.0, 128: 0.2})
+
+    # Ordered by channels.
+    assert all_rows(rows).marks == ["§", "§", "", ""]
+
+
 def test_where_there_are_two_modes_all_times_are_over_one_baseline_too(
     make_rows: Callable[..., pd.DataFrame],
 ) -> None:

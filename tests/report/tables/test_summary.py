@@ -58,7 +58,9 @@ def test_csv_holds_every_row_and_column_in_one_order(make_rows, tmp_path):
     assert list(back.columns) == list(rows.columns)
     merged = rows.set_index("case_id").loc[back["case_id"]].reset_index()
     merged["occurrences"] = ""  # an empty cell: these shapes are of no network
-    merged[["visits", "processes", "observations", "disturbed_visits"]] = ""
+    empty = ["host_share", "baseline_host_share", "visits", "processes", "observations"]
+    empty += ["device_time_ns", "baseline_device_time_ns", "device_overhead"]
+    merged[[*empty, "disturbed_visits"]] = ""
     plain = rows.columns.drop(["flops_by_operator", "uncounted_ops"])
     pd.testing.assert_frame_equal(back[plain], merged[plain], check_dtype=False)
 
@@ -97,6 +99,26 @@ def test_summary_ranks_each_phase(make_rows, environment):
             ["PReLU", "8.00× (7.92–8.08)", "4.0–16×", "1.5 ms", "4/4"],
             ["DY-ReLU-B", "128× (127–129)", "64–260×", "1.5 ms", "4/4"],
         ]
+
+
+def test_summary_says_whose_time_it_speaks_of(make_rows, environment):
+    rows = make_rows(channels=(32,))
+    assert "Times are" not in summary_of(rows, environment, [])
+
+    shares = rows.assign(host_share=0.4, baseline_host_share=0.89)
+    summary = summary_of(shares, environment, [])
+    assert "in none of 12 measured cases did it wait for its host" in summary
+    assert "§" not in summary
+
+    waits = (shares["activation"] == "frelu") & (shares["height"] == 7)
+    shares.loc[waits & (shares["phase"] == "inference"), "baseline_host_share"] = 0.91
+    shares.loc[waits & (shares["phase"] == "training"), "host_share"] = 1.2
+    summary = summary_of(shares, environment, [])
+    assert "in 2 of 12 measured cases, marked §, the device waited for it" in summary
+    for heading in ("## Inference", "## Training"):
+        marked = [line[0].strip() for line in cells_of(summary, heading) if "§" in line[1]]
+        assert marked == ["FReLU"]
+    assert summary.count("§: at some of the shapes") == 2
 
 
 def test_summary_sets_other_slices_beside_the_main_one_at_shared_shapes(make_rows, environment):

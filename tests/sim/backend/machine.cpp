@@ -1,0 +1,79 @@
+#include "machine.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+
+namespace sim {
+
+using Locked = std::lock_guard<std::mutex>;
+
+double Model::kernel_ns(double bytes, double flops, int64_t element_size) const {
+  const double bandwidth = bytes <= l2_bytes ? l2_bytes_per_ns : bytes_per_ns;
+  const double rate = flops_per_ns * 4 / static_cast<double>(element_size);
+  return std::max({latency_ns, bytes / bandwidth, flops / rate});
+}
+
+void Machine::launch(
+    int device, const std::string& name, double bytes, double flops, int64_t element_size) {
+  Locked locked(mutex_);
+  const Model& model = models[device];
+  host_ns_ += model.launch_ns;
+  const double start_ns = std::max(host_ns_, free_ns_[device]);
+  const double slowness = start_ns < model.throttled_from_ns ? 1 : model.throttled_factor;
+  free_ns_[device] = start_ns + model.kernel_ns(bytes, flops, element_size) * slowness;
+  if (keeps_diary_) {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    const int64_t now_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+    diary_.push_back({name, device, start_ns, free_ns_[device], now_ns, external_id(), gettid()});
+  }
+}
+
+double Machine::host_ns() {
+  Locked locked(mutex_);
+  return host_ns_;
+}
+
+double Machine::free_ns(int device) {
+  Locked locked(mutex_);
+  return free_ns_[device];
+}
+
+void Machine::wait_until(double ns) {
+  Locked locked(mutex_);
+  host_ns_ = std::max(host_ns_, ns);
+}
+
+void Machine::hold_until(int device, double ns) {
+  Locked locked(mutex_);
+  free_ns_[device] = std::max(free_ns_[device], ns);
+}
+
+double Machine::stamp(int device) {
+  Locked locked(mutex_);
+  return std::max(host_ns_, free_ns_[device]);
+}
+
+void Machine::keep_diary(bool on) {
+  Locked locked(mutex_);
+  keeps_diary_ = on;
+  if (on) diary_.clear();
+}
+
+std::vector<Kernel> Machine::diary() {
+  Locked locked(mutex_);
+  return diary_;
+}
+
+Machine& machine() {
+  static Machine* the_one = new Machine;  // outlives the interpreter, which frees tensors late
+  return *the_one;
+}
+
+uint64_t& external_id() {
+  thread_local uint64_t id = 0;
+  return id;
+}
+
+}  // namespace sim

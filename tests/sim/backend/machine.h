@@ -1,0 +1,74 @@
+// The machine that is simulated: a host that queues kernels, and devices that run them in turn.
+//
+// All times are virtual, in ns since the process began, and pass nowhere but here: what a kernel
+// really computes on the host's processor takes no time. A launch costs the host `launch_ns`; a
+// kernel starts once it has been launched and its device is free. Views and allocations cost
+// nothing. Every stream of a device is the same queue.
+#pragma once
+
+#include <ATen/core/Generator.h>
+
+#include <cstdint>
+#include <limits>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace sim {
+
+constexpr int kDevices = 2;
+constexpr int64_t kBlockBytes = 512;  // an allocation is a multiple of it
+
+// A device's cost model. A kernel takes the longest of `latency_ns`, its bytes over the bandwidth,
+// and its FLOPs over their rate. Its bytes are each tensor that it reads and each that it writes;
+// where they all fit into the L2, the bandwidth is the L2's.
+struct Model {
+  double launch_ns = 5e3;
+  double latency_ns = 2e3;
+  double bytes_per_ns = 1;
+  double l2_bytes_per_ns = 4;
+  double l2_bytes = 0;
+  double flops_per_ns = 10;  // of four-byte elements; n times as many of elements n times smaller
+  double throttled_from_ns = std::numeric_limits<double>::infinity();
+  double throttled_factor = 1;  // on a kernel that starts from then on
+  int64_t memory_bytes = int64_t{1} << 30;
+
+  double kernel_ns(double bytes, double flops, int64_t element_size) const;
+};
+
+struct Kernel {
+  std::string name;
+  int device;
+  double start_ns, end_ns;
+  int64_t launched_at;  // by the real clock
+  uint64_t external_id;  // of the operator, as the profiler calls it
+  int thread;
+};
+
+class Machine {
+ public:
+  Model models[kDevices];
+
+  void launch(int device, const std::string& name, double bytes, double flops, int64_t element_size);
+  double host_ns();
+  double free_ns(int device);  // when the device will have run all that is queued
+  void wait_until(double ns);  // the host does
+  void hold_until(int device, double ns);  // the device does, before what is queued next
+  double stamp(int device);  // the time at which a mark queued now is reached
+  void keep_diary(bool on);
+  std::vector<Kernel> diary();  // what was launched since the diary was begun
+
+ private:
+  std::mutex mutex_;
+  double host_ns_ = 0;
+  double free_ns_[kDevices] = {};
+  bool keeps_diary_ = false;
+  std::vector<Kernel> diary_;
+};
+
+Machine& machine();
+uint64_t& external_id();  // of the operator that this thread is in
+at::Generator cpu_generator(const at::Generator& of_a_device);
+const at::Generator& default_generator(int device);
+
+}  // namespace sim

@@ -1,0 +1,98 @@
+"""Python's half of the simulated accelerator: `torch.sim`, loaded by torch's own autoload."""
+
+import importlib.util
+import json
+import os
+import sys
+import time
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import torch
+
+# The path of the compiled half.
+LIBRARY = "SIM_LIBRARY"
+# A JSON list, a mapping for each device, of what a process's cost models have other than default.
+MODELS = "SIM_MODELS"
+
+
+def _compiled_half() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("simulated_accelerator", os.environ[LIBRARY])
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+machine = _compiled_half()
+
+
+def load() -> None:
+    """Make the device known to torch, in this process and for good."""
+    torch.utils.rename_privateuse1_backend("sim")
+    torch._register_device_module("sim", sys.modules[__name__])
+    # By which a clock tells how long its host queues. Other clocks, as of deadlines, stay real.
+    time.perf_counter_ns = lambda: int(machine.host_ns())
+    for device, model in enumerate(json.loads(os.environ.get(MODELS, "[]"))):
+        configure(device, **model)
+
+
+def configure(device: int, **values: float) -> None:
+    """Change a device's cost model; the names are those of machine.h."""
+    model = machine.model(device)
+    for name, value in values.items():
+        setattr(model, name, value)
+
+
+# What follows is asked by torch or by whoever knows other accelerators' modules.
+
+
+def is_available() -> bool:
+    return True
+
+
+def is_initialized() -> bool:
+    return True
+
+
+def device_count() -> int:
+    return int(machine.device_count())
+
+
+def current_device() -> int:
+    return torch.accelerator.current_device_index()
+
+
+def _is_in_bad_fork() -> bool:
+    return False
+
+
+def manual_seed_all(seed: int) -> None:
+    for index in range(device_count()):
+        _generator(index).manual_seed(seed)
+
+
+def get_rng_state(device: Any = "sim") -> torch.Tensor:
+    return _generator(device).get_state()
+
+
+def set_rng_state(state: torch.Tensor, device: Any = "sim") -> None:
+    _generator(device).set_state(state)
+
+
+def _generator(device: Any) -> torch.Generator:
+    index = device if isinstance(device, int) else torch.device(device).index
+    return torch._C._accelerator_getDefaultGenerator(current_device() if index is None else index)
+
+
+def mem_get_info(device: Any = None) -> tuple[int, int]:
+    return torch.accelerator.get_memory_info(device)
+
+
+def get_device_name(device: Any = None) -> str:
+    return f"simulated accelerator {torch.device(device).index or 0}"
+
+
+def get_device_properties(device: Any = None) -> SimpleNamespace:
+    return SimpleNamespace(name=get_device_name(device))

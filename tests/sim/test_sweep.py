@@ -1,0 +1,244 @@
+"""A user's sweep on the simulated accelerator, from command line to page: it tells the truth.
+
+Rows are compared with what `tests.sim.oracle` adds up of the cost model. Layers at three sizes
+stand for kernels far shorter than a launch, about as long, and far longer.
+
+What the simulation does not show: kernels side by side (every stream of a device is one queue),
+caches that remember (a kernel's own bytes fit into the L2 or not, whatever ran before), a cold
+clock's flush, and host time that Python itself takes: the host's clock moves by launches and waits
+alone, so that figures are exact. The history of an allocator for torch's memory viewer is CUDA's
+alone, and torch.compile generates no code for a device that it does not know: both are left out.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+import dynact
+from dynact.schema.cases import Case
+from tests.sim.conftest import Environment
+from tests.sim.oracle import KERNELS, Oracle, peak_bytes
+from tests.sweeping import ROOT, House, finish
+
+DEVICES = {
+    "sim:0": Oracle(launch_ns=1e4, latency_ns=2e3, bytes_per_ns=1.0, flops_per_ns=100.0),
+    # A host that is slowed fivefold, and a cache that some inputs fit into.
+    "sim:1": Oracle(
+        launch_ns=5e4, latency_ns=2e3, bytes_per_ns=0.5, flops_per_ns=50.0,
+        l2_bytes=300_000, l2_bytes_per_ns=2.0,
+    ),
+}  # fmt: skip
+WITHIN = 0.01
+# Without known pairs: they are large enough for a real accelerator, too large for these.
+BRIEF = (
+    "-k", "not bench_gate", "--sweep", "smoke", "--max-seconds", "0.02", "--passes", "2",
+    "--batches", "2",
+)  # fmt: skip
+LAYERS = ("--activations", "gelu,prelu,frelu", "--channels", "64", "--resolutions", "1,3,56")
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, with_sim: Callable[..., Environment]) -> House:
+    house = House(tmp_path_factory.mktemp("house") / "dynact")
+    shutil.copytree(ROOT / "scripts", house.folder / "scripts")
+    house.environment = with_sim(*(vars(model) for model in DEVICES.values()))
+    return house
+
+
+@pytest.fixture(scope="module")
+def resumed(house: House) -> Path:
+    """A run on sim:0 whose worker, and then whose session, were killed, and which was resumed."""
+    options = (*BRIEF, *LAYERS, "--device", "sim:0", "--networks", "lenet", "--run", "resumed")
+    run = house.reports / "resumed"
+    process = house.start(*options)
+    wait_for_visits(process, run, 4)
+    [worker] = psutil.Process(process.pid).children()
+    worker.kill()
+    wait_for_visits(process, run, 8)
+    process.kill()
+    finish(process)
+    outcome = house.sweep(*options, "--resume")
+    assert outcome.returncode == 0, outcome.said
+    return run
+
+
+@pytest.fixture(scope="module")
+def on_the_other(house: House) -> Path:
+    """A run on sim:1 of layers alone."""
+    options = (*BRIEF, *LAYERS, "--device", "sim:1", "--networks", "none", "--run", "other")
+    outcome = house.sweep(*options)
+    assert outcome.returncode == 0, outcome.said
+    return house.reports / "other"
+
+
+@pytest.fixture(params=["sim:0", "sim:1"])
+def run(request: pytest.FixtureRequest) -> tuple[Path, Oracle]:
+    fixture = {"sim:0": "resumed", "sim:1": "on_the_other"}[request.param]
+    return request.getfixturevalue(fixture), DEVICES[request.param]
+
+
+def wait_for_visits(process: "subprocess.Popen[str]", run: Path, count: int) -> None:
+    path = run / "visits.jsonl"
+    while not path.exists() or path.read_bytes().count(b"\n") < count:
+        assert process.poll() is None, finish(process).said
+        time.sleep(0.05)
+
+
+def rows_of(run: Path) -> list[tuple[Case, "pd.Series"]]:
+    return cases_of(dynact.load(run))
+
+
+def cases_of(rows: pd.DataFrame) -> list[tuple[Case, "pd.Series"]]:
+    names = [field.name for field in fields(Case)]
+    return [(Case(**row[names].to_dict()), row) for _, row in rows.iterrows()]
+
+
+def test_every_case_is_measured_by_the_devices_events(run: tuple[Path, Oracle]) -> None:
+    found = dynact.load(run[0])
+    assert len(found) == 3 * 2 * 3
+    assert set(found["status"]) == {"ok"}, found["message"].unique()
+    assert (~found.apply(counted, axis=1)).sum() <= 1
+    assert set(found["clock"]) == {"event"}
+    environment = json.loads((run[0] / "environment.json").read_text())
+    assert environment["device"]["name"].startswith("simulated accelerator")
+
+
+def test_times_and_overheads_are_the_models(run: tuple[Path, Oracle]) -> None:
+    folder, oracle = run
+    told = 0
+    for case, row in rows_of(folder):
+        baseline_ns = oracle.call_ns("relu", case)
+        assert row["baseline_time_ns"] == pytest.approx(baseline_ns, rel=WITHIN), case.id
+        if (case.activation, case.phase) in KERNELS:
+            time_ns = oracle.call_ns(case.activation, case)
+            assert row["time_ns"] == pytest.approx(time_ns, rel=WITHIN), case.id
+            assert row["overhead"] == pytest.approx(time_ns / baseline_ns, rel=WITHIN), case.id
+            told += 1
+    assert told == 5 * 3
+
+
+def test_host_shares_are_the_models(run: tuple[Path, Oracle]) -> None:
+    folder, oracle = run
+    found = []
+    for case, row in rows_of(folder):
+        baseline = oracle.host_share("relu", case)
+        assert row["baseline_host_share"] == pytest.approx(baseline, rel=WITHIN), case.id
+        if (case.activation, case.phase) in KERNELS:
+            share = oracle.host_share(case.activation, case)
+            assert row["host_share"] == pytest.approx(share, rel=WITHIN), case.id
+            found.append(share)
+    # Kernels far shorter than a launch are among them, and far longer ones.
+    assert max(found) == 1
+    assert min(found) < 0.06
+
+
+def test_the_devices_own_times_and_overheads_are_the_models(run: tuple[Path, Oracle]) -> None:
+    folder, oracle = run
+    for case, row in rows_of(folder):
+        baseline_ns = oracle.device_ns("relu", case)
+        assert row["baseline_device_time_ns"] == pytest.approx(baseline_ns, rel=WITHIN), case.id
+        if (case.activation, case.phase) in KERNELS:
+            time_ns = oracle.device_ns(case.activation, case)
+            assert row["device_time_ns"] == pytest.approx(time_ns, rel=WITHIN), case.id
+            ratio = time_ns / baseline_ns
+            assert row["device_overhead"] == pytest.approx(ratio, rel=WITHIN), case.id
+
+
+def host_share_of(oracle: Oracle, case: Case, row: "pd.Series") -> float:
+    known = (case.activation, case.phase) in KERNELS
+    return oracle.host_share(case.activation, case) if known else float(row["host_share"])
+
+
+def test_an_eager_layer_that_waits_for_its_host_reads_its_launches(
+    run: tuple[Path, Oracle],
+) -> None:
+    folder, oracle = run
+    [frelu] = [
+        row for case, row in rows_of(folder)
+        if (case.activation, case.phase, case.height) == ("frelu", "inference", 1)
+    ]  # fmt: skip
+    assert frelu["overhead"] == pytest.approx(3, rel=WITHIN)
+    assert frelu["time_ns"] == pytest.approx(3 * oracle.launch_ns, rel=WITHIN)
+
+
+def counted(row: "pd.Series") -> bool:
+    # One may have been counted when the worker was killed, and then says so.
+    return not row["message"].startswith("not counted: the process was ended by SIGKILL")
+
+
+def test_peaks_are_the_allocators(run: tuple[Path, Oracle]) -> None:
+    for case, row in rows_of(run[0]):
+        if (case.activation, case.phase) in KERNELS and counted(row):
+            assert row["peak_source"] == "allocator"
+            assert row["peak_bytes"] == peak_bytes(case.activation, case), case.id
+
+
+def test_ceilings_and_floors_are_the_models(run: tuple[Path, Oracle]) -> None:
+    folder, oracle = run
+    ceilings = json.loads((folder / "ceilings.json").read_text())
+    for copy in ceilings["copies"]:
+        expected = oracle.copy_bytes_per_s(copy["bytes"])
+        assert copy["bytes_per_s"] == pytest.approx(expected, rel=WITHIN), copy
+    float32 = oracle.flops_per_ns * 1e9
+    assert ceilings["flops_per_s"] == pytest.approx(
+        {"float32": float32, "float64": float32 / 2, "bfloat16": 2 * float32,
+         "float16": 2 * float32},
+        rel=WITHIN,
+    )  # fmt: skip
+    for case, row in rows_of(folder):
+        if case.activation == "gelu" and counted(row):
+            passes = {"inference": 2, "training": 5}[case.phase]
+            # What the fastest copy reaches of those that are not much smaller.
+            sizes = [2**power for power in range(14, 28)]
+            sizes = [size for size in sizes if size > case.input_bytes / 2]
+            rate = max(map(oracle.copy_bytes_per_s, sizes))
+            floor_ns = passes * case.input_bytes / rate * 1e9
+            assert row["floor_time_ns"] == pytest.approx(floor_ns, rel=WITHIN), case.id
+
+
+def test_networks_are_measured_and_told_as_any_others(resumed: Path) -> None:
+    lines = (resumed / "network_rows.jsonl").read_text().splitlines()
+    networks = pd.DataFrame(map(json.loads, lines))
+    assert set(networks["status"]) == {"ok"}
+    assert set(networks["clock"]) == {"event"}
+    by_activation = networks.set_index("activation")["overhead"]
+    # A GELU moves what a ReLU does.
+    assert by_activation["gelu"].to_list() == pytest.approx([1, 1], rel=WITHIN)
+    assert (by_activation["frelu"] > 1.2).all()
+
+
+def test_the_page_and_the_traces_are_drawn(resumed: Path, house: House) -> None:
+    drawn = finish(house.start_command((sys.executable, "scripts/plot_overhead.py", resumed.name)))
+    assert drawn.returncode == 0, drawn.said
+    page = (resumed / "index.html").read_text()
+    assert "simulated accelerator 0" in page
+    oracle = DEVICES["sim:0"]
+    waiting = sum(
+        max(oracle.host_share("relu", case), host_share_of(oracle, case, row)) > 0.9
+        for case, row in rows_of(resumed)
+    )
+    assert 0 < waiting < 12  # the largest of three shapes keeps the device busy
+    assert f"in {waiting} of 18 measured cases, marked §, the device waited for it" in page
+    traced = finish(
+        house.start_command(
+            (sys.executable, "scripts/profile_traces.py", resumed.name, "--steps", "2",
+             "-k", "inference 56x56")
+        )
+    )  # fmt: skip
+    assert traced.returncode == 0, traced.said
+    steps = pd.read_csv(resumed / "traces/steps.csv")
+    assert set(steps["activation"]) == {"gelu", "prelu", "frelu"}
+    assert steps["on_accelerator"].all()
+    assert (steps["coverage"] == 1).all()
+    for case, step in cases_of(steps):
+        expected_ns = DEVICES["sim:0"].call_ns(case.activation, case)
+        assert step["step_ns"] == pytest.approx(expected_ns, rel=WITHIN)
