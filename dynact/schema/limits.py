@@ -16,12 +16,14 @@ class Ceilings:
     """
     flops_per_s: dict[str, float]
     """Of a matrix product, by dtype."""
+    call_s: float = 0.0
+    """What the shortest of these calls took; 0 in older runs, which do not say."""
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> "Ceilings":
         """Return those of a run's ceilings.json."""
         copies = tuple((copy["bytes"], copy["bytes_per_s"]) for copy in record["copies"])
-        return cls(copies, record["flops_per_s"])
+        return cls(copies, record["flops_per_s"], record.get("call_s", 0.0))
 
     def bandwidth_bytes_per_s(self, tensor_bytes: int) -> float | None:
         """Return the fastest rate at which tensors of this size or a larger one were moved.
@@ -44,9 +46,8 @@ class Ceilings:
         rate = self.flops_per_s.get(dtype)
         floor_ns = None
         if bandwidth and rate and traffic_bytes is not None and flops is not None:
-            # Whatever moves anything takes a call, as the smallest copy does.
-            smallest, its_rate = self.copies[0]
-            call_s = 2 * smallest / its_rate if traffic_bytes else 0.0
+            # Whatever moves anything takes a call.
+            call_s = self.call_s if traffic_bytes else 0.0
             floor_ns = max(traffic_bytes / bandwidth, flops / rate, call_s) * 1e9
         return {
             "bandwidth_bytes_per_s": bandwidth,

@@ -1,8 +1,9 @@
 """The fastest a device moves memory and multiplies matrices: what bounds any layer on it."""
 
 import time
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -29,11 +30,15 @@ def measure_limits(device: Device) -> dict[str, Any]:
     """
     start_s = time.perf_counter()
     copies = []
+    calls_s = []
     flops_per_s = {}
     with torch.inference_mode():
         for size in copy_sizes(device):
             with suppress(RuntimeError, TypeError):
-                copies.append({"bytes": size, "bytes_per_s": _bytes_per_s(size, device)})
+                ways = list(_moved(size, device))
+                rate = max(way.bytes_per_s for way in ways)
+                copies.append({"bytes": size, "bytes_per_s": rate})
+                calls_s += [way.call_s for way in ways]
         for dtype in BYTES_PER_ELEMENT:
             with suppress(RuntimeError, TypeError):
                 flops_per_s[dtype] = 2 * device.matrix_rows**3 / _product_s(dtype, device)
@@ -41,7 +46,12 @@ def measure_limits(device: Device) -> dict[str, Any]:
         raise ValueError(f"{device.torch_device} could not even copy {SMALLEST_BYTES} bytes")
     device.release_memory()
     seconds = time.perf_counter() - start_s
-    return {"copies": copies, "flops_per_s": flops_per_s, "case_s": seconds}
+    return {
+        "copies": copies,
+        "call_s": min(calls_s),
+        "flops_per_s": flops_per_s,
+        "case_s": seconds,
+    }
 
 
 def copy_sizes(device: Device) -> list[int]:
@@ -54,8 +64,14 @@ def copy_sizes(device: Device) -> list[int]:
     return [2**power for power in range(most.bit_length()) if SMALLEST_BYTES <= 2**power <= most]
 
 
-def _bytes_per_s(size: int, device: Device) -> float:
-    """Return the fastest rate at which tensors of a size are read and written.
+class _Moved(NamedTuple):
+    call_s: float
+    bytes_per_s: float
+    """Read and written."""
+
+
+def _moved(size: int, device: Device) -> Iterator[_Moved]:
+    """Yield how tensors of a size are moved, in each of two ways.
 
     A layer reads more than it writes where it needs two passes over its input: on some devices
     that is faster than a copy.
@@ -66,7 +82,9 @@ def _bytes_per_s(size: int, device: Device) -> float:
         lambda: target.copy_(source): 2,
         lambda: torch.add(source, other, out=target): 3,
     }
-    return max(tensors * size / _seconds(call, device) for call, tensors in calls.items())
+    for call, tensors in calls.items():
+        call_s = _seconds(call, device)
+        yield _Moved(call_s, tensors * size / call_s)
 
 
 def _product_s(dtype: str, device: Device) -> float:

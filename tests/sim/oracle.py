@@ -89,9 +89,13 @@ class Oracle:
             for kernel in KERNELS[activation, case.phase]
         ]
 
-    def copy_bytes_per_s(self, tensor_bytes: int) -> float:
-        moved = 2 * tensor_bytes
-        return moved / self.eager_ns([self.kernel_ns(moved)]) * 1e9
+    def copy_s(self, tensor_bytes: int) -> float:
+        return self.eager_ns([self.kernel_ns(2 * tensor_bytes)]) / 1e9
+
+    def moving_bytes_per_s(self, tensor_bytes: int) -> float:
+        """Return the faster rate, of a copy and of adding two."""
+        moved = 2 * tensor_bytes, 3 * tensor_bytes
+        return max(size / self.eager_ns([self.kernel_ns(size)]) for size in moved) * 1e9
 
 
 def peak_bytes(activation: str, case: Case, block_bytes: int = 512) -> int:

@@ -186,7 +186,7 @@ def test_ceilings_and_floors_are_the_models(run: tuple[Path, Oracle]) -> None:
     folder, oracle = run
     ceilings = json.loads((folder / "ceilings.json").read_text())
     for copy in ceilings["copies"]:
-        expected = oracle.copy_bytes_per_s(copy["bytes"])
+        expected = oracle.moving_bytes_per_s(copy["bytes"])
         assert copy["bytes_per_s"] == pytest.approx(expected, rel=WITHIN), copy
     float32 = oracle.flops_per_ns * 1e9
     assert ceilings["flops_per_s"] == pytest.approx(
@@ -200,10 +200,9 @@ def test_ceilings_and_floors_are_the_models(run: tuple[Path, Oracle]) -> None:
             passes = {"inference": 2, "training": 5}[case.phase]
             # What the fastest copy reaches of those that are not much smaller.
             near = [size for size in sizes if size > case.input_bytes / 2]
-            rate = max(map(oracle.copy_bytes_per_s, near))
+            rate = max(map(oracle.moving_bytes_per_s, near))
             # And no less than the smallest takes.
-            call_ns = 2 * sizes[0] / oracle.copy_bytes_per_s(sizes[0]) * 1e9
-            floor_ns = max(passes * case.input_bytes / rate * 1e9, call_ns)
+            floor_ns = max(passes * case.input_bytes / rate, oracle.copy_s(sizes[0])) * 1e9
             assert row["floor_time_ns"] == pytest.approx(floor_ns, rel=WITHIN), case.id
 
 

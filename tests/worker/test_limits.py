@@ -96,6 +96,8 @@ def test_it_reads_the_device_s_own_rates() -> None:
     assert [copy["bytes"] for copy in record["copies"]] == SIZES
     for copy in record["copies"]:
         assert copy["bytes_per_s"] == pytest.approx(copy_rate(copy["bytes"]), rel=0.02)
+    # The smallest, by a copy: two tensors are moved sooner than three.
+    assert record["call_s"] == pytest.approx(2 * SMALLEST_BYTES / 4e11, rel=0.02)
     assert set(record["flops_per_s"]) == set(DTYPES)
     for dtype, rate in record["flops_per_s"].items():
         assert rate == pytest.approx(FLOPS_PER_S[getattr(torch, dtype)], rel=0.02)

@@ -100,7 +100,7 @@ def extra_with_range(extra_ns: float, low_ns: float, high_ns: float) -> str:
     unit, scale = next((u for u in _UNITS if largest >= 0.9995 * u[1]), _UNITS[-1])
     decimals = sum(largest < limit * scale for limit in (99.95, 9.995))
     is_hidden = extra_ns != 0 and round(extra_ns / scale, decimals) == 0
-    if is_hidden and not low_ns < 0 < high_ns:
+    if is_hidden and len(known) == 3 and not low_ns < 0 < high_ns:
         extra, low, high = (extra_with_range(end, math.nan, math.nan) for end in ends)
         return f"{extra} ({low} to {high})"
 

@@ -23,6 +23,7 @@ from tests.report.networks_sample import build_networks
         ((-5.0, -999.7e3, -4.0), "−5.00 ns (−1.00 ms to −4.00 ns)"),
         ((5.0, 4.0, 999.7e3), "+5.00 ns (+4.00 ns to +1.00 ms)"),
         ((0.0, 0.0, 0.0), "+0.00 ns (+0.00 to +0.00)"),
+        ((1e-9, math.nan, math.nan), "+0.00 ns"),
         ((math.nan, math.nan, math.nan), "–"),
     ],
 )
