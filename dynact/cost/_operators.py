@@ -23,6 +23,12 @@ def written_over(
     )
 
 
+def takes_only_a_shape(func: torch._ops.OpOverload) -> bool:
+    """Whether an operator takes a shape from its input, and no values."""
+    name = func._schema.name
+    return name.startswith("aten::new_") or (name.startswith("aten::") and name.endswith("_like"))
+
+
 def only_allocates(func: torch._ops.OpOverload) -> bool:
     """Whether an operator makes memory without writing to it."""
     return "empty" in func._schema.name or torch.Tag.inplace_view in func.tags

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, UntypedStorage, nn
 
 from dynact.cost._as_found import as_found
-from dynact.cost._operators import only_allocates, written_over
+from dynact.cost._operators import only_allocates, takes_only_a_shape, written_over
 from dynact.cost._tensors import tensors_in
 from dynact.cost._watch import OperatorWatch
 
@@ -60,7 +60,7 @@ class HiddenWork(OperatorWatch):
         self._made |= made
         if only_allocates(func):
             self._unwritten |= {storage for storage in made if storage.nbytes() > 0}
-        elif made or written:
+        elif (made or written) and not takes_only_a_shape(func):
             self.found |= any(storage in self._unwritten for storage in given)
         return result
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dynact.cost._operators import only_allocates, written_over
+from dynact.cost._operators import only_allocates, takes_only_a_shape, written_over
 from dynact.cost._tensors import tensors_in
 from dynact.cost._watch import OperatorWatch
 
@@ -100,8 +100,8 @@ def _read(
     func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> list[Tensor]:
     name = func._schema.name
-    if name.startswith("aten::new_") or (name.startswith("aten::") and name.endswith("_like")):
-        return []  # they take a shape from their input, and no values
+    if takes_only_a_shape(func):
+        return []
     unread = {argument.name for argument in func._schema.arguments if argument.is_out}
     return tensors_in(
         (

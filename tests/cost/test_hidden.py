@@ -58,6 +58,8 @@ def test_what_no_operator_computed_is_noticed(make: Callable[[Tensor], Tensor]) 
         lambda x: x.relu(),
         lambda x: torch.empty_like(x).copy_(x),
         lambda x: torch.empty_like(x).fill_(3) * x,
+        lambda x: x + torch.zeros_like(torch.empty(x.shape)),
+        lambda x: x + torch.empty(3).new_ones(x.shape),
         lambda x: torch.add(x, x, out=torch.empty_like(x)),
         lambda x: torch.relu_(x),
         lambda x: functional.dropout(x, 0.5),
