@@ -51,6 +51,9 @@ def _is_readable(x: Tensor) -> bool:
 def _are_equal(part: nn.Module, other: nn.Module) -> bool:
     ours, theirs = dict(part.named_parameters()), dict(other.named_parameters())
     return ours.keys() == theirs.keys() and all(
-        x.device == y.device and _is_readable(x) and _is_readable(y) and torch.equal(x, y)
+        (x.device, x.dtype) == (y.device, y.dtype)
+        and _is_readable(x)
+        and _is_readable(y)
+        and torch.equal(x, y)
         for x, y in ((ours[name], theirs[name]) for name in ours)
     )

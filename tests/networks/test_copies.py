@@ -86,7 +86,16 @@ def made_anew(model: Teaching) -> None:
     model.teacher = nn.Sequential(Part(), Part())
 
 
-@pytest.mark.parametrize("change", [learned, made_anew])
+class InDouble(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.double())
+
+
+def in_double(model: Teaching) -> None:
+    model.teacher = InDouble(*model.teacher).double()
+
+
+@pytest.mark.parametrize("change", [learned, made_anew, in_double])
 def test_what_is_no_copy_has_layers_of_its_own(change: Callable[[Teaching], None]) -> None:
     model = Teaching()
     change(model)
@@ -97,6 +106,7 @@ def test_what_is_no_copy_has_layers_of_its_own(change: Callable[[Teaching], None
     # Biases are zeros at first.
     drawn = [name for name, value in student.items() if value.dim() > 1]
     assert len(drawn) == 2 * 4 * 2
+    network(IMAGES)
     assert not any(torch.equal(student[name], teacher[name]) for name in drawn)
 
 
