@@ -60,21 +60,23 @@ def copy_what_it_writes_into(model: nn.Module, example_input: Example) -> None:
     """
 
     @contextmanager
-    def versions(network: nn.Module) -> Iterator[list[list[int]]]:
-        seen: list[list[int]] = []
+    def watched(network: nn.Module) -> Iterator[list[tuple[Tensor, int]]]:
+        given: list[tuple[Tensor, int]] = []
 
-        def note(_module: nn.Module, *given: object) -> None:
-            seen.append([x._version for x in tensors_in(given[:2])])
+        def note(_module: nn.Module, *args_and_kwargs: object) -> None:
+            # Of a network that calls itself, the first call's.
+            if not given:
+                given.extend((x, x._version) for x in tensors_in(args_and_kwargs))
 
-        network.register_forward_pre_hook(note, with_kwargs=True)
-        network.register_forward_hook(note, with_kwargs=True)
-        yield seen
+        # Before hooks of the network's own, which may be what writes.
+        network.register_forward_pre_hook(note, prepend=True, with_kwargs=True)
+        yield given
 
     for training in (False, True):
         # Detectors want targets in training.
         with suppress(ValueError):
-            before, *_, after = run_pass(model, example_input, training, versions)
-            if before != after:
+            given = run_pass(model, example_input, training, watched)
+            if any(x._version != version for x, version in given):
                 model.register_forward_pre_hook(_copy_inputs, prepend=True, with_kwargs=True)
                 return
 

@@ -15,6 +15,7 @@ from torch.nn.utils import parametrize
 from torch.utils.checkpoint import checkpoint
 
 from dynact.networks import GATE, find_sites, swap_activations
+from dynact.networks.passes import copy_what_it_writes_into
 from tests.networks.test_idioms import IMAGES, Block
 
 
@@ -674,6 +675,19 @@ def test_an_example_stays_as_it_is(build: type[Block], given: Callable[[Tensor],
     assert torch.equal(images, IMAGES)
     first = swapped.get_submodule("first")
     assert torch.equal(swapped(IMAGES.clone()), ten_times(first(IMAGES + 1)))
+
+
+def test_what_a_hook_of_the_users_writes_into_is_a_copy_too() -> None:
+    model = ByFunction()
+    expected = model(2 * IMAGES)
+    model.register_forward_pre_hook(lambda _module, args: (args[0].mul_(2),))
+    copy_what_it_writes_into(model, IMAGES)
+    images = IMAGES.clone()
+
+    output = model(images)
+
+    assert torch.equal(images, IMAGES)
+    assert torch.equal(output, expected)
 
 
 def by_function(x: Tensor) -> Tensor:
