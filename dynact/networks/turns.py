@@ -125,7 +125,7 @@ def take_turns(block: nn.Module, places: tuple[str, ...], functions: Mapping[str
     if parametrize.is_parametrized(block):
         # torch's own class for it stays on top, from where it takes it off again.
         over, kind = kind, kind.__bases__[0]
-    base, passes = vars(kind).get("_takes_turns", (kind, ()))
+    base, passes = vars(kind).get("_dynact_takes_turns", (kind, ()))
     turning = _class_of(base, (*passes, _Pass(places, tuple(functions.items()))))
     block.__class__ = another(over, turning) if over else turning
     own = vars(block).pop("forward", None)
@@ -135,7 +135,7 @@ def take_turns(block: nn.Module, places: tuple[str, ...], functions: Mapping[str
 
 def meets_functions(module: nn.Module) -> bool:
     """Return whether a swap has functions met while a module's forward runs."""
-    return any(each.functions for each in getattr(type(module), "_passes", ()))
+    return any(each.functions for each in getattr(type(module), "_dynact_passes", ()))
 
 
 @functools.cache
@@ -177,8 +177,8 @@ def _class_of(base: Any, passes: tuple[_Pass, ...]) -> Any:
         "__setattr__": set_attribute,
         "__reduce_ex__": reduced,
         "forward": forward,
-        "_takes_turns": (base, passes),
-        "_passes": (*getattr(base, "_passes", ()), *passes),
+        "_dynact_takes_turns": (base, passes),
+        "_dynact_passes": (*getattr(base, "_dynact_passes", ()), *passes),
     }
     kind = derived(base.__name__, (base,), members)
     return kind
@@ -186,7 +186,7 @@ def _class_of(base: Any, passes: tuple[_Pass, ...]) -> Any:
 
 def _run_own(block: Any, own: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call a forward of the user's own that one block has in place of its class's."""
-    return _run(block, block._passes, own, args, kwargs, is_own=True)
+    return _run(block, block._dynact_passes, own, args, kwargs, is_own=True)
 
 
 def _run(
@@ -201,7 +201,7 @@ def _run(
     met = any(each.functions for each in passes)
     # Compiled code is told nothing of threads and of what takes a child's place later.
     is_first = not torch.compiler.is_compiling() and _enter(block, met=met)
-    if "_in_own" in vars(block):
+    if "_dynact_in_own" in vars(block):
         # One of the user's own calls what it replaced: the turns are its.
         return forward(*args, **kwargs)
     for each in passes:
@@ -212,7 +212,7 @@ def _run(
         _Meeting(block, dict(each.functions)) for each in reversed(passes) if each.functions
     ]
     if is_own:
-        block._in_own = True
+        block._dynact_in_own = True
     for meeting in meetings:
         meeting.__enter__()
     try:
@@ -227,9 +227,9 @@ def _run(
             for turns in _turns(block, each.places):
                 turns.end()
         if is_own:
-            del block._in_own
+            del block._dynact_in_own
         if is_first:
-            del block._thread
+            del block._dynact_thread
 
 
 def _again(base: Any, passes: tuple[_Pass, ...]) -> Any:
@@ -244,10 +244,10 @@ def _turns(block: nn.Module, places: tuple[str, ...]) -> list[Any]:
 def _enter(block: Any, *, met: bool) -> bool:
     """Return whether it is the first pass of several of a block that calls itself."""
     thread = threading.get_ident()
-    is_first = "_thread" not in vars(block)
-    if vars(block).setdefault("_thread", thread) != thread:
+    is_first = "_dynact_thread" not in vars(block)
+    if vars(block).setdefault("_dynact_thread", thread) != thread:
         raise RuntimeError("a swapped network runs in two threads at once; give each a copy of it")
-    if met and block._at_last != tuple(map(id, block.children())):
+    if met and block._dynact_at_last != tuple(map(id, block.children())):
         leave_to_themselves(block)
     return is_first
 
@@ -273,7 +273,7 @@ def leave_to_themselves(block: Any, others: Iterable[nn.Module] = ()) -> None:
             # Outside of hooks that the module has of its own.
             module.register_forward_pre_hook(_leave, prepend=True)
             module.register_forward_hook(_come_back, always_call=True)
-    block._at_last = tuple(map(id, block.children()))
+    block._dynact_at_last = tuple(map(id, block.children()))
 
 
 def has_hooks(module: nn.Module) -> bool:
@@ -304,11 +304,11 @@ def _leave(module: Any, _args: object) -> None:
     for mode in after:
         _modes._push_mode(mode)
     # A module may call itself.
-    module._left = before, len(after), getattr(module, "_left", None)
+    module._dynact_left = before, len(after), getattr(module, "_dynact_left", None)
 
 
 def _come_back(module: Any, _args: object, _output: object) -> None:
-    before, others, module._left = module._left
+    before, others, module._dynact_left = module._dynact_left
     for _ in range(others):
         _modes._pop_mode()
     for mode in before:

@@ -48,7 +48,7 @@ class Met:
     """Of the pass, not of the call."""
     channel_dim: int | None
     memory: tuple[UntypedStorage, ...]
-    """Of its input and output; alive, or a later tensor's could be taken for it. None where it is
+    """Of its input and output; alive, or a later tensor's could be taken for it. Empty where it is
     transformed."""
     writes_in_place: bool
     is_unseen: bool

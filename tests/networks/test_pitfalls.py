@@ -690,6 +690,27 @@ def test_what_a_hook_of_the_users_writes_into_is_a_copy_too() -> None:
     assert torch.equal(output, expected)
 
 
+def test_a_block_has_attributes_by_names_of_its_own() -> None:
+    class Tree(nn.Module):
+        def __init__(self, *, is_leaf: bool) -> None:
+            super().__init__()
+            self._left, self._thread, self._passes = nn.Conv2d(3, 3, 1), 4, ()
+            if not is_leaf:
+                self._right = Tree(is_leaf=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = functional.relu(self._left(x))
+            return functional.relu(self._right(y)) if hasattr(self, "_right") else y
+
+    model = Tree(is_leaf=False)
+    swapped, swaps = swap_activations(model, TEN_TIMES, example_input=IMAGES)
+
+    assert [swap.kept_because for swap in swaps] == 3 * [""]
+    left, right = model._left, model.get_submodule("_right._left")
+    expected = ten_times(ten_times(right(ten_times(left(IMAGES)))))
+    assert torch.equal(swapped(IMAGES), expected)
+
+
 def by_function(x: Tensor) -> Tensor:
     return functional.relu(x - 0.5)
 
