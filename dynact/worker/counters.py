@@ -1,9 +1,10 @@
 """What is counted alike of a layer and of a network, by the names of a row's figures."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from torch import Tensor, nn
 
+from dynact import activations
 from dynact.cost import (
     MemoryTracker,
     count_flops,
@@ -12,9 +13,11 @@ from dynact.cost import (
     peak_on_cpu,
     saved_for_backward,
 )
+from dynact.schema.cases import NetworkCase
 from dynact.timing.clock import Call
 from dynact.worker.counter_cache import Figures, PartlyCountedError
 from dynact.worker.device import Device
+from dynact.worker.modes import watched_mode
 
 HIDDEN = "it computes outside of torch's operators, as by a kernel of its own"
 
@@ -62,33 +65,32 @@ def saved(module: nn.Module, x: Tensor, phase: str) -> Figures:
     }
 
 
-def tracked_peak(call: Call, network: nn.Module, inputs: Iterable[Tensor]) -> int:
-    """Return the most bytes that a network's call has alive at once, beside network and inputs."""
-    # What a layer sets up at its first call is there at any other.
-    call()
-    with MemoryTracker([*network.parameters(), *network.buffers(), *inputs]) as tracker:
-        call()
-    peak: int = tracker.peak_bytes
-    return peak
+def peak(call: Call, case: NetworkCase, device: Device, track: Callable[[], int]) -> Figures:
+    """Count the most bytes that a network's call allocates at once, as an allocator says.
 
-
-def allocated_peak(call: Call, device: Device, by_profiler: bool) -> int | None:
-    """Return the most bytes that a call allocates at once, as an allocator says.
-
-    Parameters
-    ----------
-    call
-        Of a network.
-    device
-        Where the call's work is done.
-    by_profiler
-        Whether to ask the profiler of the host's allocator where the device keeps no statistics;
-        else None is returned there.
+    Where that keeps no statistics, as `tracked_peak` has it; of an implementation that shows no
+    operators, as the profiler of the host's allocator has it.
     """
-    # What libraries set up at their first call is none of the network's.
-    device.peak_bytes(call)
-    peak = device.peak_bytes(call)
-    if peak is None and by_profiler:
+    with watched_mode(case):
+        # What libraries set up at their first call is none of the network's.
+        device.peak_bytes(call)
+        peak_bytes = device.peak_bytes(call)
+        if peak_bytes is None and case.impl not in activations.PLAIN:
+            call()
+            peak_bytes = peak_on_cpu(call)
+    if peak_bytes is None:
+        return {"peak_bytes": track(), "peak_source": "tracker"}
+    return {"peak_bytes": peak_bytes, "peak_source": "allocator"}
+
+
+def tracked_peak(
+    call: Call, case: NetworkCase, network: nn.Module, inputs: Iterable[Tensor]
+) -> int:
+    """Return the most bytes that a network's call has alive at once, beside network and inputs."""
+    with watched_mode(case):
+        # What a layer sets up at its first call is there at any other.
         call()
-        peak = peak_on_cpu(call)
-    return peak
+        with MemoryTracker([*network.parameters(), *network.buffers(), *inputs]) as tracker:
+            call()
+    peak_bytes: int = tracker.peak_bytes
+    return peak_bytes

@@ -16,7 +16,6 @@ from dynact.networks.architectures import architecture, create, example_input
 from dynact.networks.loss import backward_of
 from dynact.networks.passes import (
     Example,
-    call_with,
     copied,
     copy_what_it_writes_into,
     run_pass,
@@ -31,10 +30,10 @@ from dynact.worker import counters
 from dynact.worker.counter_cache import Counter, Figures
 from dynact.worker.device import Device
 from dynact.worker.kept import Kept
-from dynact.worker.layer import SEED, check_again, check_once, prepared, warm_up
+from dynact.worker.layer import SEED, check_again, check_once, prepared
 from dynact.worker.modes import grad_mode, watched_mode
 from dynact.worker.plain import plain
-from dynact.worker.step import training_step
+from dynact.worker.step import step_of, warm_pair
 
 # In place of an activation: the network keeps its own.
 ITSELF = ""
@@ -154,10 +153,7 @@ class _Networks:
             call_of_network(case, network, images)
             for network in (self.pair.swapped, self.pair.baseline)
         )
-        with grad_mode(case):
-            for call in (target, baseline):
-                warm_up(call)
-        return timing.Pair(target, baseline, device.clock)
+        return warm_pair(target, baseline, case, device)
 
     def check_again(self) -> None:
         """Raise WrongError if a layer that was timed does not do what its reference does."""
@@ -278,19 +274,8 @@ def draw_images(case: NetworkCase, batch: int, device: Device) -> Example:
 
 def call_of_network(case: NetworkCase, network: nn.Module, images: Example) -> Callable[[], None]:
     """Return what is timed: a forward pass, or a training step but for the optimiser."""
-    if case.phase == "inference":
-
-        def infer() -> None:
-            call_with(network, images)
-
-        return infer
-
-    backward = backward_of(case.network, case.loss)
-
-    def forward_and_backward() -> None:
-        backward(call_with(network, images))
-
-    return training_step(network, forward_and_backward)
+    training = case.phase == "training"
+    return step_of(network, images, backward_of(case.network, case.loss) if training else None)
 
 
 def _new_layers(case: NetworkCase, swaps: Iterable[Swap]) -> dict[Case, nn.Module]:
@@ -309,21 +294,20 @@ def _arithmetic(network: nn.Module, case: NetworkCase, device: Device) -> Figure
 
 
 def _peak(network: nn.Module, case: NetworkCase, device: Device) -> Figures:
-    images = draw_images(case, case.batch, device)
-    call = call_of_network(case, network, images)
-    with watched_mode(case):
-        peak = counters.allocated_peak(call, device, case.impl not in activations.PLAIN)
-    if peak is not None:
-        return {"peak_bytes": peak, "peak_source": "allocator"}
-    if _runs_on_meta(case):
-        network, images = _on_meta(network, case, case.batch)
-    return {"peak_bytes": _tracked(case, network, images), "peak_source": "tracker"}
+    call = call_of_network(case, network, draw_images(case, case.batch, device))
+    return counters.peak(
+        call, case, device, lambda: _tracked(case, *_to_watch(network, case, device))
+    )
 
 
 def _saved(network: nn.Module, case: NetworkCase, device: Device) -> Figures:
+    return counters.saved(*plain(*_to_watch(network, case, device)), case.phase)
+
+
+def _to_watch(network: nn.Module, case: NetworkCase, device: Device) -> tuple[nn.Module, Example]:
     if _runs_on_meta(case):
-        return counters.saved(*plain(*_on_meta(network, case, case.batch)), case.phase)
-    return counters.saved(*plain(network, draw_images(case, case.batch, device)), case.phase)
+        return _on_meta(network, case, case.batch)
+    return network, draw_images(case, case.batch, device)
 
 
 def _memory(network: nn.Module, case: NetworkCase, device: Device) -> Figures:
@@ -414,9 +398,8 @@ def _stretched(of_one: Tensor, of_two: Tensor, batch: int, dtype: torch.dtype) -
 
 
 def _tracked(case: NetworkCase, network: nn.Module, images: Example) -> int:
-    with watched_mode(case):
-        call = call_of_network(case, network, images)
-        return counters.tracked_peak(call, network, tensors_in(images))
+    call = call_of_network(case, network, images)
+    return counters.tracked_peak(call, case, network, tensors_in(images))
 
 
 def sites_of(swaps: Sequence[Swap]) -> Figures:

@@ -35,12 +35,10 @@ from dynact.worker import counters
 from dynact.worker.counter_cache import Counter, Figures
 from dynact.worker.counts import count_workload
 from dynact.worker.device import Device, open_device
-from dynact.worker.layer import warm_up
-from dynact.worker.modes import grad_mode, watched_mode
 from dynact.worker.network import sites_of
 from dynact.worker.network_measurement import NetworkMeasurement, Share
 from dynact.worker.plain import plain
-from dynact.worker.step import training_step
+from dynact.worker.step import step_of, warm_pair
 from dynact.worker.terminal_line import terminal_line
 from dynact.worker.visit import visit_workload
 
@@ -232,17 +230,7 @@ class _Sides:
 
     def call(self, network: nn.Module, phase: str) -> Callable[[], None]:
         """Return what is timed."""
-        if phase == "inference":
-
-            def infer() -> None:
-                call_with(network, self.example)
-
-            return infer
-
-        def forward_and_backward() -> None:
-            self.backward(call_with(network, self.example))
-
-        return training_step(network, forward_and_backward)
+        return step_of(network, self.example, self.backward if phase == "training" else None)
 
 
 class _TwoNetworks:
@@ -270,10 +258,7 @@ class _TwoNetworks:
             target, baseline = (
                 sides.call(network, phase) for network in (sides.other, sides.original)
             )
-            with grad_mode(self.case):
-                for call in (target, baseline):
-                    warm_up(call)
-            self._pair = timing.Pair(target, baseline, sides.device.clock)
+            self._pair = warm_pair(target, baseline, self.case, sides.device)
         yield self._pair
 
     def target_counters(self) -> list[Counter]:
@@ -302,16 +287,13 @@ class _TwoNetworks:
         ]
 
     def _peak(self, network: nn.Module) -> Figures:
-        sides, phase = self._sides, self.case.phase
-        shows_operators = self.case.impl in activations.PLAIN
-        sides.enter(phase)
-        call = sides.call(network, phase)
-        with watched_mode(self.case):
-            peak = counters.allocated_peak(call, sides.device, not shows_operators)
-            if peak is not None:
-                return {"peak_bytes": peak, "peak_source": "allocator"}
-            peak = counters.tracked_peak(call, network, tensors_in(sides.example))
-        return {"peak_bytes": peak, "peak_source": "tracker"}
+        sides, case = self._sides, self.case
+        sides.enter(case.phase)
+        call = sides.call(network, case.phase)
+        inputs = tensors_in(sides.example)
+        return counters.peak(
+            call, case, sides.device, lambda: counters.tracked_peak(call, case, network, inputs)
+        )
 
     def _arithmetic(self, network: nn.Module) -> Figures:
         """Count one sample; where none can be cut out, the batch by the sample."""

@@ -1,22 +1,47 @@
-"""A training step of a network but for the optimiser, as it is timed."""
+"""What is timed of a network: a forward pass, or a training step but for the optimiser."""
 
 from collections.abc import Callable
 
 from torch import nn
 
+from dynact import timing
+from dynact.networks.loss import Backward
+from dynact.networks.passes import Example, call_with
+from dynact.schema.cases import AnyCase
+from dynact.worker.device import Device
+from dynact.worker.layer import warm_up
+from dynact.worker.modes import grad_mode
 
-def training_step(
-    network: nn.Module, forward_and_backward: Callable[[], None]
+
+def step_of(
+    network: nn.Module, example: Example, backward: Backward | None = None
 ) -> Callable[[], None]:
-    """Return a call of a network's passes that leaves no gradient behind.
+    """Return a call that goes `backward` from the network's output; forward alone if that is None.
 
-    So that each writes its gradients anew, where a further one would add to what is there.
+    It leaves no gradient behind: each writes its own anew, where it would add to what is there.
     """
+    if backward is None:
+
+        def infer() -> None:
+            call_with(network, example)
+
+        return infer
+
     parameters = list(network.parameters())
 
     def train() -> None:
-        forward_and_backward()
+        backward(call_with(network, example))
         for parameter in parameters:
             parameter.grad = None
 
     return train
+
+
+def warm_pair(
+    target: Callable[[], None], baseline: Callable[[], None], case: AnyCase, device: Device
+) -> timing.Pair:
+    """Return both calls to be timed, warm."""
+    with grad_mode(case):
+        for call in (target, baseline):
+            warm_up(call)
+    return timing.Pair(target, baseline, device.clock)
