@@ -110,13 +110,14 @@ def measure_network(
     """
     if not 0 < seconds < math.inf:
         raise ValueError(f"seconds must be positive, got {seconds}")
-    example = fresh(example_input)
-    for x in tensors_in(example):
-        x.requires_grad_(False)
-    if not any(x.dim() > 0 for x in tensors_in(example)):
-        raise ValueError("example_input holds no tensor with a batch")
-    x = _main_input(example)
-    with same_random_numbers(), terminal_line() as show:
+    # With gradients, in whatever mode of autograd the caller is.
+    with torch.inference_mode(False), same_random_numbers(), terminal_line() as show:
+        example = fresh(example_input)
+        for x in tensors_in(example):
+            x.requires_grad_(False)
+        if not any(x.dim() > 0 for x in tensors_in(example)):
+            raise ValueError("example_input holds no tensor with a batch")
+        x = _main_input(example)
         show("dynact: replacing activations")
         original = copied(model)
         copy_what_it_writes_into(original, example)

@@ -349,6 +349,21 @@ def test_nothing_of_the_callers_is_changed() -> None:
     assert not network[2]._forward_hooks
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_caller_without_gradients_has_training_measured(mode: Any) -> None:
+    with mode():
+        found = measure_network(
+            nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()),
+            "prelu",
+            example_input=IMAGES.clone(),
+            seconds=BRIEFLY_S,
+        )
+        assert not torch.is_grad_enabled()
+
+    assert (found.training.status, found.training.message) == ("ok", "")
+    assert found.training.saved_for_backward_bytes > 0
+
+
 def test_each_call_is_on_the_example_whatever_a_network_writes_into_it() -> None:
     WritesIntoItsInput.seen.clear()
     images = IMAGES.clone()
