@@ -239,7 +239,8 @@ class SweepPlugin:
         for line in self._networks.left_out:
             self._write(f"dynact: {line}")
         if self._plan.too_large:
-            self._write(f"dynact: {self._plan.too_large} cases left out, too large for the device")
+            count = self._plan.too_large
+            self._write(f"dynact: {count} cases left out, too large for the device's free memory")
 
     def _renewing_s(self) -> float:
         """Return how long further processes take to start, and to make networks anew."""

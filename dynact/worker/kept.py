@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar
 
 from dynact.worker.device import Device
 
-# Of the device's memory; the rest is for what a case needs while it is called.
+# Of the memory that is free at first; the rest is for what a case needs while it is called.
 SHARE = 1 / 8
 # What is smaller is given up last: most layers have few parameters, and are long in the making.
 SMALL_BYTES = 2**20
@@ -37,7 +37,7 @@ class Kept:
     @classmethod
     def on(cls, device: Device) -> "Kept":
         """Return one with the limit of a device."""
-        return cls(SHARE * device.memory_bytes)
+        return cls(SHARE * device.free_bytes())
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return what is kept under a key, made now if there is nothing.

@@ -196,7 +196,9 @@ class TestSweep:
 
         outcome = sweep(*FOUR_CASES)
 
-        outcome.stdout.fnmatch_lines(["dynact: 2 cases left out, too large for the device"])
+        outcome.stdout.fnmatch_lines(
+            ["dynact: 2 cases left out, too large for the device's free memory"]
+        )
         assert ids_in(reports / "first" / "rows.jsonl") == FOUR_IDS[:2]
 
     def test_a_placement_that_a_network_has_not_is_said(self, sweep: Run, bench: FakeBench) -> None:

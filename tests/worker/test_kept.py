@@ -117,10 +117,11 @@ def test_a_size_counts_as_it_was_when_last_asked_for() -> None:
 
 
 @pytest.mark.parametrize(("more_bytes", "left"), [(0, 2), (1, 1)])
-def test_a_device_spares_an_eighth_of_its_memory(more_bytes: int, left: int) -> None:
-    device = Cpu()
-    device.memory_bytes = 8 * 1000
-    kept = Kept.on(device)
+def test_a_device_spares_an_eighth_of_its_free_memory(
+    more_bytes: int, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Cpu, "free_bytes", lambda _device: 8 * 1000)
+    kept = Kept.on(Cpu())
 
     kept.get("a", lambda: Thing(600))
     kept.get("b", lambda: Thing(400 + more_bytes))
