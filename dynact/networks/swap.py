@@ -5,20 +5,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parameter import is_lazy
 
 from dynact import activations
-from dynact.activations.by_name import build
 from dynact.activations.user_code import find
 from dynact.networks.copies import in_copies
+from dynact.networks.fitting import bare, fitted
 from dynact.networks.known import LISTS, MODULES
 from dynact.networks.papers import placement
-from dynact.networks.passes import Example, call_with, copied, fresh, same_random_numbers
+from dynact.networks.passes import Example, call_with, copied, fresh
 from dynact.networks.placing import place
 from dynact.networks.rehearsal import is_same, rehearse
 from dynact.networks.sites import (
-    UNKNOWN_CHANNELS,
     Call,
     Site,
     observe,
@@ -29,10 +28,6 @@ from dynact.schema.redact import error_line
 
 Where = str | slice | Callable[[Site], bool]
 Names = str | Mapping[str, str]
-
-# Of each dimension but the channels', at most, to try a layer on; as it is made from channels
-# alone, any will do.
-PROBE = 8
 
 
 @dataclass(frozen=True)
@@ -152,7 +147,7 @@ def swap_to_compare(
         new = selected.get(site, "")
         reason = site.obstacle or (activations.obstacle_in_networks(new) if new else "not selected")
         if not reason:
-            layer = _fitted(new, impl, call, options)
+            layer = fitted(new, impl, call, options)
             if isinstance(layer, nn.Module):
                 made[site] = layer
             else:
@@ -176,7 +171,7 @@ def swap_to_compare(
     table = [
         Swap(site, site.original, kept[site])
         if site in kept
-        else Swap(site, selected[site], layer=_bare(made[site]))
+        else Swap(site, selected[site], layer=bare(made[site]))
         for site in (call.site for call in calls)
     ]
     if len(kept) == len(calls):
@@ -282,57 +277,6 @@ def _selected(where: Where, sites: list[Site], name: str, model: nn.Module) -> s
     return selected
 
 
-class ChannelsLast(nn.Module):
-    """A layer for maps (N, C, …) among tensors (N, …, C)."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return what the layer makes of x (N, …, C), of the same shape."""
-        y: Tensor = self.layer(x.movedim(-1, 1))
-        return y.movedim(1, -1)
-
-
-def _bare(layer: nn.Module) -> nn.Module:
-    return layer.layer if isinstance(layer, ChannelsLast) else layer
-
-
-def _fitted(name: str, impl: str, call: Call, options: dict[str, object]) -> nn.Module | str:
-    """Return a new layer that can stand at a site, or why none can."""
-
-    def make(channels: int) -> nn.Module:
-        if options or ":" not in name + impl:
-            return activations.create(name, channels, impl, **options)
-        return build(name, channels, impl)
-
-    channels = call.site.channels
-    try:
-        if channels == 0 or call.channel_dim != 1 or call.batch_comes_first is False:
-            with same_random_numbers():
-                per_element = _is_per_element(make, call)
-            if not per_element and channels == 0:
-                return f"{UNKNOWN_CHANNELS}: its input is of shape {call.shape}"
-        else:
-            per_element = True
-        layer = make(channels or 1)
-        if not per_element and call.batch_comes_first is False:
-            return "its samples are not the first dimension of its input"
-        # Where channels come second, as after a convolution, the samples are first by definition.
-        if not per_element and call.batch_comes_first is None and call.channel_dim != 1:
-            return "unknown which dimension its samples are: twice the example's batch does not run"
-        if not per_element and call.channel_dim != 1:
-            if call.channel_dim != len(call.shape) - 1:
-                return f"its channels are dimension {call.channel_dim} of its input"
-            layer = ChannelsLast(layer)
-        layer = layer.to(call.device, call.dtype)
-        with same_random_numbers():
-            return _refusal(layer, call) or layer
-    except Exception as error:
-        return error_line(error)
-
-
 def _make_equal(group: Mapping[Site, nn.Module], made: dict[Site, nn.Module]) -> None:
     """Have the new layers at sites in copies of a part start equal, as all else in them does."""
     first, *others = group
@@ -345,72 +289,6 @@ def _make_equal(group: Mapping[Site, nn.Module], made: dict[Site, nn.Module]) ->
     if len(frozen) < len(group):
         for site in frozen:
             made[site].requires_grad_(False)
-
-
-def _is_per_element(make: Callable[[int], nn.Module], call: Call) -> bool:
-    """Whether a layer does the same to each element, wherever it is, of any number of channels."""
-    one, two = make(1).eval(), make(2).eval()
-    shapes = [[x.shape for x in layer.state_dict().values()] for layer in (one, two)]
-    if shapes[0] != shapes[1]:
-        return False
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(_probe_shape(call), generator=generator)
-    order = torch.randperm(x.numel(), generator=generator)
-    try:
-        with torch.no_grad():
-            y = one(x)
-            shuffled = one(x.flatten()[order].reshape(x.shape))
-    except Exception:
-        return False
-    return y.shape == x.shape and torch.equal(shuffled.flatten(), y.flatten()[order])
-
-
-def _probe_shape(call: Call) -> list[int]:
-    channels = call.site.channels
-    return [
-        channels if channels and dim == call.channel_dim else min(side, PROBE if dim else 1)
-        for dim, side in enumerate(call.shape)
-    ]
-
-
-def _refusal(layer: nn.Module, call: Call) -> str:
-    """Ask a new layer why it cannot stand at a site; empty where it can."""
-    # One like it: what a layer sets up at its first call is for its own input to say.
-    tried = copy.deepcopy(layer).eval()
-    x = torch.zeros(_probe_shape(call), device=call.device, dtype=call.dtype)
-    with torch.no_grad():
-        try:
-            y = tried(x)
-        except Exception:
-            if not _takes_maps(layer, call):
-                raise
-            return f"the new layer takes maps (N, C, H, W), its input is {_in_letters(call)}"
-    if not isinstance(y, Tensor) or y.shape != x.shape:
-        return f"the new layer does not keep the input's shape, {tuple(x.shape)}"
-    if y.dtype != x.dtype:
-        return f"the new layer makes {y.dtype} of {x.dtype}"
-    return ""
-
-
-def _takes_maps(layer: nn.Module, call: Call) -> bool:
-    """Whether a new layer runs on maps, where a site has something else."""
-    if len(call.shape) == 4:
-        return False
-    maps = torch.zeros((1, call.site.channels, PROBE, PROBE), device=call.device, dtype=call.dtype)
-    try:
-        copy.deepcopy(_bare(layer)).eval()(maps)
-    except Exception:
-        return False
-    return True
-
-
-def _in_letters(call: Call) -> str:
-    """Return the shape of a site's input, (N, L, C) or (N, C, T, H, W), whatever its sizes."""
-    positions = {0: [], 1: ["L"], 2: ["H", "W"], 3: ["T", "H", "W"]}
-    others = len(call.shape) - 2
-    letters = ["N", *positions.get(others, ["…"])]
-    letters.insert(1 if call.channel_dim == 1 else len(letters), "C")
-    return f"({', '.join(letters)})"
 
 
 def _unfit(model: nn.Module, calls: list[Call], made: Mapping[Site, nn.Module]) -> dict[Site, str]:
