@@ -71,14 +71,14 @@ def bare(layer: nn.Module) -> nn.Module:
 
 def _is_per_element(make: Callable[[int], nn.Module], call: Call) -> bool:
     """Whether a layer does the same to each element, wherever it is, of any number of channels."""
-    one, two = make(1).eval(), make(2).eval()
-    shapes = [[x.shape for x in layer.state_dict().values()] for layer in (one, two)]
-    if shapes[0] != shapes[1]:
-        return False
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(_probe_shape(call), generator=generator)
     order = torch.randperm(x.numel(), generator=generator)
     try:
+        one, two = make(1).eval(), make(2).eval()
+        shapes = [[x.shape for x in layer.state_dict().values()] for layer in (one, two)]
+        if shapes[0] != shapes[1]:
+            return False
         with torch.no_grad():
             y = one(x)
             shuffled = one(x.flatten()[order].reshape(x.shape))

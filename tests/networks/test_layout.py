@@ -96,6 +96,24 @@ def test_the_height_is_never_taken_for_the_channels(layer: Any, channels: int) -
     assert site.channels == channels
 
 
+class OfGroups(nn.GroupNorm):
+    """Cannot be made of fewer channels than four."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(4, channels)
+
+
+def test_a_layer_is_made_of_the_channels_that_there_are() -> None:
+    model = nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.ReLU())
+    tokens = torch.randn(2, 5, 6)
+
+    swapped, (swap,) = swap_activations(model, f"{__name__}:OfGroups", example_input=tokens)
+
+    assert (swap.site.channels, swap.kept_because) == (8, "")
+    maps = model[:2](tokens).movedim(-1, 1)
+    torch.testing.assert_close(swapped(tokens), functional.group_norm(maps, 4).movedim(1, -1))
+
+
 def test_samples_that_are_not_the_first_dimension() -> None:
     class SequenceFirst(nn.Module):
         def __init__(self) -> None:
