@@ -17,11 +17,7 @@ from dynact.networks.papers import placement
 from dynact.networks.passes import Example, call_with, copied, fresh
 from dynact.networks.placing import place
 from dynact.networks.rehearsal import is_same, rehearse
-from dynact.networks.sites import (
-    Call,
-    Site,
-    observe,
-)
+from dynact.networks.sites import Call, Site, observe
 from dynact.schema.choice import choice
 from dynact.schema.placement import PLACEMENTS, SITES, numbers_placed
 from dynact.schema.redact import error_line
