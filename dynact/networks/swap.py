@@ -263,7 +263,7 @@ def _selected(where: Where, sites: list[Site], name: str, model: nn.Module) -> s
                 "activations"
             )
         selected = {sites[number - 1] for number in numbers}
-    elif choice("where", where, PLACEMENTS) == "all":
+    elif choice("where", where, (*PLACEMENTS, f"{SITES}1-3+7")) == "all":
         selected = set(sites)
     else:
         selected = set(filter(placement(name, where, model), sites))

@@ -27,7 +27,7 @@ class Advice:
     kept: NetworkCase | None
     """The network with fewer sites; None where not even one is foretold to fit."""
     given_up: tuple[int, ...]
-    """The numbers of the others, the most expensive first."""
+    """The numbers of the others, the most expensive of then first."""
     foretold: float
     """The overhead that it was foretold to have."""
 
@@ -162,13 +162,15 @@ class Within:
         return lines
 
     def _named(self, case: NetworkCase, advice: Advice, row_of: Rows) -> str:
-        by_number = {site["number"]: site for site in self._sites[case]}
-        shown = [
-            f"{number} {by_number[number]['name']} "
-            f"(+{format_ns(_extra_ns(case, by_number[number], row_of))})"
-            for number in advice.given_up[:_MOST_SITES]
-        ]
-        more = len(advice.given_up) - len(shown)
+        # By what is known now: later passes may have put them in another order.
+        extra_ns = {
+            f"{site['number']} {site['name']}": _extra_ns(case, site, row_of)
+            for site in self._sites[case]
+            if site["number"] in advice.given_up
+        }
+        dearest = sorted(extra_ns, key=lambda name: -extra_ns[name])[:_MOST_SITES]
+        shown = [f"{name} (+{format_ns(extra_ns[name])})" for name in dearest]
+        more = len(extra_ns) - len(shown)
         return ", ".join(shown) + (f" and {more} more" if more else "")
 
 

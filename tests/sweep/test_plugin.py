@@ -274,6 +274,25 @@ class TestSweep:
             "mine:build-frelu-inference-2x3x224x224-float32-cpu"
         ]
 
+    def test_a_loss_that_is_not_there_is_a_mistake_not_a_limit_of_the_network(
+        self, sweep: Run, bench: FakeBench, reports: Path
+    ) -> None:
+        said = "mine:los: there is no 'los' in mine; did you mean loss?"
+
+        def without_loss(request: Request) -> Answer:
+            if isinstance(request.case, NetworkCase) and request.case.phase == "training":
+                return Answer("refused", said)
+            return Answer(figures={"structure": STRUCTURE})
+
+        bench.answers["check"] = without_loss
+        outcome = sweep(
+            "--network-from", "mine:build", "--activations", "frelu", "--loss-from", "mine:los"
+        )
+
+        assert outcome.ret == pytest.ExitCode.USAGE_ERROR
+        assert f"ERROR: {said}" in outcome.errlines
+        assert not (reports / "first").exists()
+
     def test_what_is_named_is_found_from_the_current_folder(
         self, sweep: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

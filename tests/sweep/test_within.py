@@ -115,6 +115,20 @@ def test_resumed_nothing_is_visited_twice_nor_anything_else_advised(
     assert len(list(read_records(reports / "first" / "within.jsonl"))) == 1
 
 
+def test_resumed_what_is_the_most_expensive_now_is_told_first(sweep: Run, reports: Path) -> None:
+    sweep(*OPTIONS)
+    stored = reports / "first" / "within.jsonl"
+    text = stored.read_text()
+    assert '"given_up": [2, 3]' in text
+    # As where passes since then have changed the order.
+    stored.write_text(text.replace('"given_up": [2, 3]', '"given_up": [3, 2]'))
+
+    again = sweep(*OPTIONS, "--resume")
+
+    (line,) = [line for line in again.outlines if line.startswith("  given up")]
+    assert line.endswith("first: 2 act2 (+40 µs), 3 act3 (+20 µs)")
+
+
 def test_more_passes_are_made_of_both(
     sweep: Run, bench: FakeBench, known: Known, reports: Path
 ) -> None:

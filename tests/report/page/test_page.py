@@ -260,14 +260,14 @@ def test_figures_are_embedded_each_with_its_words(make_rows, environment, tmp_pa
     run = write_run(tmp_path / "run", make_rows(batches=(8, 32)), environment)
     render(Run(run), ["overhead_ranking", "roofline"], ("png",))
     page = Page((run / "index.html").read_text("utf-8"))
-    # Of the main slice; that of batch 32 has its files.
+    # Of the main slice; that of batch 8 has its files.
     expected = ["overhead_ranking", "roofline_inference", "roofline_training"]
     for image, name in zip(page.images, expected, strict=True):
         png = base64.b64decode(image["src"].removeprefix("data:image/png;base64,"))
         assert png == (run / f"figures/{name}.png").read_bytes()
         assert Image.open(BytesIO(png)).size == (int(image["width"]), int(image["height"]))
         assert "PReLU, FReLU, DY-ReLU-B" in image["alt"]
-        assert "batch 8" in image["alt"]
+        assert "batch 32" in image["alt"]
         assert FIGURES[name.split("_inf")[0].split("_tr")[0]].reading in page.words
 
 
