@@ -17,16 +17,17 @@ from torch.utils import checkpoint
 from torch.utils._pytree import tree_leaves
 
 from dynact import activations
+from dynact.cost import tensors_in
 from dynact.networks.gates import Gates
 from dynact.networks.known import FUNCTIONS, MODULES, UNSEEN
 from dynact.networks.layout import Layout
 from dynact.networks.turns import Turns
 
 _GATES = ("sigmoid", "hardsigmoid", "logsigmoid")
-# What tells values of a tensor though it returns none.
-_TELLING = frozenset((
+# What reads a tensor though it returns none.
+_READING = frozenset((
     "item", "tolist", "numpy", "equal", "allclose", "__bool__", "__int__", "__float__", "__index__",
-    "__complex__", "__array__", "__contains__",
+    "__complex__", "__array__", "__contains__", "__setitem__",
 ))  # fmt: skip
 
 
@@ -113,7 +114,8 @@ class Watch(TorchFunctionMode):
     def _end(self, _module: nn.Module, _args: object, output: object) -> None:
         self._running.pop()
         if not self._running:
-            self._look_for_what_was_written([output])
+            # What a module keeps, whoever called the network may read.
+            self._look_for_what_was_written([output, *map(vars, self._paths)])
 
     # What is compiled as it runs would take this for code of its own.
     @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -132,13 +134,13 @@ class Watch(TorchFunctionMode):
         if name != "__get__":
             self._layout.follow(func, args, kwargs, y)
             self._gates.follow(func, args, kwargs, y)
-            if name in _TELLING or any(isinstance(leaf, Tensor) for leaf in tree_leaves(y)):
+            if name in _READING or any(isinstance(leaf, Tensor) for leaf in tree_leaves(y)):
                 self._look_for_what_was_written([args, kwargs])
         return y
 
     def _look_for_what_was_written(self, values: object) -> None:
-        for leaf in tree_leaves(values):
-            if self._written and isinstance(leaf, Tensor) and not is_functorch_wrapped_tensor(leaf):
+        for leaf in tensors_in(values) if self._written else ():
+            if not is_functorch_wrapped_tensor(leaf):
                 call = self._written.get(leaf.untyped_storage())
                 if call is not None:
                     self._read_again.add(call)

@@ -4,6 +4,7 @@ import copy
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -149,6 +150,34 @@ class InPlaceView(Block):
         return self.relu(self.second(x))
 
 
+class InPlaceAndPutIn(Block):
+    def forward(self, x: Tensor) -> Tensor:
+        both = torch.zeros(2, 6, 8, 8)
+        x = self.first(x)
+        both[:, 3:] = self.second(functional.relu(x, inplace=True))
+        both[:, :3] = x
+        return self.relu(both)
+
+
+@dataclass
+class Features:
+    before: Tensor
+    after: Tensor
+
+
+class InPlaceAndInAClass(Block):
+    def forward(self, x: Tensor) -> Features:
+        x = self.first(x)
+        return Features(x, self.relu(self.second(functional.relu(x, inplace=True))))
+
+
+class InPlaceAndKept(Block):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        self.seen = [x]
+        return self.relu(self.second(functional.relu(x, inplace=True)))
+
+
 class InPlaceAndReturned(Block):
     def forward(self, x: Tensor) -> list[Tensor]:
         x = self.first(x)
@@ -258,7 +287,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     for network in (
         FrozenStem, FrozenBySwitch, FrozenByDecorator, Autocast, OptionalArgument, LayerDrop,
         LayerDropByHost, Counts, Annotated, DependsOnValues, InPlace, InPlaceShortcut, AsStatement,
-        InPlaceView, Helpers, Mixed, OneReluTwice, Prefixed, HandWritten,
+        InPlaceView, InPlaceAndPutIn, Helpers, Mixed, OneReluTwice, Prefixed, HandWritten,
         Transformer, replaced_forward, traced, extractor,
     )
 }  # fmt: skip
@@ -386,9 +415,17 @@ def test_new_layers_learn_where_a_forward_was_replaced() -> None:
     assert all(parameter.grad is not None for parameter in new)
 
 
-@pytest.mark.parametrize("name", ["InPlaceShortcut", "AsStatement", "InPlaceView"])
-def test_an_input_that_is_read_again_after_it_was_written_into_is_named(name: str) -> None:
-    _, swaps = swap_activations(NETWORKS[name](), "silu", example_input=IMAGES)
+@pytest.mark.parametrize(
+    "build",
+    [
+        InPlaceShortcut, AsStatement, InPlaceView, InPlaceAndPutIn, InPlaceAndInAClass,
+        InPlaceAndKept,
+    ],
+)  # fmt: skip
+def test_an_input_that_is_read_again_after_it_was_written_into_is_named(
+    build: Callable[[], nn.Module],
+) -> None:
+    _, swaps = swap_activations(build(), "silu", example_input=IMAGES)
     reasons = [swap.kept_because for swap in swaps]
     assert reasons[0] == "its input, into which it writes, is read again"
     assert reasons[1] == ""
