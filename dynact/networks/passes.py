@@ -179,7 +179,9 @@ def run_pass(
     ValueError
         If the network cannot be copied, or does not run on the example.
     """
-    network = copied(model, instead).train(training)
+    network = copied(model, instead)
+    # Some that change what it does return nothing.
+    network.train(training)
     try:
         # As a network is trained: what is computed again in the backward pass is told by that.
         grad = torch.set_grad_enabled(training)

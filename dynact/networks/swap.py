@@ -210,9 +210,10 @@ def _materialised(model: nn.Module, example_input: Example) -> nn.Module:
         return model
     network = copied(model)
     modes = {module: module.training for module in network.modules()}
+    network.eval()
     try:
         with torch.no_grad():
-            call_with(network.eval(), fresh(example_input))
+            call_with(network, fresh(example_input))
     except Exception as error:
         raise ValueError(f"the network fails on the example input: {error_line(error)}") from error
     for module, training in modes.items():

@@ -164,9 +164,10 @@ def measure_network(
 
 def _try(network: nn.Module, example: Example) -> None:
     """Run a network once; what it keeps of a pass, no later one finds made in inference mode."""
+    network.eval()
     try:
         with torch.no_grad():
-            call_with(network.eval(), example)
+            call_with(network, example)
     except Exception as error:
         raise ValueError(f"the network fails on the example input: {error_line(error)}") from error
 
@@ -299,7 +300,8 @@ class _TwoNetworks:
     def _arithmetic(self, network: nn.Module) -> Figures:
         """Count one sample; where none can be cut out, the batch by the sample."""
         example, batch = self._sides.example, self.case.batch
-        one = _first_sample(network.eval(), example)
+        network.eval()
+        one = _first_sample(network, example)
         counted = counters.arithmetic(*plain(network, example if one is None else one))
         if one is None:
             counted["flops"] = round(counted["flops"] / batch)

@@ -563,6 +563,23 @@ def test_a_lambda_that_holds_the_network_is_refused() -> None:
         swap_activations(HoldsItself(), "relu", example_input=IMAGES)
 
 
+@pytest.mark.parametrize("kind", ["network", "lazy network", "block"])
+def test_a_train_of_its_own_may_return_nothing(kind: str) -> None:
+    class Frozen(ByFunction):
+        def train(self, mode: bool = True) -> None:  # type: ignore[override]
+            super().train(mode)
+            self.second.eval()
+
+    block: nn.Module = Frozen()
+    if kind == "lazy network":
+        block.first = nn.LazyConv2d(3, 1)
+    model = nn.Sequential(block) if kind == "block" else block
+    swapped, swaps = swap_activations(model, TEN_TIMES, example_input=IMAGES)
+    assert swaps[0].kept_because == ""
+    first = swapped.get_submodule("0.first" if kind == "block" else "first")
+    assert torch.equal(swapped(IMAGES), ten_times(first(IMAGES)))
+
+
 def test_a_norm_of_whole_maps_tells_nothing_of_channels() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.LayerNorm([8, 8, 8]), nn.ReLU())
 
