@@ -2,11 +2,12 @@
 
 import copy
 import random
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,7 @@ def copied(
     ValueError
         If it cannot be copied, or is compiled or scripted as a whole or in part.
     """
+    own = {id(x) for x in (*model.modules(), *model.parameters())}
     for path, module in model.named_modules():
         named = f"{path!r}, a part of the network," if path else "the network"
         if isinstance(module, torch.jit.ScriptModule):
@@ -106,6 +108,13 @@ def copied(
             or hasattr(own_forward, "_torchdynamo_orig_callable")
         ):
             raise ValueError(f"{named} is compiled; swap before torch.compile")
+        for found in _not_copied(module):
+            if id(found) in own:
+                raise ValueError(
+                    f"{named} has a function or weak reference that holds the "
+                    f"{type(found).__name__} of the network itself, as a lambda does that holds "
+                    "self; a copy has the same: make that a method"
+                )
     # torch refuses to copy parameters that have no shape yet.
     lazy: list[Any] = [x for x in (*model.parameters(), *model.buffers()) if is_lazy(x)]
     anew: dict[int, Any] = {id(x): type(x)(x.requires_grad, x.device, x.dtype) for x in lazy}
@@ -122,6 +131,21 @@ def copied(
             kind = type(module)
             module.__class__ = another(kind, *kind.__bases__)
     return network
+
+
+def _not_copied(module: nn.Module) -> Iterator[object]:
+    """Yield what a copy of a module holds itself: what its functions and hooks refer to."""
+    for value in vars(module).values():
+        kept = [*value.values()] if isinstance(value, dict) else value
+        for each in kept if isinstance(kept, list | tuple) else [kept]:
+            if isinstance(each, FunctionType):
+                yield from each.__defaults__ or ()
+                for cell in each.__closure__ or ():
+                    with suppress(ValueError):
+                        yield cell.cell_contents
+            # Those of torch's own to parameters, as of an LSTM, are made anew.
+            elif isinstance(each, weakref.ref) and isinstance(each(), nn.Module):
+                yield each()
 
 
 @contextmanager

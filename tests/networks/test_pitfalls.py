@@ -1,7 +1,9 @@
 """Where a swapped network could be wrong in silence: it is right, or says so."""
 
 import copy
+import functools
 import re
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
@@ -558,9 +560,83 @@ class HoldsItself(nn.Module):
         return y
 
 
+def scaled_by_a_lambda(block: Any) -> None:
+    block.act = lambda x: functional.relu(x) * block.second.bias[0]
+
+
+def scaled_by_a_default(block: Any) -> None:
+    block.acts = [lambda x, bias=block.second.bias: functional.relu(x) * bias[0]]
+
+
+def kept_by_a_hook(block: Any) -> None:
+    block.features = {}
+    block.first.register_forward_hook(
+        lambda _module, _args, output: block.features.update(first=output)
+    )
+
+
+def kept_by_a_child(block: Any) -> None:
+    block.first.parent = weakref.ref(block)
+
+
+@pytest.mark.parametrize(
+    "change", [scaled_by_a_lambda, scaled_by_a_default, kept_by_a_hook, kept_by_a_child]
+)
+def test_what_a_copy_would_share_with_the_network_is_refused(change: Callable[[Any], None]) -> None:
+    block: Any = ByFunction()
+    change(block)
+    before = {*vars(block)}
+    with pytest.raises(ValueError, match=r"holds the \w+ of the network itself, as a lambda does"):
+        swap_activations(nn.Sequential(block), "relu", example_input=IMAGES)
+    assert not getattr(block, "features", {})
+    assert {*vars(block)} == before
+
+
 def test_a_lambda_that_holds_the_network_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"calls the Conv2d of the network itself, as a lambda"):
+    with pytest.raises(ValueError, match=r"holds the HoldsItself of the network itself, as a"):
         swap_activations(HoldsItself(), "relu", example_input=IMAGES)
+
+
+def test_what_calls_a_part_of_the_network_by_any_other_way_is_refused() -> None:
+    class Calls:
+        def __init__(self, part: nn.Module) -> None:
+            self.part = part
+
+        def __deepcopy__(self, _memo: object) -> "Calls":
+            return self
+
+    block: Any = HoldsItself()
+    calls = Calls(block.first)
+    block.block = lambda x: functional.relu(calls.part(x))
+    with pytest.raises(ValueError, match=r"calls the Conv2d of the network itself, as a lambda"):
+        swap_activations(block, "relu", example_input=IMAGES)
+
+
+def test_hooks_and_functions_that_a_copy_has_its_own_of_are_not_refused() -> None:
+    class KeepsFeaturesByMethod(Block):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features: dict[str, Tensor] = {}
+            self.recurrent = nn.LSTM(3, 3)
+            self.first.register_forward_hook(self.keep)
+            self.act = functools.partial(self.scaled, scale=2)
+
+        def keep(self, _module: object, _args: object, output: Tensor) -> None:
+            self.features["first"] = output
+
+        def scaled(self, x: Tensor, scale: float) -> Tensor:
+            return scale * functional.relu(x)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.act(self.first(x))
+            return self.act(self.features.pop("first"))
+
+    model = KeepsFeaturesByMethod()
+    swapped, swaps = swap_activations(model, TEN_TIMES, slice(0, 2), example_input=IMAGES)
+    assert [swap.kept_because for swap in swaps[:2]] == ["", ""]
+    first = swapped.get_submodule("first")
+    assert torch.equal(swapped(IMAGES), 2 * ten_times(first(IMAGES)))
+    assert not model.features
 
 
 @pytest.mark.parametrize("kind", ["network", "lazy network", "block"])
