@@ -6,11 +6,22 @@ from torch import nn
 
 
 def derived(name: str, bases: tuple[Any, ...], members: dict[str, Any]) -> Any:
-    """Return a class derived from a module's."""
+    """Return a class derived from a module's.
+
+    Raises
+    ------
+    ValueError
+        If its objects hold more than a module's do.
+    """
     kind = type(bases[0])(name, (nn.Module,), members)
     # Not at once: a base that keeps a list of its subclasses, or wants arguments of them, is not to
     # know of this one.
-    kind.__bases__ = bases
+    try:
+        kind.__bases__ = bases
+    except TypeError:
+        raise ValueError(
+            f"no class can be derived from {name} as it is: it has __slots__"
+        ) from None
     return kind
 
 

@@ -656,6 +656,14 @@ def test_a_train_of_its_own_may_return_nothing(kind: str) -> None:
     assert torch.equal(swapped(IMAGES), ten_times(first(IMAGES)))
 
 
+def test_a_class_that_no_other_can_be_derived_from_is_named() -> None:
+    class Slotted(ByFunction):
+        __slots__ = ("more",)
+
+    with pytest.raises(ValueError, match=r"^no class can be derived from Slotted as it is"):
+        swap_activations(Slotted(), "silu", example_input=IMAGES)
+
+
 def test_a_norm_of_whole_maps_tells_nothing_of_channels() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.LayerNorm([8, 8, 8]), nn.ReLU())
 
