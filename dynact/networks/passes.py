@@ -297,7 +297,7 @@ def look_in_training(
     """Run a copy of a network once in train mode, see `run_pass`.
 
     On the batch twice over; on the example as it is where that fails, as of a network that mixes
-    the samples by a matrix of that size.
+    the samples by a matrix of that size, and where tensors are in what is no tuple, list or dict.
 
     Returns
     -------
@@ -306,7 +306,12 @@ def look_in_training(
         both fail, as those do that want targets in training.
     """
     batch = batch_of(example_input)
-    for example, of in ((doubled(example_input), 2 * batch), (example_input, batch)):
+    looks = [(doubled(example_input), 2 * batch), (example_input, batch)]
+    leaves = sum(isinstance(leaf, Tensor) for leaf in tree_leaves(example_input))
+    if len(tensors_in(example_input)) > leaves:
+        # Some are in a class of the user's own, of which no batch is made here.
+        looks = looks[1:]
+    for example, of in looks:
         with suppress(ValueError):
             return run_pass(model, example, True, partial(around, of))
     return None

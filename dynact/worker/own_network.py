@@ -9,6 +9,7 @@ from statistics import fmean
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from dynact import activations, timing
 from dynact.cost import tensors_in
@@ -115,8 +116,8 @@ def measure_network(
         example = fresh(example_input)
         for x in tensors_in(example):
             x.requires_grad_(False)
-        if not any(x.dim() > 0 for x in tensors_in(example)):
-            raise ValueError("example_input holds no tensor with a batch")
+        if not any(isinstance(x, Tensor) and x.dim() > 0 for x in tree_leaves(example)):
+            raise ValueError("example_input holds no tensor with a batch, in tuples, lists or dicts")
         x = _main_input(example)
         show("dynact: replacing activations")
         original = copied(model)

@@ -6,6 +6,7 @@ import re
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any, ClassVar
 
@@ -662,6 +663,20 @@ def test_a_class_that_no_other_can_be_derived_from_is_named() -> None:
 
     with pytest.raises(ValueError, match=r"^no class can be derived from Slotted as it is"):
         swap_activations(Slotted(), "silu", example_input=IMAGES)
+
+
+@dataclass
+class Batch:
+    images: Tensor
+
+
+def test_samples_in_a_class_of_ones_own_are_not_taken_for_none() -> None:
+    class Unpacks(ByFunction):
+        def forward(self, batch: Batch) -> Batch:  # type: ignore[override]
+            return Batch(super().forward(batch.images))
+
+    _, swaps = swap_activations(Unpacks(), "frelu", example_input=(Batch(IMAGES),))
+    assert [swap.kept_because for swap in swaps if swap.site.channels] == [""]
 
 
 def test_a_norm_of_whole_maps_tells_nothing_of_channels() -> None:

@@ -4,6 +4,7 @@ import copy
 import io
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -409,6 +410,11 @@ def test_a_loss_that_is_no_scalar_is_told(loss: Any, said: str) -> None:
     assert found.training.message == f"ValueError: the loss is {said}, not a scalar tensor"
 
 
+@dataclass
+class Batch:
+    images: Tensor
+
+
 @pytest.mark.parametrize(
     ("swaps", "options", "message"),
     [
@@ -418,6 +424,7 @@ def test_a_loss_that_is_no_scalar_is_told(loss: Any, said: str) -> None:
         ("silu", {"example_input": torch.ones(4, 5, 32, 32)}, "the network fails on the example"),
         ("silu", {"example_input": torch.tensor(1.0)}, "holds no tensor with a batch"),
         ("silu", {"example_input": {}}, "holds no tensor with a batch"),
+        ("silu", {"example_input": (Batch(IMAGES),)}, "batch, in tuples, lists or"),
         ("silu", {"seconds": 0}, "seconds must be positive, got 0"),
         ("silu", {"seconds": float("nan")}, "seconds must be positive, got nan"),
     ],
