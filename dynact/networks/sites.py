@@ -122,7 +122,9 @@ def _merged(model: nn.Module, watch: Watch, in_training: Watch | None) -> Observ
         for key, call in also.items():
             met[key] = [*met.get(key, []), *call]
         unlike = {
-            place: f"its block calls it {_times(n)} in eval mode, {_times(trained[place])} in train"
+            place: "its block calls it for each sample by itself"
+            if is_doubled and watch.batch > 1 and trained[place] == 2 * n
+            else f"its block calls it {_times(n)} in eval mode, {_times(trained[place])} in train"
             for place, n in in_eval.items()
             if n != trained[place] and trained[place] > 0
         }

@@ -679,6 +679,17 @@ def test_samples_in_a_class_of_ones_own_are_not_taken_for_none() -> None:
     assert [swap.kept_because for swap in swaps if swap.site.channels] == [""]
 
 
+@pytest.mark.parametrize("batch", [2, 3])
+def test_what_is_called_by_the_sample_is_said_to_be(batch: int) -> None:
+    class BySample(Block):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.relu(torch.cat([functional.relu(self.first(each)) for each in x.split(1)]))
+
+    _, swaps = swap_activations(BySample(), "silu", example_input=IMAGES[:1].repeat(batch, 1, 1, 1))
+    by_sample = {swap.kept_because for swap in swaps if swap.kept_because}
+    assert by_sample == {"its block calls it for each sample by itself"}
+
+
 def test_a_norm_of_whole_maps_tells_nothing_of_channels() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.LayerNorm([8, 8, 8]), nn.ReLU())
 
