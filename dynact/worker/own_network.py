@@ -117,7 +117,9 @@ def measure_network(
         for x in tensors_in(example):
             x.requires_grad_(False)
         if not any(isinstance(x, Tensor) and x.dim() > 0 for x in tree_leaves(example)):
-            raise ValueError("example_input holds no tensor with a batch, in tuples, lists or dicts")
+            raise ValueError(
+                "example_input holds no tensor with a batch, in tuples, lists or dicts"
+            )
         x = _main_input(example)
         show("dynact: replacing activations")
         original = copied(model)

@@ -82,6 +82,7 @@ def test_a_way_that_is_not_there_says_why(monkeypatch: pytest.MonkeyPatch) -> No
 
     assert found["event"] == pytest.approx(7e4)
     # The tensors are the host's: there is no graph, and the profiler shows no kernels.
-    assert set(found) == {"event", "graph", "profiler"}
+    assert set(found) == {"event", "held device", "graph", "profiler"}
+    assert "cannot be queued ahead" in str(found["held device"])
     assert "shows 0 kernels of 20 calls" in str(found["profiler"])
     assert isinstance(found["graph"], str)
