@@ -50,7 +50,7 @@ def test_render_writes_figures_table_and_summary(make_rows, environment, tmp_pat
         for name, figure in figures_of(LayerFigure).items()
         for phase in (("_inference", "_training") if figure.by_phase else ("",))
     ]
-    stems = [f"{name}{tail}" for name in names for tail in ("", "_n32")]
+    stems = [f"{name}{tail}" for name in names for tail in ("", "_n8")]
     assert {p.relative_to(run).as_posix() for p in written} == {
         "table.csv",
         "summary.md",

@@ -234,7 +234,7 @@ class TestNetworks:
                     *("--network-from", "a:B", "--network-from", "a:B()"),
                     *("--networks", 'a:B( ),c:d( w=(1,2),e = "f" ),lenet'),
                 ),
-                NetworkOptions(("a:B", "c:d(w=(1, 2), e='f')", "lenet")),
+                NetworkOptions(("a:B", "c:d(e='f', w=(1, 2))", "lenet")),
             ),
             # What is of the user's own networks is of no others.
             (
@@ -263,7 +263,7 @@ class TestNetworks:
                     "a:loss",
                 ),
                 NetworkOptions(
-                    ("lenet", "a:B(width=2, depth=[1, 2])", "c:d"),
+                    ("lenet", "a:B(depth=[1, 2], width=2)", "c:d"),
                     own_image_size=64,
                     own_loss="a:loss",
                 ),
