@@ -26,8 +26,10 @@ HOSTS = (
     "mobilenet_v2", "mobilenet_v3_large", "resnet50", "resnet101", "fcn_resnet50",
     "deeplabv3_mobilenet_v3_large", "keypointrcnn_resnet50_fpn",
 )  # fmt: skip
-# On two cores, to swap and count one network.
-MOST_SECONDS = 3
+# On two cores, to swap and count one network. Those that take longer are nothing but passes: five
+# of the network to swap, one of them a training pass of two images, and four to count both.
+MOST_SECONDS = {"resnet101": 4.0, "fcn_resnet50": 5.0}
+USUALLY = 3.0
 SECONDS = 12
 IMAGE = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
 
@@ -65,7 +67,7 @@ def bench_swap_and_count(benchmark: Any, name: str) -> None:
             counters.arithmetic(*plain(network.eval(), IMAGE))
 
     benchmark.pedantic(swap_and_count, rounds=3, warmup_rounds=1)
-    assert benchmark.stats["median"] <= MOST_SECONDS
+    assert benchmark.stats["median"] <= MOST_SECONDS.get(name, USUALLY)
 
 
 def _times(target: nn.Module, baseline: nn.Module) -> float:
