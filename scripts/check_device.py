@@ -83,20 +83,22 @@ def main() -> None:
     folder = ROOT / "reports" / name / "check"
     folder.mkdir(parents=True)
     print(f"checking {device.name}; up to 8 minutes", flush=True)
-    checks: list[Callable[[], Iterator[Verdict]]] = [
-        lambda: _facts(device, folder),
-        lambda: _ramp(device, folder),
-        lambda: _rates(device, folder),
-        lambda: _ways(device),
-        lambda: _tests(device, folder),
-        lambda: _sweep(device, name, folder),
-        lambda: _traces(name, folder),
-    ]
+    checks: dict[str, Callable[[], Iterator[Verdict]]] = {
+        "facts": lambda: _facts(device, folder),
+        "clock": lambda: _ramp(device, folder),
+        "rates": lambda: _rates(device, folder),
+        "ways of timing": lambda: _ways(device),
+        "tests": lambda: _tests(device, folder),
+        "layers and networks": lambda: _sweep(device, name, folder),
+        "traces, figures and page": lambda: _traces(name, folder),
+    }
     verdicts = []
     start_s = time.perf_counter()
+    interrupted = False
     try:
-        for check in checks:
-            for verdict in _guarded(check):
+        for what, check in checks.items():
+            print(f"        …     {what}", flush=True)
+            for verdict in _guarded(what, check):
                 verdicts.append(verdict)
                 spent_s = time.perf_counter() - start_s
                 print(
@@ -104,20 +106,21 @@ def main() -> None:
                     flush=True,
                 )
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        interrupted = True
+        print("interrupted; what was found before is kept", file=sys.stderr)
     lines = [asdict(verdict) for verdict in verdicts]
     (folder / "verdicts.json").write_text(json.dumps(lines, indent=1, ensure_ascii=False))
     failed = [verdict.name for verdict in verdicts if verdict.answer == FAILS]
     print(f"{len(failed)} of {len(verdicts)} fail" + (f": {', '.join(failed)}" if failed else ""))
     print(f"all of it, fit to be sent, is in {folder.parent}")
-    sys.exit(1 if failed or len(verdicts) < len(checks) else 0)
+    sys.exit(130 if interrupted else bool(failed))
 
 
-def _guarded(check: Callable[[], Iterator[Verdict]]) -> Iterator[Verdict]:
+def _guarded(what: str, check: Callable[[], Iterator[Verdict]]) -> Iterator[Verdict]:
     try:
         yield from check()
     except Exception as error:
-        yield Verdict("check", FAILS, error_line(error))
+        yield Verdict(what, FAILS, error_line(error))
 
 
 def _facts(device: Any, folder: Path) -> Iterator[Verdict]:

@@ -27,7 +27,7 @@ class Advice:
     kept: NetworkCase | None
     """The network with fewer sites; None where not even one is foretold to fit."""
     given_up: tuple[int, ...]
-    """The numbers of the others, the most expensive of then first."""
+    """The numbers of the others."""
     foretold: float
     """The overhead that it was foretold to have."""
 

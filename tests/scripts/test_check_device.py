@@ -49,9 +49,9 @@ def test_what_fails_costs_itself_alone(script: dict[str, Any]) -> None:
         yield script["Verdict"]("one", script["HOLDS"], "made")
         raise RuntimeError("no memory\nleft")
 
-    made, failed = script["_guarded"](check)
+    made, failed = script["_guarded"]("rates", check)
     assert made.name == "one"
-    assert (failed.answer, failed.said) == (script["FAILS"], "RuntimeError: no memory")
+    assert failed == script["Verdict"]("rates", script["FAILS"], "RuntimeError: no memory")
 
 
 def test_a_command_that_takes_too_long_is_ended_and_said(

@@ -65,10 +65,8 @@ def test_few_disturbed_readings_unsettle_nothing() -> None:
 
 
 def test_what_goes_up_and_down_never_settles() -> None:
-    # Nine of ten are far from the middle but for a few at the end.
-    readings = [Reading(i / 100, 2e5 if i % 2 else 1e5) for i in range(200)]
-    _, after_s = settled(readings[:-1])
-    assert after_s is None or after_s > 1.9
+    readings = [Reading(i / 100, 2e5 if i % 2 else 1e5) for i in range(199)]
+    assert settled(readings) == (1.5e5, None)
 
 
 def test_without_an_accelerator_there_is_the_clock_alone() -> None:

@@ -111,8 +111,8 @@ _MEANINGS = {
     "lines": "K elementwise lines and torch.maximum",
     COMPILED: "torch.compile of the reference",
     "fused": "one graph of ours",
-    _FLOOR: "what the least traffic and arithmetic would take at the rates measured here, without "
-    "a launch, so that it may lie below the baseline",
+    _FLOOR: "what the least traffic and arithmetic would take at the rates measured here, in one "
+    "call as short as a copy's, so that it may lie below the baseline",
 }
 
 

@@ -121,9 +121,10 @@ def _explanation(phase: str, slanted: int) -> str:
     )
     return (
         "How to read: a point is a case. Its distance under its roof is how many times longer it "
-        f"takes than the least this device needs. Slanted roof{'s' * (slanted > 1)}: the bytes "
-        "that must be moved, at the rate of the fastest copy measured of a tensor of the output's "
-        f"size or larger{of_which} Flat roof: the rate of this device's matrix product."
+        "takes than moving and computing alone; the least time beside it is never less than that "
+        f"of the shortest call. Slanted roof{'s' * (slanted > 1)}: the bytes "
+        "that must be moved, at the fastest rate measured for tensors of the output's size or "
+        f"larger{of_which} Flat roof: the rate of this device's matrix product."
         + (training if phase == "training" else "")
     )
 

@@ -64,7 +64,7 @@ def _split(ways: Ways) -> str:
         parts.append(f": {_of_reference(ways)}")
     if not math.isnan(ways.floor):
         floor = cell_ratio(ways.floor)
-        parts.append(f"; the least bytes and arithmetic, without a launch, would take {floor}")
+        parts.append(f"; the least bytes and arithmetic, in one short call, would take {floor}")
     return "".join(parts)
 
 

@@ -30,10 +30,10 @@ def test_one_line_says_it_for_every_phase() -> None:
     assert said(REFERENCE, LINES, fused, written("reference", (1.0, 1.0), "silu")) == [
         "DY-ReLU-B costs 72× ReLU in inference as lines stacked and a max (reference), 13.0× as "
         "elementwise lines, 2.40× fused: of 72×, the way it is written is 30.0× (29.4–30.6), the "
-        "maths at most 2.40×; the least bytes and arithmetic, without a launch, would take 1.50×. "
+        "maths at most 2.40×; the least bytes and arithmetic, in one short call, would take 1.50×. "
         "In training, 72× (reference), 13.0× (lines), 6.00× (fused): of 72×, the way it is written "
-        "is 12.0× (11.8–12.2), the maths at most 6.00×; the least bytes and arithmetic, without a "
-        "launch, would take 1.50×."
+        "is 12.0× (11.8–12.2), the maths at most 6.00×; the least bytes and arithmetic, in one "
+        "short call, would take 1.50×."
     ]
 
 
