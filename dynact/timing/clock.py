@@ -3,8 +3,10 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from copy import copy
 from itertools import repeat
-from typing import Any, Protocol
+from statistics import median
+from typing import Any, Protocol, Self
 
 Call = Callable[[], object]
 
@@ -16,6 +18,8 @@ LONGEST_QUEUEING_NS = 20e6
 # How often the time to queue a block to hold a device. The second only if the first was too short:
 # what cannot be queued ahead is held in vain.
 HOLDS = (2, 8)
+# Of a device's own time from cold caches, as each is of one call: their median is told.
+COLD_READINGS = 5
 
 
 class Clock(ABC):
@@ -26,7 +30,7 @@ class Clock(ABC):
     flush
         Empties the device's caches. Without it the clock is "warm": one untimed call of the same
         side goes directly before each block. With it the clock is "cold": a flush goes directly
-        before each timed call.
+        before each timed call, and each block is of one call.
     """
 
     name: str
@@ -44,6 +48,31 @@ class Clock(ABC):
         """The state every timed call starts from: ``"warm"`` or ``"cold"``."""
         return "cold" if self._flush else "warm"
 
+    @property
+    def warm(self) -> Self:
+        """The same clock without a flush."""
+        return self.flushed_by(None)
+
+    def flushed_by(self, flush: Call | None) -> Self:
+        """Return this clock with another flush, or none."""
+        clock = copy(self)
+        clock._flush = flush
+        return clock
+
+    def rewarmed_by(self, call: Call) -> Self:
+        """Return this clock with an untimed call after each flush.
+
+        What it reads of that call is read as a cold clock does, and differs from what that reads
+        by the caches alone.
+        """
+        flush = self._flush or _nothing
+
+        def rewarm() -> None:
+            flush()
+            call()
+
+        return self.flushed_by(rewarm)
+
     def call_ns(self, call: Call, calls: int) -> float:
         """Return the mean duration in ns of one call, out of a block of ``calls``."""
         if self._flush is None:
@@ -56,7 +85,7 @@ class Clock(ABC):
         return total_ns / calls
 
     def queueing_ns(self, call: Call) -> float | None:
-        """Call once, untimed, and return the ns that the host took to queue the work.
+        """Call once, untimed, and return the ns of queueing the work that the device waits for.
 
         ``None`` where the host does the work itself.
         """
@@ -77,6 +106,10 @@ class Clock(ABC):
     @abstractmethod
     def _block_ns(self, call: Call, calls: int) -> float:
         """Return the duration in ns of ``calls`` calls back to back, all work done."""
+
+
+def _nothing() -> None:
+    pass
 
 
 class WallClock(Clock):
@@ -125,6 +158,9 @@ class EventClock(Clock):
     The time from the first call's start to the last one's end, gaps between kernels included
     where the host cannot queue them fast enough: what a network in eager mode gets. The settling
     call gives the host a head start, so that it does not count the queueing of the first kernel.
+
+    A flush gives it one as long as the flush itself: from cold caches the time is the device's own
+    as far as a call is queued by then.
     """
 
     name = "event"
@@ -143,33 +179,54 @@ class EventClock(Clock):
         return super().call_ns(call, calls)
 
     def queueing_ns(self, call: Call) -> float:
-        """Call once, untimed, and return the ns that the host took to queue the work."""
+        """Call once, untimed, and return the ns of queueing the work that the device waits for.
+
+        That is all of it, or what is left of it when a flush ends.
+        """
         # A queue that is full (CUDA's, of some thousand kernels) makes a host wait that is far
         # ahead of its device: what is told is of a queue that is empty.
         self._device.synchronize()
-        start_ns = self._host_ns()
-        call()
-        return self._host_ns() - start_ns
+        if self._flush is None:
+            return self._host_ns_of(call)
+        start, end = self._device.event(), self._device.event()
+        start.record()
+        queueing_ns = self._host_ns_of(self._flush)
+        end.record()
+        queueing_ns += self._host_ns_of(call)
+        self._device.synchronize()
+        return max(queueing_ns - start.elapsed_time(end) * 1e6, 0.0)
 
     def device_ns(self, call: Call, calls: int) -> float | None:
         """Return the mean duration in ns of one call without any waiting for the host.
 
         The device is held until a block of calls, ``calls`` or as many as the queue has room for,
         is queued, so that no time of the host is in it. ``None`` where that cannot be: the host has
-        to wait for what a call finds, the queue has no room for one, or the clock is cold.
+        to wait for what a call finds, or the queue has no room for one.
         """
-        if self._flush is not None:
-            return None
-        queueing_ns = max(self.queueing_ns(call), 1.0)
+        self._device.synchronize()
+        queueing_ns = max(self._host_ns_of(call), 1.0)
         if queueing_ns > LONGEST_QUEUEING_NS:
             self._device.synchronize()
             return None
-        calls = max(min(int(HELD_NS / queueing_ns), calls), 1)
+        settle, readings = call, 1
+        if self._flush is None:
+            calls = max(min(int(HELD_NS / queueing_ns), calls), 1)
+        else:
+            settle, readings, calls = self._flush, COLD_READINGS, 1
+        found_ns: list[float] = []
+        while len(found_ns) < readings:
+            held_ns = self._held_ns(call, calls, queueing_ns, settle)
+            if held_ns is None:
+                return None
+            found_ns.append(held_ns)
+        return median(found_ns)
+
+    def _held_ns(self, call: Call, calls: int, queueing_ns: float, settle: Call) -> float | None:
         for hold in HOLDS:
             start, end = self._device.event(), self._device.event()
             self._device.hold(hold * (calls + 1) * queueing_ns)
-            # What holds it may have emptied its caches.
-            call()
+            # What holds it may have emptied its caches, or left something in them.
+            settle()
             start.record()
             for _ in repeat(None, calls):
                 call()
@@ -179,6 +236,11 @@ class EventClock(Clock):
             if was_held:
                 return start.elapsed_time(end) * 1e6 / calls
         return None
+
+    def _host_ns_of(self, call: Call) -> float:
+        start_ns = self._host_ns()
+        call()
+        return self._host_ns() - start_ns
 
     def _host_ns(self) -> float:
         return time.perf_counter_ns()

@@ -92,7 +92,8 @@ class Pair:
 
     A round is four blocks, A B B A and B A A B in turn: its ratio is free of any linear change of
     the machine's speed. Each block starts from the clock's cache state, and the faster side's
-    blocks hold as many calls as last about as long as the slower side's.
+    blocks hold as many calls as last about as long as the slower side's, or each holds one where
+    the caches are flushed before each call.
 
     Parameters
     ----------
@@ -100,6 +101,8 @@ class Pair:
         Callables without arguments, warm: compiled, autotuned, allocated.
     clock
         Of the device that does the work.
+    baseline_clock
+        Where the baseline starts from another cache state than the target.
     before_round
         Called untimed with the number of each round, over all visits. May vary what the ratio
         should not hang on, the same for both sides.
@@ -111,10 +114,12 @@ class Pair:
         baseline: Call,
         clock: Clock,
         before_round: Callable[[int], object] | None = None,
+        baseline_clock: Clock | None = None,
     ) -> None:
         self._target = target
         self._baseline = baseline
         self._clock = clock
+        self._baseline_clock = baseline_clock or clock
         self._before_round = before_round
         self._target_calls = self._baseline_calls = 0
         self._rounds = 0
@@ -123,6 +128,9 @@ class Pair:
     def balance(self) -> None:
         """Warm the device up, and find out how many calls of either side last equally long."""
         self._warm_up()
+        if self._clock.cache == "cold":
+            self._target_calls = self._baseline_calls = 1
+            return
         self._balance(
             fastest_ns(self._target, self._clock), fastest_ns(self._baseline, self._clock)
         )
@@ -140,7 +148,9 @@ class Pair:
             if side == "T":
                 readings.target_ns.append(clock.call_ns(self._target, self._target_calls))
             else:
-                readings.baseline_ns.append(clock.call_ns(self._baseline, self._baseline_calls))
+                readings.baseline_ns.append(
+                    self._baseline_clock.call_ns(self._baseline, self._baseline_calls)
+                )
         readings.calling_s += clock.now_s() - start_s
         readings.ratios.append(sum(readings.target_ns[-2:]) / sum(readings.baseline_ns[-2:]))
         self._rounds += 1
@@ -162,31 +172,34 @@ class Pair:
             while not readings.ratios or self._clock.now_s() < deadline_s:
                 self.round(readings)
             self._read_device(readings)
-        # For the next visit: the first may have been made in a slow moment.
-        self._balance(min(readings.target_ns), min(readings.baseline_ns))
+        if self._clock.cache == "warm":
+            # For the next visit: the first may have been made in a slow moment.
+            self._balance(min(readings.target_ns), min(readings.baseline_ns))
         return readings
 
     def _read_device(self, readings: Readings) -> None:
         """Note what the device alone takes, unless it was seen that this cannot be told."""
         if self._is_queued_ahead:
-            clock = self._clock
-            readings.target_device_ns = clock.device_ns(self._target, self._target_calls)
-            readings.baseline_device_ns = clock.device_ns(self._baseline, self._baseline_calls)
+            readings.target_device_ns = self._clock.device_ns(self._target, self._target_calls)
+            readings.baseline_device_ns = self._baseline_clock.device_ns(
+                self._baseline, self._baseline_calls
+            )
             # To try again takes long.
             times_ns = readings.target_device_ns, readings.baseline_device_ns
             self._is_queued_ahead = None not in times_ns
 
     def _settle(self, readings: Readings) -> None:
-        for call, found_ns in (
-            (self._target, readings.target_queueing_ns),
-            (self._baseline, readings.baseline_queueing_ns),
+        for call, clock, found_ns in (
+            (self._target, self._clock, readings.target_queueing_ns),
+            (self._baseline, self._baseline_clock, readings.baseline_queueing_ns),
         ):
-            queueing_ns = self._clock.queueing_ns(call)
+            queueing_ns = clock.queueing_ns(call)
             if queueing_ns is not None:
                 found_ns.append(queueing_ns)
 
     def _warm_up(self) -> None:
-        clock, calls, worked_ns = self._clock, 1, 0.0
+        # To flush before each call would take long, and work is work.
+        clock, calls, worked_ns = self._clock.warm, 1, 0.0
         while worked_ns < clock.warm_up_ns:
             pair_ns = clock.call_ns(self._target, calls) + clock.call_ns(self._baseline, calls)
             worked_ns += calls * pair_ns

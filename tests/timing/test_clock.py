@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynact.timing import EventClock, Pair, WallClock, compare
+from dynact.timing import EventClock, Pair, WallClock, compare, fastest_ns
+from dynact.timing.clock import Call
 from tests.fake_device import FakeAccelerator, VirtualEventClock
 
 
@@ -171,7 +172,8 @@ def test_what_cannot_be_queued_ahead_has_no_time_of_the_device_alone() -> None:
     assert clock.device_ns(device.work("T", *5000 * [500.0]), 20) is None
     # Of what was tried, nothing is left queued.
     assert device.host_ns >= device.free_ns
-    assert VirtualEventClock(device, flush=lambda: None).device_ns(lambda: None, 1) is None
+    cold = VirtualEventClock(device, flush=device.work("flush", 1e4))
+    assert cold.device_ns(waits, 20) is None
     assert WallClock().device_ns(lambda: None, 1) is None
 
 
@@ -283,6 +285,89 @@ def test_cold_block_is_flushed_before_each_call_and_never_settled() -> None:
     block = ["flush", "record", "T", "record", "synchronize"]
     assert device.diary == ["synchronize", *3 * block]
     assert duration_ns == pytest.approx(1e6, rel=0.01)
+
+
+class Cache:
+    """Of a fake accelerator: kernels take longer once after each flush."""
+
+    def __init__(self, device: FakeAccelerator, flush_ns: float) -> None:
+        self._device = device
+        self._flush_ns = flush_ns
+        self._holds: set[str] = set()
+
+    def flush(self) -> None:
+        self._device.launch(self._flush_ns, "flush")
+        self._holds.clear()
+
+    def work(self, name: str, warm_ns: float, cold_ns: float) -> Call:
+        def call() -> None:
+            self._device.launch(warm_ns if name in self._holds else cold_ns, name)
+            self._holds.add(name)
+
+        return call
+
+
+def test_cold_time_of_the_device_alone_is_of_a_flush_before_each_call() -> None:
+    device = FakeAccelerator(launch_ns=5e3)
+    cache = Cache(device, flush_ns=8e3)
+    call = cache.work("T", 500, 2_000)
+
+    cold = VirtualEventClock(device, cache.flush)
+    assert cold.call_ns(call, 1) == pytest.approx(2_000)
+    kernels = device.work("T", *20 * [500.0])
+    # The flush ends before they are queued: what is left of that is the host's time.
+    assert cold.call_ns(kernels, 3) == pytest.approx(20 * 5e3 + 500 - 8e3)
+    assert cold.device_ns(kernels, 3) == pytest.approx(20 * 500)
+    assert cold.device_ns(call, 3) == pytest.approx(2_000)
+
+
+def test_host_takes_of_a_cold_call_what_its_flush_does_not_cover() -> None:
+    device = FakeAccelerator(launch_ns=5e3)
+    clock = VirtualEventClock(device, flush=device.work("flush", 30e3))
+    device.launch(1e6)
+
+    assert clock.queueing_ns(device.work("T", 500)) == 0
+    assert clock.queueing_ns(device.work("T", *10 * [500.0])) == pytest.approx(50e3 - 30e3)
+    assert clock.warm.queueing_ns(device.work("T", 500)) == pytest.approx(5e3)
+
+
+def test_rewarmed_clock_reads_as_a_cold_one_but_for_the_cache() -> None:
+    device = FakeAccelerator()
+    cache = Cache(device, flush_ns=1e6)
+    call = cache.work("T", 300, 800)
+    cold = VirtualEventClock(device, cache.flush)
+
+    assert cold.rewarmed_by(call).call_ns(call, 1) == pytest.approx(300)
+    assert device.diary == ["synchronize", "flush", "T", "record", "T", "record", "synchronize"]
+    assert cold.rewarmed_by(call).device_ns(call, 1) == pytest.approx(300)
+    assert cold.call_ns(call, 1) == pytest.approx(800)
+
+
+def test_cold_blocks_are_of_one_call_however_short_it_is() -> None:
+    device = FakeAccelerator()
+    clock = VirtualEventClock(device, flush=device.work("flush", 5e6))
+    pair = Pair(device.work("T", 400), device.work("B", 40e3), clock)
+
+    readings = pair.visit(0.1)
+
+    assert readings.target_ns == pytest.approx([400] * len(readings.target_ns), rel=0.01)
+    timed = sum(len(times) for times in (readings.target_ns, readings.baseline_ns))
+    # Before them the sides settle, and the device is warmed up by work that is not flushed; after
+    # them the device's own time is read.
+    assert device.diary.count("flush") <= timed + 2 * 2 + 2 * 5
+    assert fastest_ns(device.work("T", 400), clock) == pytest.approx(400, rel=0.01)
+
+
+def test_sides_of_a_pair_may_start_from_other_states() -> None:
+    device = FakeAccelerator()
+    cache = Cache(device, flush_ns=1e6)
+    call = cache.work("T", 300, 900)
+    cold = VirtualEventClock(device, cache.flush)
+
+    readings = Pair(call, call, cold, baseline_clock=cold.rewarmed_by(call)).visit(0.01)
+
+    assert readings.ratios == pytest.approx([3] * len(readings.ratios), rel=0.01)
+    assert (readings.target_device_ns, readings.baseline_device_ns) == pytest.approx((900, 300))
 
 
 def test_cold_comparison_pays_for_misses_on_both_sides_alike() -> None:
