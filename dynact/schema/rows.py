@@ -242,6 +242,12 @@ class Row(Measured):
     baseline_peak_bytes: int | None = column(
         "baseline’s peak memory", "bytes", "The baseline's `peak_bytes`."
     )
+    fits_cache: bool | None = column(
+        "fits the cache",
+        "",
+        "Whether input and output fit, both together, into the device's last-level cache, an "
+        "accelerator's L2; missing where its size is not known.",
+    )
     bandwidth_bytes_per_s: float | None = column(
         "bandwidth",
         "bytes/s",

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+from dynact import activations
 from dynact.schema.cases import CASE_TYPES, AnyCase, Case, KnownPair, NetworkCase
 from dynact.schema.limits import Ceilings
 from dynact.schema.messages import Answer, Request, WorkerInfo
@@ -248,6 +249,8 @@ class Sweep:
             figures |= self._floor(case, figures)
         if isinstance(case, Case) and "occurrences" in figures_of(case.table):
             figures["occurrences"] = self._occurrences.get((case.channels, case.height, case.width))
+        if isinstance(case, Case) and "fits_cache" in figures_of(case.table):
+            figures["fits_cache"] = self._fits_cache(case)
         return new_row(case, **figures)
 
     def _with_visits(self, table: str, case_id: str, figures: dict[str, Any]) -> dict[str, Any]:
@@ -262,6 +265,13 @@ class Sweep:
             return self._bench.ask(request)
         except WorkerError as error:
             return Answer("crashed", str(error))
+
+    def _fits_cache(self, case: Case) -> bool | None:
+        cache_bytes = self._bench.info.environment["device"].get("cache_bytes")
+        if cache_bytes is None:
+            return None
+        inputs = activations.input_channels(case.activation, 1)
+        return bool((inputs + 1) * case.input_bytes <= cache_bytes)
 
     def _floor(self, case: AnyCase, figures: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(case, NetworkCase) or "floor_time_ns" not in figures_of(case.table):

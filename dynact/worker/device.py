@@ -15,6 +15,7 @@ import torch
 
 from dynact.timing import Clock, EventClock, WallClock, fastest_ns
 from dynact.timing.clock import Call
+from dynact.worker.cpu_cache import last_level_bytes
 from dynact.worker.nvidia import condition_of, set_up_of
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ PROPERTIES = {
     "memory_max_khz": "memory_clock_rate",
     "memory_bus_bits": "memory_bus_width",
 }
+CACHE_PROPERTIES = ("L2_cache_size", "last_level_cache_size")
 # The memory of an accelerator with so many processors that a small product leaves some idle.
 LARGE_BYTES = 32 * 2**30
 # Of a GPU's clock, which is hardly faster; one that is slower is held for longer.
@@ -58,6 +60,9 @@ class Device(Protocol):
 
     def free_bytes(self) -> int:
         """Return how much memory nobody has taken."""
+
+    def cache_bytes(self) -> int | None:
+        """Return what its last-level cache holds; ``None`` where it does not say."""
 
     def synchronize(self) -> None:
         """Wait until all queued work is done."""
@@ -162,6 +167,10 @@ class Cpu:
         """Return what the system would give without swapping."""
         return psutil.virtual_memory().available
 
+    def cache_bytes(self) -> int | None:
+        """Return what the caches of torch's threads hold, as the system tells."""
+        return last_level_bytes(torch.get_num_threads())
+
     def synchronize(self) -> None:
         """Nothing is queued: a call returns when its work is done."""
 
@@ -226,6 +235,20 @@ class Accelerator:
         """Return how much memory no process has taken."""
         free: int = self._memory_info(self.torch_device)[0]
         return free
+
+    def cache_bytes(self) -> int | None:
+        """Return what its L2, or on XPU its last-level cache, holds."""
+        if torch.version.hip:
+            # Behind the L2 that torch tells of some of AMD's have a larger one.
+            return None
+        told = (getattr(self._properties, name, None) for name in CACHE_PROPERTIES)
+        return next(filter(None, told), None)
+
+    @property
+    def _properties(self) -> Any:
+        module = torch.get_device_module(self.torch_device)
+        # Apple's devices have none.
+        return getattr(module, "get_device_properties", lambda _device: None)(self.torch_device)
 
     def event(self) -> torch.Event:
         """Return a new event that can be timed."""
@@ -304,10 +327,7 @@ class Accelerator:
 
     def describe(self) -> dict[str, Any]:
         """Return what it is made of, how it is set up, the runtime and the driver."""
-        module = torch.get_device_module(self.torch_device)
-        # Apple's devices have none.
-        properties_of = getattr(module, "get_device_properties", lambda _device: None)
-        properties = properties_of(self.torch_device)
+        properties = self._properties
         said = {name: getattr(properties, kept, None) for name, kept in PROPERTIES.items()}
         if properties is not None and hasattr(properties, "major"):
             said["capability"] = f"{properties.major}.{properties.minor}"
@@ -347,7 +367,7 @@ class _Product:
     def __init__(self, device: Accelerator) -> None:
         self._factor = torch.ones(HOLDING_ROWS, HOLDING_ROWS, device=device.torch_device)
         self._result = torch.empty_like(self._factor)
-        self._each_ns = fastest_ns(self._multiply, device.clock)
+        self._each_ns = fastest_ns(self._multiply, device.clock.warm)
 
     @torch.inference_mode()
     def queue(self, duration_ns: float) -> None:

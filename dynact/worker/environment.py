@@ -61,6 +61,7 @@ def describe_environment(device: Device) -> dict[str, Any]:
             "name": device.name,
             # Rounded: a kernel update moves it by some kB, and a run could not be resumed.
             "memory_gib": round(device.memory_bytes / 2**30),
+            "cache_bytes": device.cache_bytes(),
             **device.describe(),
         },
         "host": {

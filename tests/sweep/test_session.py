@@ -4,6 +4,7 @@ import math
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,29 @@ class TestRow:
 
     def test_no_networks_no_occurrences(self, run: RunFolder) -> None:
         assert measured(sweep_with(FakeBench(), run), case_of()).occurrences is None
+
+    @pytest.mark.parametrize(
+        ("activation", "cache_bytes", "fits"),
+        [
+            ("frelu", 2_000, True),
+            ("frelu", 1_999, False),
+            # Whose input has twice the channels of its output.
+            ("geglu", 3_000, True),
+            ("geglu", 2_999, False),
+            ("frelu", None, None),
+        ],
+    )
+    def test_it_says_whether_input_and_output_fit_the_cache(
+        self, run: RunFolder, activation: str, cache_bytes: int | None, fits: bool | None
+    ) -> None:
+        device = {**ENVIRONMENT["device"], "cache_bytes": cache_bytes}
+        info = replace(INFO, environment={**ENVIRONMENT, "device": device})
+        case = case_of(activation, batch=1, channels=10, height=5, width=5)
+        assert case.input_bytes == 1_000
+
+        row = measured(sweep_with(FakeBench(info=info), run), case)
+
+        assert row.fits_cache is fits
 
     def test_it_says_when_it_was_measured(self, run: RunFolder) -> None:
         started = datetime.now() - timedelta(hours=2)

@@ -287,6 +287,40 @@ class TestWhatADeviceDecides:
         assert Cpu().describe() == {}
         assert notes
 
+    @pytest.mark.parametrize(
+        ("properties", "cache_bytes"),
+        [
+            ({"L2_cache_size": 2**26}, 2**26),
+            ({"last_level_cache_size": 2**24}, 2**24),
+            # Of a device that has none, or does not tell.
+            ({"L2_cache_size": 0}, None),
+            ({}, None),
+        ],
+    )
+    def test_an_accelerator_s_cache_is_what_torch_tells_of_it(
+        self,
+        notes: list[Any],
+        monkeypatch: pytest.MonkeyPatch,
+        properties: dict[str, int],
+        cache_bytes: int | None,
+    ) -> None:
+        device = Accelerator(torch.device("xpu"))
+        module = SimpleNamespace(get_device_properties=lambda _: SimpleNamespace(**properties))
+        monkeypatch.setattr(torch, "get_device_module", lambda _: module)
+
+        assert device.cache_bytes() == cache_bytes
+        monkeypatch.setattr(torch.version, "hip", "7.0")
+        assert device.cache_bytes() is None
+        assert notes
+
+    def test_the_cpu_s_cache_is_that_of_torch_s_threads(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(device_module, "last_level_bytes", lambda threads: 100 * threads)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+
+        assert Cpu().cache_bytes() == 300
+
     def test_apple_s_devices_tell_nothing_of_themselves(
         self, notes: list[Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -294,6 +328,7 @@ class TestWhatADeviceDecides:
         monkeypatch.setattr(torch, "get_device_module", lambda _: torch.mps)
 
         assert device.describe()["max_khz"] is None
+        assert device.cache_bytes() is None
         assert notes
 
     def test_only_cuda_keeps_a_history_of_its_allocations(self, notes: list[Any]) -> None:

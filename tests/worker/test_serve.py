@@ -100,10 +100,10 @@ class TestVerbs:
         line = Visit(case.table, case.id, 1, "ok", "", 0.02, "session", 1.0, **timed.figures)
         of_visits = measured_figures([line], precision=0.01)
         assert not of_visits.keys() & counted.figures.keys()
-        # The parent adds the device's limits, where a shape occurs and what is to be said.
+        # The parent adds what it knows of the device, where a shape occurs and what is to be said.
         assert set(figures_of(case.table)) - of_visits.keys() - counted.figures.keys() <= {
             "occurrences", "message",
-            "bandwidth_bytes_per_s", "peak_flops_per_s", "floor_time_ns",
+            "bandwidth_bytes_per_s", "peak_flops_per_s", "floor_time_ns", "fits_cache",
         }  # fmt: skip
 
     def test_limits_are_what_ceilings_are_made_of(self, bench: InProcess) -> None:
