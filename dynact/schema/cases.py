@@ -128,6 +128,16 @@ class KnownPair(Case):
         ),
     )
 
+    warm_baseline: bool = field(
+        default=False,
+        metadata=described(
+            "warm baseline",
+            "",
+            "Whether, in a cold run, the baseline finds its input in the caches and the target "
+            "does not.",
+        ),
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.more_rows < 0:
@@ -136,12 +146,17 @@ class KnownPair(Case):
     @property
     def id(self) -> str:
         """A readable name, equal only for equal cases."""
-        return f"{super().id}-more_{self.more_rows}"
+        return f"{super().id}-more_{self.more_rows}{'-over_warm' * self.warm_baseline}"
 
     @property
     def more(self) -> float:
         """How many elements more the target has, as a share of the baseline's."""
         return self.more_rows / self.height
+
+    @property
+    def tells_coldness(self) -> bool:
+        """Whether it tells if caches are cold; the others tell which differences can be told."""
+        return self.warm_baseline or self.more > 1
 
 
 def target_case(case: Case) -> Case:

@@ -64,3 +64,6 @@ class WorkerInfo:
     """What a measurement depends on; names neither machine nor user."""
     notice: str = ""
     """What the user is to know of the device before anything is measured; empty if nothing is."""
+    flushed_bytes: int = 0
+    """Of the last-level cache that is emptied before each timed call, as far as its size is known
+    or else as it is assumed; 0 where calls start from warm caches."""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+CACHES = ("warm", "cold")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -17,6 +19,8 @@ class Settings:
     """The most time to spend in timing a case, over all passes."""
     passes: int = 12
     """How often to visit each case, if its interval does not become narrow before."""
+    cache: str = "warm"
+    """The state of the caches that each timed call starts from: one of `CACHES`."""
 
     @property
     def visit_s(self) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 from dynact.schema.cases import KnownPair
 from dynact.schema.messages import WorkerInfo
 from dynact.schema.visits import LEAST_VISITS, Visit, estimate, observations
+from dynact.sweep.coldness import coldness, coldness_pairs
 from dynact.timing.visits import CONFIDENCE, Estimate, degrees, student_quantile
 
 # (batch, channels, height, width) of ReLU's input. Rows are whole vectors of any width, and 10 %
@@ -32,7 +33,10 @@ SELDOM = 0.005
 
 
 def known_pairs(phases: Iterable[str], info: WorkerInfo) -> list[KnownPair]:
-    """Return ReLU against itself at all sizes, and on a tenth more rows where that tells."""
+    """Return ReLU against itself at all sizes, and on a tenth more rows where that tells.
+
+    And what tells of a cold run whether it is: `coldness_pairs`.
+    """
     sizes = ACCELERATOR_SIZES if info.is_accelerator else CPU_SIZES
     return [
         KnownPair(
@@ -42,14 +46,17 @@ def known_pairs(phases: Iterable[str], info: WorkerInfo) -> list[KnownPair]:
         for phase in phases
         for size, shape in sizes.items()
         for more_rows in (0, *((round(MORE * shape[2]),) if size in PROPORTIONAL else ()))
-    ]  # fmt: skip
+    ] + coldness_pairs(info)  # fmt: skip
 
 
 def verdict(visited: Mapping[KnownPair, Sequence[Visit]]) -> dict[str, Any]:
     """Return what differences can be told, as a line of gates.jsonl, of pairs and their visits."""
     groups, detections, failures = [], [], []
     self_times_ns: list[float] = []
+    of_coldness = {pair: visits for pair, visits in visited.items() if pair.tells_coldness}
     for pair, visits in visited.items():
+        if pair in of_coldness:
+            continue
         ok = [visit for visit in visits if visit.status == "ok"]
         failures += [f"{pair.id}: {v.status}: {v.message}" for v in visits if v.status != "ok"][:1]
         if len(ok) < LEAST_VISITS:
@@ -81,6 +88,9 @@ def verdict(visited: Mapping[KnownPair, Sequence[Visit]]) -> dict[str, Any]:
         for found in detections
         if not found["seen"]
     ]
+    cold = coldness(of_coldness)
+    if cold and not cold["proven"]:
+        doubts.append(cold["message"])
     return {
         "trustworthy": not doubts,
         # What could not be visited is neither told nor missed.
@@ -91,6 +101,7 @@ def verdict(visited: Mapping[KnownPair, Sequence[Visit]]) -> dict[str, Any]:
         "self_times_ns": self_times_ns,
         "groups": groups,
         "detections": detections,
+        "coldness": cold,
     }
 
 

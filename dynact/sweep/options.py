@@ -21,7 +21,7 @@ from dynact.schema.cases import (
 from dynact.schema.choice import choice
 from dynact.schema.placement import known_placement
 from dynact.schema.run_folder import LATEST
-from dynact.schema.settings import Settings
+from dynact.schema.settings import CACHES, Settings
 from dynact.sweep.presets import PRESETS
 
 # Of ImageNet, at which papers count.
@@ -69,6 +69,8 @@ def add_options(add: Callable[..., Any]) -> None:
     add("--impl-from", metavar="NAME=PKG.MOD:CLASS", action="append", default=[],
         help="sweep your own implementation of NAME beside ours, verified; repeatable")  # fmt: skip
     add("--device", metavar="NAME", help="default: the accelerator if there is one, else cpu")
+    add("--cache", metavar="STATE", default=Settings.cache, help="the caches that each timed call "
+        "starts from: warm (default), or cold, emptied before it")  # fmt: skip
     add("--baseline", metavar="NAME", default="relu", help="compared with (default: relu)")
     add("--threads", metavar="N", help="torch threads on the host (default: 1 on a CPU)")
     add(
@@ -189,6 +191,7 @@ def read_options(given: argparse.Namespace) -> SweepOptions:
             precision=parse_share(given.precision, "--precision"),
             max_seconds=parse_number(given.max_seconds, "--max-seconds"),
             passes=parse_count(given.passes, "--passes"),
+            cache=choice("cache state", given.cache, CACHES),
         ),
     )
 

@@ -223,7 +223,9 @@ class SweepPlugin:
             self._known_pairs = known_pairs(phases or PHASES, self._bench.info)
         self._asked_for = [*self._known_pairs, *cases]
         about = format_seconds(self._plan.seconds(self._asked_for) + self._renewing_s())
-        self._write(f"dynact: measuring {self._bench.info.environment['device']['name']}")
+        name = self._bench.info.environment["device"]["name"]
+        caches = ", its caches emptied before each call" if self._settings.cache == "cold" else ""
+        self._write(f"dynact: measuring {name}{caches}")
         if self._bench.info.notice:
             self._write(f"dynact: {self._bench.info.notice}")
         self._write(
@@ -447,11 +449,11 @@ class SweepPlugin:
         return {
             "started": self._started.isoformat(timespec="seconds"),
             "command": ["pytest", *map(without_paths, self._config.invocation_params.args)],
-            # The bench's environment says which device and threads were taken.
+            # The bench's environment says which device, threads and caches were taken.
             "settings": {
                 name: value
                 for name, value in asdict(settings).items()
-                if name not in ("device", "threads")
+                if name not in ("device", "threads", "cache")
             },
             **self._bench.info.environment,
         }

@@ -21,7 +21,7 @@ from dynact.cost import (
     peak_on_cpu,
     tensors_in,
 )
-from dynact.schema.cases import Case, target_case
+from dynact.schema.cases import Case, KnownPair, target_case
 from dynact.schema.redact import error_line
 from dynact.timing import Pair
 from dynact.worker import counters
@@ -126,7 +126,14 @@ class _Layers:
                 ready_call(layer, case, feed)
                 for layer, feed in zip(self._layers, self._feeds, strict=True)
             )
-        self.pair = Pair(target, baseline, device.clock, before_round=self._rotate)
+        rewarmed = isinstance(case, KnownPair) and case.warm_baseline
+        self.pair = Pair(
+            target,
+            baseline,
+            device.clock,
+            before_round=self._rotate,
+            baseline_clock=device.clock.rewarmed_by(baseline) if rewarmed else None,
+        )
 
     @property
     def kept_bytes(self) -> int | None:

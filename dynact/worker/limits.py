@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from dynact.schema.cases import BYTES_PER_ELEMENT
-from dynact.timing import fastest_ns
+from dynact.timing import Clock, fastest_ns
 from dynact.timing.clock import Call
 from dynact.worker.device import Device
 
@@ -20,8 +20,9 @@ SECONDS_EACH = 0.03
 def measure_limits(device: Device) -> dict[str, Any]:
     """Return what `dynact.schema.limits.Ceilings` is made of, and the seconds it took.
 
-    Each rate is the fastest of several blocks. A size or a dtype that the device cannot do is
-    left out.
+    Each rate is the fastest of several blocks: of moving, from the caches' state that cases start
+    from; of multiplying, whose operands are used again and again, from warm ones. A size or a dtype
+    that the device cannot do is left out.
 
     Raises
     ------
@@ -83,7 +84,7 @@ def _moved(size: int, device: Device) -> Iterator[_Moved]:
         lambda: torch.add(source, other, out=target): 3,
     }
     for call, tensors in calls.items():
-        call_s = _seconds(call, device)
+        call_s = _seconds(call, device.clock)
         yield _Moved(call_s, tensors * size / call_s)
 
 
@@ -91,9 +92,9 @@ def _product_s(dtype: str, device: Device) -> float:
     shape = device.matrix_rows, device.matrix_rows
     factor = torch.randn(shape, device=device.torch_device).to(getattr(torch, dtype))
     product = torch.empty_like(factor)
-    return _seconds(lambda: torch.mm(factor, factor, out=product), device)
+    return _seconds(lambda: torch.mm(factor, factor, out=product), device.clock.warm)
 
 
-def _seconds(call: Call, device: Device) -> float:
+def _seconds(call: Call, clock: Clock) -> float:
     call()
-    return fastest_ns(call, device.clock, SECONDS_EACH) / 1e9
+    return fastest_ns(call, clock, SECONDS_EACH) / 1e9

@@ -18,6 +18,7 @@ from dynact.schema.settings import Settings
 from dynact.worker.counts import count_workload
 from dynact.worker.device import Device, open_device, unused_gpu
 from dynact.worker.environment import describe_environment
+from dynact.worker.flush import Flush
 from dynact.worker.kept import Kept
 from dynact.worker.layer import LayerWorkload, check_layer
 from dynact.worker.limits import measure_limits
@@ -46,7 +47,7 @@ class InProcess:
     Raises
     ------
     ValueError
-        If the device is not there.
+        If the device is not there, or has no memory for a flush.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -55,6 +56,12 @@ class InProcess:
         threads = settings.threads or self.device.default_threads
         if threads:
             torch.set_num_threads(threads)
+        flushed_bytes = 0
+        if settings.cache == "cold":
+            # Of the caches that these threads use.
+            flush = Flush(self.device)
+            self.device.clock = self.device.clock.flushed_by(flush)
+            flushed_bytes = flush.cache_bytes
         self.kept = Kept.on(self.device)
         self.info = WorkerInfo(
             device=str(self.device.torch_device),
@@ -62,6 +69,7 @@ class InProcess:
             free_bytes=self.device.free_bytes(),
             environment=describe_environment(self.device),
             notice="" if settings.device else unused_gpu(self.device),
+            flushed_bytes=flushed_bytes,
         )
 
     def ask(self, request: Request) -> Answer:

@@ -165,10 +165,16 @@ class TestWhatIsAskedFor:
 
     def test_settings(self) -> None:
         found = read(
-            "--device", "cuda:1", "--threads", "4", "--precision", "0.05", "--max-seconds", ".5"
-        )
+            "--device", "cuda:1", "--threads", "4", "--precision", "0.05", "--max-seconds", ".5",
+            "--cache", "cold",
+        )  # fmt: skip
 
-        assert found.settings == Settings("cuda:1", 4, 0.05, 0.5)
+        assert found.settings == Settings("cuda:1", 4, 0.05, 0.5, cache="cold")
+
+    @pytest.mark.parametrize("typed", ["hot", "", "Cold", "warm,cold"])
+    def test_caches_are_warm_or_cold(self, typed: str) -> None:
+        with pytest.raises(ValueError, match=rf"^unknown cache state '{typed}'; .*(warm|cold)"):
+            read("--cache", typed)
 
     def test_all_the_rest(self) -> None:
         found = read(

@@ -178,6 +178,15 @@ class TestSweep:
 
         assert opened == [Settings(None, 3, 0.2, 0.5, 6)]
 
+    @pytest.mark.parametrize(("state", "said"), [("warm", ""), ("cold", ", its caches emptied*")])
+    def test_the_caches_state_goes_there_too_and_is_said(
+        self, sweep: Run, opened: list[Settings], state: str, said: str
+    ) -> None:
+        outcome = sweep(*FOUR_CASES, "--cache", state)
+
+        assert [settings.cache for settings in opened] == [state]
+        outcome.stdout.fnmatch_lines([f"dynact: measuring Some CPU{said}"])
+
     def test_each_of_ones_own_layers_is_tried_before_anything_is_measured(
         self, sweep: Run, bench: FakeBench
     ) -> None:
@@ -618,6 +627,25 @@ class TestRefusal:
 
         check_refused(outcome, "cannot resume run 'first', its rows would not be comparable: ")
         assert "threads was 1 and is 2" in outcome.errlines[0]
+        assert contents(reports) == before
+
+    @pytest.mark.parametrize(("then", "now"), [("warm", "cold"), ("cold", "warm")])
+    def test_a_run_from_caches_in_another_state(
+        self, sweep: Run, bench: FakeBench, reports: Path, then: str, now: str
+    ) -> None:
+        for state in (then, now):
+            # As a bench that is asked for it describes itself.
+            clock = {"name": "wall", "cache": state, "min_block_ns": 1e5}
+            bench.info = replace(INFO, environment=ENVIRONMENT | {"clock": clock})
+            resume = ["--resume"] if state == now else []
+            before = contents(reports)
+            outcome = sweep(*FOUR_CASES, "--cache", state, *resume)
+
+        line = (
+            "cannot resume run 'first', its rows would not be comparable: clock.cache was "
+            f"{then!r} and is {now!r}; name another --run"
+        )
+        check_refused(outcome, line)
         assert contents(reports) == before
 
     def test_a_run_that_is_in_use(self, sweep: Run, reports: Path) -> None:

@@ -103,6 +103,41 @@ def test_it_reads_the_device_s_own_rates() -> None:
         assert rate == pytest.approx(FLOPS_PER_S[getattr(torch, dtype)], rel=0.02)
 
 
+class ColdKernels(Kernels):
+    """Every copy after a flush is as slow as beyond the cache, and a product takes longer."""
+
+    def __init__(self, device: VirtualTime) -> None:
+        super().__init__(device, float("inf"), tuple(FLOPS_PER_S))
+        self._is_cold = False
+        device.clock = device.clock.flushed_by(self._flush)
+
+    def _flush(self) -> None:
+        self._accelerator.launch(1e6, "flush")
+        self._is_cold = True
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        cold, self._is_cold = self._is_cold, False
+        if cold and func in self._tensors_moved:
+            _, tensors = self._tensors_moved[func]
+            self._accelerator.launch(tensors * args[0].nbytes / 1e11 * 1e9, "copy")
+            return args[0]
+        if cold:
+            self._accelerator.launch(1e9, "what a product finds not in the cache")
+        return super().__torch_dispatch__(func, types, args, kwargs)
+
+
+def test_from_cold_caches_moving_is_the_memory_s_and_multiplying_as_from_warm_ones() -> None:
+    device = VirtualTime()
+    with ColdKernels(device):
+        record = measure_limits(device)
+
+    for copy in record["copies"]:
+        assert copy["bytes_per_s"] == pytest.approx(1e11, rel=0.02)
+    assert record["call_s"] == pytest.approx(2 * SMALLEST_BYTES / 1e11, rel=0.02)
+    for dtype, rate in record["flops_per_s"].items():
+        assert rate == pytest.approx(FLOPS_PER_S[getattr(torch, dtype)], rel=0.02)
+
+
 def test_the_record_survives_json_and_bounds_what_it_says() -> None:
     stored = Ceilings.of(json.loads(json.dumps(found())))
 

@@ -18,6 +18,7 @@ from dynact.schema.visits import Visit, measured_figures
 from dynact.worker import layer as layer_module
 from dynact.worker import limits, serve
 from dynact.worker.device import Cpu
+from dynact.worker.flush import ASSUMED_HOST_BYTES
 from dynact.worker.serve import VERBS, InProcess
 from dynact.worker.workload import Workload
 from tests.measuring import FOUND
@@ -325,6 +326,15 @@ class TestInfo:
         assert 0 < bench.info.free_bytes <= psutil.virtual_memory().total
         # It has to be stored.
         assert json.loads(json.dumps(bench.info.environment)) == bench.info.environment
+
+    def test_caches_are_warm_unless_they_are_to_be_cold(self, bench: InProcess) -> None:
+        cold = InProcess(Settings(device="cpu", cache="cold"))
+
+        assert (bench.info.flushed_bytes, bench.device.clock.cache) == (0, "warm")
+        assert cold.info.flushed_bytes == (cold.device.cache_bytes() or ASSUMED_HOST_BYTES)
+        for one, state in ((bench, "warm"), (cold, "cold")):
+            found = one.ask(Request("visit", case_of("gelu"), {"seconds": 0.01}))
+            assert found.figures["cache"] == one.info.environment["clock"]["cache"] == state
 
     @pytest.mark.parametrize(("asked", "found"), [(None, 1), (2, 2)])
     def test_threads_are_one_on_a_cpu_or_as_asked_for(self, asked: int | None, found: int) -> None:

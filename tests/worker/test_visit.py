@@ -319,6 +319,31 @@ class TestKnownPairs:
         kernels = 2 if phase == "training" else 1
         assert found.baseline_time_ns == pytest.approx(kernels * elements, rel=1e-3)
 
+    def test_a_warm_baseline_is_called_between_flush_and_reading(self) -> None:
+        device = VirtualDevice()
+        is_cold = False
+
+        def flush() -> None:
+            nonlocal is_cold
+            device.accelerator.launch(1e6, "flush")
+            is_cold = True
+
+        def kernel_ns(name: str, _y: Tensor) -> float:
+            nonlocal is_cold
+            was_cold, is_cold = is_cold, False
+            return (3e5 if was_cold else 1e5) if name == "relu" else 0.0
+
+        device.clock = device.clock.flushed_by(flush)
+        with Kernels(device.accelerator, kernel_ns):
+            alike, against_warm = (
+                visit(replace(known_pair(), warm_baseline=warm), device) for warm in (False, True)
+            )
+
+        assert (alike.status, against_warm.status) == ("ok", "ok")
+        assert alike.overhead == pytest.approx(1, rel=1e-3)
+        assert against_warm.overhead == pytest.approx(3, rel=1e-3)
+        assert against_warm.cache == "cold"
+
     @pytest.mark.parametrize("phase", ["inference", "training"])
     def test_without_more_both_sides_get_the_very_same_input(self, phase: str) -> None:
         pair = known_pair(own(Recorder), own(OtherRecorder), phase=phase)
