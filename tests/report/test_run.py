@@ -11,11 +11,14 @@ import pandas as pd
 import pytest
 
 from dynact.report.figures.declaration import LayerFigure
+from dynact.report.page.page import write_page
 from dynact.report.render import render
 from dynact.report.run import Run
+from dynact.report.tables.summary import summary_markdown
 from dynact.report.tensorboard import write_dashboards
 from tests.report.networks_sample import build_networks
 from tests.report.profile_sample import build_profile, write_tables
+from tests.report.test_render import write_run
 
 MakeRows = Callable[..., pd.DataFrame]
 
@@ -159,3 +162,22 @@ def test_visits_are_read_as_far_as_the_report_needs_them(folder: Path) -> None:
     assert list(visits["table"]) == ["rows.jsonl", "site_rows.jsonl"]
     assert visits["time_ns"].iloc[0] == 5.0
     assert visits["time_ns"].isna().iloc[1]
+
+
+@pytest.mark.parametrize("state", ["warm", "cold"])
+def test_wherever_a_run_says_on_what_it_was_measured_it_says_if_its_caches_were_cold(
+    make_rows: MakeRows, environment: dict[str, Any], tmp_path: Path, state: str
+) -> None:
+    environment = environment | {"clock": {"name": "wall", "cache": state}}
+    rows = make_rows(batches=(8, 32)).assign(cache=state)
+    run = Run(write_run(tmp_path / "run", rows, environment, []))
+
+    captions = [run.caption(group) for group in run.groups]
+    said = [*captions, summary_markdown(run), write_page(run).read_text("utf-8")]
+
+    assert len(captions) == 2
+    for text in said:
+        assert ("cold" in text) == (state == "cold")
+    assert "1 thread, cold caches, torch" in captions[0] or state == "warm"
+    assert ("caches are emptied before each timed call" in said[-1]) == (state == "cold")
+    assert ("starts from a warm cache" in said[-1]) == (state == "warm")

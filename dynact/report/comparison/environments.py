@@ -7,9 +7,15 @@ import pandas as pd
 # Says when and for what a run was made, not how it was measured.
 _LEFT_OUT = ("command", "started", "settings.run")
 # Above all others.
-_FIRST = ("device", "host", "threads", "versions.torch")
+_FIRST = ("device", "host", "threads", "clock.cache", "versions.torch")
 # Two times are of the same thing only if these are the same.
-_TIMES_NEED = {"device": "device.name", "CPU model": "host.cpu"}
+_TIMES_NEED = {
+    "device": "device.name",
+    "CPU model": "host.cpu",
+    "state of the caches": "clock.cache",
+}
+# What runs had that do not say.
+_BEFORE = {"clock.cache": "warm"}
 NONE = "–"
 
 
@@ -46,7 +52,7 @@ def times_refused(reference: dict[str, Any], later: dict[str, Any]) -> str:
 def _flat(environment: dict[str, Any]) -> dict[str, str]:
     """Return all values as text, by dotted names."""
     (flat,) = pd.json_normalize([environment]).to_dict("records")
-    return {
+    return _BEFORE | {
         str(name): " ".join(map(str, value)) if isinstance(value, list) else str(value)
         for name, value in flat.items()
         if isinstance(value, list) or not pd.isna(value)

@@ -196,11 +196,12 @@ def at_largest_input(rows: pd.DataFrame, among: pd.DataFrame) -> pd.DataFrame:
 
 
 def device_and_threads(rows: pd.DataFrame, environment: dict[str, Any]) -> str:
-    """Return on what rows of one group were measured."""
+    """Return on what rows of one group were measured, and that it was from cold caches if so."""
     device, threads = environment["device"], environment["threads"]
     where = rows["device"].iloc[0]
     name = device["name"] if where == device["type"] else where
-    return f"{name}, {threads} thread{'s' if threads != 1 else ''}"
+    cold = ", cold caches" if environment.get("clock", {}).get("cache") == "cold" else ""
+    return f"{name}, {threads} thread{'s' if threads != 1 else ''}{cold}"
 
 
 def _suffix(key: dict[str, object], main: dict[str, object]) -> str:

@@ -65,7 +65,8 @@ def _found(gates: list[dict[str, Any]]) -> str:
         for more, times in sorted(seen.items())
     ]
     false = f"ReLU against itself read as a difference in {alarms} of {pairs} places"
-    return f"{'; '.join([false, *known])}."
+    cold = [gate["coldness"]["message"] for gate in gates if gate.get("coldness")]
+    return f"{'; '.join([false, *known, *cold])}."
 
 
 def _groups(gates: list[dict[str, Any]]) -> Table:

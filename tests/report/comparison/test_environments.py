@@ -27,6 +27,8 @@ def test_equal_environments_differ_in_nothing(environment: dict[str, Any]) -> No
     [
         ("versions.torch", "2.15.0", ("2.14.1", "2.15.0")),
         ("threads", 2, ("1", "2")),
+        # A run that does not say was warm.
+        ("clock.cache", "cold", ("warm", "cold")),
         ("device.name", "H200", ("Some CPU @ 2.00GHz", "H200")),
         ("device.driver", "550.1", ("–", "550.1")),
         ("settings.max_seconds", 9.0, ("1.0", "9.0")),
@@ -62,3 +64,6 @@ def test_times_are_compared_on_one_device_and_cpu_alone(environment: dict[str, A
     assert refused == "another device, 'Some CPU @ 2.00GHz' against 'H200'"
     refused = times_refused(environment, changed(environment, "host.cpu", "EPYC"))
     assert refused == "another CPU model, 'Some CPU @ 2.00GHz' against 'EPYC'"
+    warm, cold = (changed(environment, "clock.cache", state) for state in ("warm", "cold"))
+    assert times_refused(environment, cold) == "another state of the caches, 'warm' against 'cold'"
+    assert times_refused(environment, warm) == ""

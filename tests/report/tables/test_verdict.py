@@ -53,6 +53,15 @@ def test_doubt_is_loud_if_and_only_if_a_session_has_cause(
     assert said.messages == [g["message"] for g in gates if not g["trustworthy"]]
 
 
+@pytest.mark.parametrize("proven", [True, False])
+def test_what_shows_a_run_cold_is_said(proven: bool) -> None:
+    cold = {"proven": proven, "message": "what was seen of the caches"}
+
+    said = verdict([TOLD | {"coldness": cold}, TOLD | {"coldness": None}, TOLD])
+
+    assert said.text.count("what was seen of the caches.") == 1
+
+
 @SAID
 def test_summary_and_page_open_with_it(
     make_rows: Callable[..., pd.DataFrame],
