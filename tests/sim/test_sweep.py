@@ -4,9 +4,9 @@ Rows are compared with what `tests.sim.oracle` adds up of the cost model. Layers
 stand for kernels far shorter than a launch, about as long, and far longer.
 
 What the simulation does not show: kernels side by side (every stream of a device is one queue),
-caches that remember (a kernel's own bytes fit into the L2 or not, whatever ran before), a cold
-clock's flush, and host time that Python itself takes: the host's clock moves by launches and waits
-alone, so that figures are exact. The history of an allocator for torch's memory viewer is CUDA's
+caches that forget bit by bit (only a kernel that does not fit into the L2 empties it), and host
+time that Python itself takes: the host's clock moves by launches and waits alone, so that figures
+are exact. The history of an allocator for torch's memory viewer is CUDA's
 alone, and torch.compile generates no code for a device that it does not know: both are left out.
 """
 

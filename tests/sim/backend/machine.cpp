@@ -9,20 +9,39 @@ namespace sim {
 
 using Locked = std::lock_guard<std::mutex>;
 
-double Model::kernel_ns(double bytes, double flops, int64_t element_size) const {
-  const double bandwidth = bytes <= l2_bytes ? l2_bytes_per_ns : bytes_per_ns;
-  const double rate = flops_per_ns * 4 / static_cast<double>(element_size);
-  return std::max({latency_ns, bytes / bandwidth, flops / rate});
+double Model::arithmetic_ns(double flops, int64_t element_size) const {
+  return flops / (flops_per_ns * 4 / static_cast<double>(element_size));
 }
 
-void Machine::launch(
-    int device, const std::string& name, double bytes, double flops, int64_t element_size) {
+double Machine::moving_ns(int device, const Traffic& traffic) {
+  const Model& model = models[device];
+  auto& in_l2 = in_l2_[device];
+  double read = 0, found = 0, written = 0;
+  for (const auto& [memory, bytes] : traffic.reads) {
+    read += bytes;
+    if (in_l2.count(memory)) found += bytes;
+  }
+  for (const auto& [memory, bytes] : traffic.writes) written += bytes;
+  if (read + written > model.l2_bytes) {
+    in_l2.clear();
+    return (read + written) / model.bytes_per_ns;
+  }
+  for (const auto& moved : traffic.reads) in_l2.insert(moved.memory);
+  for (const auto& moved : traffic.writes) in_l2.insert(moved.memory);
+  const double share = read ? found / read : 1;
+  return (read + written) * (share / model.l2_bytes_per_ns + (1 - share) / model.bytes_per_ns);
+}
+
+void Machine::launch(int device, const std::string& name, const Traffic& traffic, double flops,
+                     int64_t element_size) {
   Locked locked(mutex_);
   const Model& model = models[device];
   host_ns_ += model.launch_ns;
   const double start_ns = std::max(host_ns_, free_ns_[device]);
   const double slowness = start_ns < model.throttled_from_ns ? 1 : model.throttled_factor;
-  free_ns_[device] = start_ns + model.kernel_ns(bytes, flops, element_size) * slowness;
+  const double kernel_ns = std::max({
+      model.latency_ns, moving_ns(device, traffic), model.arithmetic_ns(flops, element_size)});
+  free_ns_[device] = start_ns + kernel_ns * slowness;
   if (keeps_diary_) {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
     const int64_t now_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();

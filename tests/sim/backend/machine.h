@@ -12,6 +12,7 @@
 #include <limits>
 #include <mutex>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 namespace sim {
@@ -20,8 +21,10 @@ constexpr int kDevices = 2;
 constexpr int64_t kBlockBytes = 512;  // an allocation is a multiple of it
 
 // A device's cost model. A kernel takes the longest of `latency_ns`, its bytes over the bandwidth,
-// and its FLOPs over their rate. Its bytes are each tensor that it reads and each that it writes;
-// where they all fit into the L2, the bandwidth is the L2's.
+// and its FLOPs over their rate. Its bytes are each tensor that it reads and each that it writes.
+// Where they do not all fit into the L2, they go past it, and nothing that was in it stays. Where
+// they do, all of them stay in it, and their bandwidth is the L2's for that part of what is read
+// that was in it already, the memory's for the rest, and for what is written alike.
 struct Model {
   double launch_ns = 5e3;
   double latency_ns = 2e3;
@@ -33,7 +36,17 @@ struct Model {
   double throttled_factor = 1;  // on a kernel that starts from then on
   int64_t memory_bytes = int64_t{1} << 30;
 
-  double kernel_ns(double bytes, double flops, int64_t element_size) const;
+  double arithmetic_ns(double flops, int64_t element_size) const;
+};
+
+struct Moved {
+  const void* memory;  // of a tensor's storage, which is in the L2 as a whole or not at all
+  double bytes;
+};
+
+// What a kernel moves.
+struct Traffic {
+  std::vector<Moved> reads, writes;
 };
 
 struct Kernel {
@@ -49,7 +62,8 @@ class Machine {
  public:
   Model models[kDevices];
 
-  void launch(int device, const std::string& name, double bytes, double flops, int64_t element_size);
+  void launch(int device, const std::string& name, const Traffic& traffic, double flops,
+              int64_t element_size);
   double host_ns();
   double free_ns(int device);  // when the device will have run all that is queued
   void wait_until(double ns);  // the host does
@@ -59,8 +73,11 @@ class Machine {
   std::vector<Kernel> diary();  // what was launched since the diary was begun
 
  private:
+  double moving_ns(int device, const Traffic& traffic);
+
   std::mutex mutex_;
   double host_ns_ = 0;
+  std::unordered_set<const void*> in_l2_[kDevices];
   double free_ns_[kDevices] = {};
   bool keeps_diary_ = false;
   std::vector<Kernel> diary_;

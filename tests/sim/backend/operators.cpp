@@ -47,6 +47,8 @@ double bytes_of(const Tensor& tensor) {
   return elements * static_cast<double>(tensor.element_size());
 }
 
+Moved moved(const Tensor& tensor) { return {tensor.storage().data(), bytes_of(tensor)}; }
+
 // The tensors of one call of an operator, on their way to the host's code and back.
 class Call {
  public:
@@ -91,9 +93,9 @@ class Call {
     }
   }
 
-  void read(const Tensor& tensor) { bytes_ += bytes_of(tensor); }
+  void read(const Tensor& tensor) { traffic_.reads.push_back(moved(tensor)); }
   void written(const Tensor& tensor) {
-    bytes_ += bytes_of(tensor);
+    traffic_.writes.push_back(moved(tensor));
     element_size_ = tensor.element_size();
     writes_ = true;
   }
@@ -102,7 +104,7 @@ class Call {
   void set_device(c10::Device device) { device_ = device; }
   bool writes() const { return writes_; }
   void launch(const std::string& name, double flops) const {
-    machine().launch(device_.index(), name, bytes_, flops, element_size_);
+    machine().launch(device_.index(), name, traffic_, flops, element_size_);
   }
 
  private:
@@ -119,7 +121,7 @@ class Call {
   std::vector<std::pair<Tensor, Tensor>> tensors_;
   std::vector<std::pair<c10::Storage, c10::Storage>> storages_;
   c10::Device device_{kSim, 0};
-  double bytes_ = 0;
+  Traffic traffic_;
   int64_t element_size_ = 4;
   bool writes_ = false;
 };

@@ -12,8 +12,13 @@ import torch
 
 # The path of the compiled half.
 LIBRARY = "SIM_LIBRARY"
-# A JSON list, a mapping for each device, of what a process's cost models have other than default.
+# A JSON list, a mapping for each device, of what a process's cost models have other than default,
+# and beside of `TOLD_L2`.
 MODELS = "SIM_MODELS"
+# What a device's properties say of its L2, where that is not all of its cache: as of an MI300X,
+# whose larger cache behind the L2 torch does not tell of.
+TOLD_L2 = "told_l2_bytes"
+_told_l2: dict[int, int] = {}
 
 
 def _compiled_half() -> ModuleType:
@@ -35,6 +40,8 @@ def load() -> None:
     # By which a clock tells how long its host queues. Other clocks, as of deadlines, stay real.
     time.perf_counter_ns = lambda: int(machine.host_ns())
     for device, model in enumerate(json.loads(os.environ.get(MODELS, "[]"))):
+        if TOLD_L2 in model:
+            _told_l2[device] = model.pop(TOLD_L2)
         configure(device, **model)
 
 
@@ -95,4 +102,6 @@ def get_device_name(device: Any = None) -> str:
 
 
 def get_device_properties(device: Any = None) -> SimpleNamespace:
-    return SimpleNamespace(name=get_device_name(device))
+    index = torch.device(device).index or 0
+    l2_bytes = _told_l2.get(index, int(machine.model(index).l2_bytes))
+    return SimpleNamespace(name=get_device_name(device), L2_cache_size=l2_bytes)

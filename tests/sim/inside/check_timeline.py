@@ -46,12 +46,32 @@ def event(device: str = "sim:0") -> torch.Event:
 def test_a_kernel_reads_and_writes_at_the_bandwidth_of_where_it_fits(
     elements: int, expected_ns: float
 ) -> None:
-    x = torch.empty(elements, device="sim")
+    x = torch.ones(elements, device="sim")
+    machine.keep_diary(True)
     with torch.inference_mode():
         torch.relu(x)
         torch.relu_(x)
         torch.empty_like(x).copy_(x)
     assert durations() == pytest.approx([expected_ns] * 3)
+
+
+def test_what_a_kernel_finds_in_the_l2_it_moves_at_its_bandwidth_until_a_large_one_runs() -> None:
+    x, y = torch.ones(3000, device="sim"), torch.ones(1000, device="sim")
+    large = torch.ones(10_000, device="sim")
+    with torch.inference_mode():
+        large.neg_()
+        machine.keep_diary(True)
+        torch.relu(x)
+        torch.relu(x)
+        torch.cat([x, y])
+        torch.relu(y)
+        large.neg_()
+        torch.relu(y)
+    warm, cold = 1 / L2_BANDWIDTH, 1 / BANDWIDTH
+    three_of_four = 3 / 4 * warm + 1 / 4 * cold
+    assert durations() == pytest.approx(
+        [24e3 * cold, 24e3 * warm, 32e3 * three_of_four, 8e3 * warm, 8e4 * cold, 8e3 * cold]
+    )
 
 
 def test_what_is_read_twice_counts_twice_and_what_is_broadcast_once() -> None:
