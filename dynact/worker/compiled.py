@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dynact.activations.fused.graph import generates_code_for
+
 
 def seconds_compiling() -> float:
     """Return what torch.compile has taken in this process so far, forward and backward."""
@@ -31,12 +33,16 @@ def compile_alone(layer: nn.Module, x: Tensor) -> None:
 
     Raises
     ------
+    NotImplementedError
+        On a device that torch.compile generates no code for.
     RuntimeError
         If no graph was captured: it would run eager code.
     """
     # Imported on demand: dynamo takes as long to import as torch itself.
     from torch._dynamo.utils import counters as of_dynamo
 
+    if not generates_code_for(x.device.type):
+        raise NotImplementedError(f"torch.compile generates no code for {x.device.type}")
     own_forward: Any = layer.forward
 
     def forward(x: Tensor) -> Tensor:

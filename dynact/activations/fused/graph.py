@@ -51,7 +51,7 @@ class Graph:
         Raises
         ------
         NotImplementedError
-            Without a C++ compiler.
+            Without a C++ compiler, or on a device that torch.compile generates no code for.
         """
         given = tuple(constants.items())
         # On the meta device there is nothing to run.
@@ -113,6 +113,11 @@ class Graph:
         key = which, constants, x.dtype, x.device.type, tuple(size == 1 for size in x.shape)
         run = self._compiled.get(key)
         if run is None:
+            if not generates_code_for(x.device.type):
+                raise NotImplementedError(
+                    "a fused implementation is compiled where it runs, and torch.compile generates "
+                    f'no code for {x.device.type}; use impl="reference"'
+                )
             run = self._compiled[key] = compiled(of, None if self._variable else True)
         # Or dynamo would take the sizes of parameters for constants, and compile for what has a
         # gradient and what has none.
@@ -151,6 +156,15 @@ class Graph:
             for dim in self._variable or ():
                 if dim < tensor.dim():
                     torch._dynamo.maybe_mark_dynamic(tensor, dim)
+
+
+def generates_code_for(device_type: str) -> bool:
+    """Return whether torch.compile generates code for such a device, as ``"cuda"``."""
+    # Imported on demand: importing an activation is not to import the compiler.
+    from torch._inductor.codegen import common
+
+    common.init_backend_registration()
+    return common.get_scheduling_for_device(device_type) is not None
 
 
 def compiled(of: Callable[..., Any], dynamic: bool | None) -> Callable[..., Any]:

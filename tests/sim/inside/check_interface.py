@@ -3,8 +3,11 @@
 import pytest
 import torch
 
+from dynact.schema.cases import PHASES
 from dynact.worker.device import open_device
 from dynact.worker.visit import diagnosed
+from tests.measuring import visit
+from tests.sweeping import case_of
 
 MIB = 2**20
 
@@ -69,6 +72,16 @@ def test_beyond_the_limit_is_torchs_own_error() -> None:
         [x + 1, x + 2, x + 3]
     del x, caught
     assert in_use() == before
+
+
+@pytest.mark.parametrize("how", [{"impl": "fused"}, {"mode": "compile"}], ids=str)
+@pytest.mark.parametrize("phase", PHASES)
+def test_what_is_compiled_is_told_to_be_unsupported_in_plain_words(
+    how: dict[str, str], phase: str
+) -> None:
+    told = visit(case_of("prelu", phase=phase, device="sim", **how), open_device("sim"))
+    assert told.status == "unsupported"
+    assert "torch.compile generates no code for sim" in told.message
 
 
 def test_streams_are_one_queue() -> None:
