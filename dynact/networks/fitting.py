@@ -28,7 +28,7 @@ def fitted(name: str, impl: str, call: Call, options: dict[str, object]) -> nn.M
     channels = call.site.channels
     try:
         if channels == 0 or call.channel_dim != 1 or call.batch_comes_first is False:
-            with same_random_numbers():
+            with same_random_numbers([call.device]):
                 per_element = _is_per_element(make, call)
             if not per_element and channels == 0:
                 return f"{UNKNOWN_CHANNELS}: its input is of shape {call.shape}"
@@ -45,7 +45,7 @@ def fitted(name: str, impl: str, call: Call, options: dict[str, object]) -> nn.M
                 return f"its channels are dimension {call.channel_dim} of its input"
             layer = ChannelsLast(layer)
         layer = layer.to(call.device, call.dtype)
-        with same_random_numbers():
+        with same_random_numbers([call.device]):
             return _refusal(layer, call) or layer
     except Exception as error:
         return error_line(error)

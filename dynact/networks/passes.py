@@ -4,7 +4,7 @@ import copy
 import random
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from types import FunctionType, MappingProxyType
@@ -149,16 +149,22 @@ def _not_copied(module: nn.Module) -> Iterator[object]:
 
 
 @contextmanager
-def same_random_numbers(seed: int | None = None) -> Iterator[None]:
+def same_random_numbers(
+    used: Iterable[torch.device] | None = None, seed: int | None = None
+) -> Iterator[None]:
     """Draw within it without moving any of the generators of torch, NumPy and Python.
 
-    With a seed all of them begin with it.
+    Parameters
+    ----------
+    used
+        The devices on which is drawn, the host aside; the current accelerator where that is not
+        known. Others are not touched: on one of CUDA that takes memory.
+    seed
+        What all of them begin with, if given.
     """
     of_python, of_numpy = random.getstate(), np.random.get_state()
-    accelerator = torch.accelerator.current_accelerator()
-    kind = "cuda" if accelerator is None else accelerator.type
     try:
-        with torch.random.fork_rng(device_type=kind):
+        with torch.random.fork_rng(_numbers_of(used)):
             if seed is not None:
                 random.seed(seed)
                 np.random.seed(seed)
@@ -167,6 +173,24 @@ def same_random_numbers(seed: int | None = None) -> Iterator[None]:
     finally:
         random.setstate(of_python)
         np.random.set_state(of_numpy)
+
+
+def _numbers_of(devices: Iterable[torch.device] | None) -> list[int]:
+    """Return by which numbers torch knows accelerators among some devices."""
+    if not torch.accelerator.is_available():
+        return []
+    current = torch.accelerator.current_device_index()
+    if devices is None:
+        return [current]
+    kind = torch.accelerator.current_accelerator()
+    numbers = {d.index for d in devices if kind is not None and d.type == kind.type}
+    return sorted(current if number is None else number for number in numbers)
+
+
+def devices_of(model: nn.Module, example_input: Example) -> set[torch.device]:
+    """Return where a network and an example are."""
+    tensors = *model.parameters(), *model.buffers(), *tensors_in(example_input)
+    return {x.device for x in tensors}
 
 
 def run_pass(
@@ -209,7 +233,8 @@ def run_pass(
     try:
         # As a network is trained: what is computed again in the backward pass is told by that.
         grad = torch.set_grad_enabled(training)
-        with same_random_numbers(), grad, _apart_from(model), around(network) as found:
+        same = same_random_numbers(devices_of(network, example_input))
+        with same, grad, _apart_from(model), around(network) as found:
             # Of its own: a network may write into what it gets.
             call_with(network, fresh(example_input))
     except TorchDynamoException as error:

@@ -20,6 +20,7 @@ from dynact.networks.passes import (
     call_with,
     copied,
     copy_what_it_writes_into,
+    devices_of,
     doubled,
     fresh,
     map_batched,
@@ -112,7 +113,8 @@ def measure_network(
     if not 0 < seconds < math.inf:
         raise ValueError(f"seconds must be positive, got {seconds}")
     # With gradients, in whatever mode of autograd the caller is.
-    with torch.inference_mode(False), same_random_numbers(), terminal_line() as show:
+    same = same_random_numbers(devices_of(model, example_input))
+    with torch.inference_mode(False), same, terminal_line() as show:
         example = fresh(example_input)
         for x in tensors_in(example):
             x.requires_grad_(False)
