@@ -2,6 +2,7 @@
 #include "machine.h"
 
 #include <ATen/EmptyTensor.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/native/Resize.h>
 #include <ATen/ops/_local_scalar_dense_native.h>
@@ -311,6 +312,16 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
                torch::CppFunction::makeFromBoxedFunction<&convolution>());
   library.impl("convolution_backward_overrideable",
                torch::CppFunction::makeFromBoxedFunction<&convolution_backward>());
+}
+
+// Under autocast: what is computed in half as many bytes, by torch's own list; the rest stays.
+TORCH_LIBRARY_IMPL(_, AutocastPrivateUse1, library) {
+  library.fallback(torch::CppFunction::makeFallthrough());
+}
+
+#define IN_HALF_AS_MANY(...) KERNEL_PRIVATEUSEONE(__VA_ARGS__, lower_precision_fp)
+TORCH_LIBRARY_IMPL(aten, AutocastPrivateUse1, m) {  // torch's macro wants the name
+  AT_FORALL_LOWER_PRECISION_FP(IN_HALF_AS_MANY)
 }
 
 }  // namespace

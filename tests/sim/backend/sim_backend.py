@@ -93,6 +93,10 @@ def _generator(device: Any) -> torch.Generator:
     return torch._C._accelerator_getDefaultGenerator(current_device() if index is None else index)
 
 
+def get_amp_supported_dtype() -> list[torch.dtype]:
+    return [torch.bfloat16, torch.float16]
+
+
 def mem_get_info(device: Any = None) -> tuple[int, int]:
     return torch.accelerator.get_memory_info(device)
 
