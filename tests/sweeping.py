@@ -196,7 +196,7 @@ class House:
         return finish(self.start(*options, preexec_fn=preexec_fn))
 
 
-def finish(process: subprocess.Popen[str]) -> Outcome:
-    """Wait for a process and return what it said."""
-    output, errors = process.communicate(timeout=180)
+def finish(process: subprocess.Popen[str], seconds: float = 180) -> Outcome:
+    """Wait for a process, for so long at most, and return what it said."""
+    output, errors = process.communicate(timeout=seconds)
     return Outcome(process.returncode, output, errors)

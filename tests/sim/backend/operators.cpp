@@ -29,7 +29,7 @@ const DispatchKeySet kOnSim(c10::DispatchKey::PrivateUse1);
 
 // The host would take seconds for a matrix product of more FLOPs: its output stays as it is. Who asks
 // how fast a device multiplies does not ask for the product.
-constexpr double kTooMany = 1e10;
+constexpr double kTooMany = 1e9;
 
 bool on_sim(const Tensor& tensor) { return tensor.defined() && tensor.device().type() == kSim; }
 
