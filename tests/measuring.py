@@ -16,8 +16,9 @@ from dynact.worker.workload import Workload
 BRIEFLY_S = 0.02
 # What a visit's fields say beside what the parent knows of it.
 AT_TIMES = (
-    *("foreign_processes", "clock_mhz", "temperature_c", "slowdowns", "compile_s"),
+    *("foreign_processes", "foreign_memory_bytes", "clock_mhz", "temperature_c", "slowdowns"),
     *("host_share", "baseline_host_share", "device_time_ns", "baseline_device_time_ns"),
+    "compile_s",
 )
 FOUND = tuple(
     each.name for each in fields(Visit) if each.default is None and each.name not in AT_TIMES

@@ -80,6 +80,8 @@ class Visit:
 
     foreign_processes: int | None = None
     """How many other processes worked on an accelerator at its end, where it says so."""
+    foreign_memory_bytes: int | None = None
+    """What these held of its memory, where it says so."""
     clock_mhz: int | None = None
     """Of the accelerator then, where it says so."""
     temperature_c: int | None = None

@@ -1,6 +1,7 @@
 """What NVIDIA's management library says of a device: how it is set up, and what slows it."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from types import ModuleType
@@ -21,9 +22,9 @@ SLOWDOWNS = {
 def condition_of(device: torch.device) -> Callable[[], dict[str, Any]]:
     """Return what tells a device's condition, by names of `dynact.schema.visits.Visit`.
 
-    It returns ``foreign_processes``, ``clock_mhz`` of the multiprocessors, ``temperature_c`` and
-    ``slowdowns``, each as far as the device says so: nothing at all of other makers' devices, or
-    without the library.
+    It returns ``foreign_processes``, ``foreign_memory_bytes``, ``clock_mhz`` of the
+    multiprocessors, ``temperature_c`` and ``slowdowns``, each as far as the device says so: nothing
+    at all of other makers' devices, or without the library.
     """
     opened = _open(device)
     return partial(_condition, *opened) if opened else dict
@@ -70,9 +71,7 @@ def _condition(nvml: ModuleType, handle: object) -> dict[str, Any]:
     found: dict[str, Any] = {}
     # A part of a device, or an old one, tells some of it.
     with suppress(nvml.NVMLError):
-        # This process is one of them; in a container its number is another there.
-        working = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
-        found["foreign_processes"] = max(len(working) - 1, 0)
+        found |= _others(nvml.nvmlDeviceGetComputeRunningProcesses(handle))
     with suppress(nvml.NVMLError):
         found["clock_mhz"] = nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)
     with suppress(nvml.NVMLError):
@@ -82,4 +81,21 @@ def _condition(nvml: ModuleType, handle: object) -> dict[str, Any]:
         found["slowdowns"] = [
             said for said, name in SLOWDOWNS.items() if reasons & getattr(nvml, name)
         ]
+    return found
+
+
+def _others(working: Sequence[Any]) -> dict[str, int]:
+    """Return how many of the processes that work on a device are not this one, and their memory.
+
+    This one is among them, or the list is not for this process to see.
+    """
+    if not working:
+        return {}
+    if len(working) == 1:
+        return {"foreign_processes": 0, "foreign_memory_bytes": 0}
+    found = {"foreign_processes": len(working) - 1}
+    used_bytes = [one.usedGpuMemory for one in working if one.pid != os.getpid()]
+    # In a container this process has another number there, and which it is is not known.
+    if len(used_bytes) < len(working) and None not in used_bytes:
+        found["foreign_memory_bytes"] = sum(used_bytes)
     return found

@@ -1,7 +1,9 @@
 """What a device says of its condition, with a library that is made up."""
 
+import os
 import sys
-from types import ModuleType, SimpleNamespace
+from collections.abc import Mapping
+from types import MappingProxyType, ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,14 +33,21 @@ class Nvml(ModuleType):
     NVML_CLOCK_SM = 1
     NVML_TEMPERATURE_GPU = 0
 
-    def __init__(self, processes: int = 1, reasons: int = 0, silent: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        working: Mapping[int, int | None] = MappingProxyType({os.getpid(): 2**30}),
+        reasons: int = 0,
+        silent: tuple[str, ...] = (),
+    ) -> None:
         super().__init__("pynvml")
         self.__dict__.update(BITS)
         self._silent = silent
         self._says: dict[str, Any] = {
             "nvmlInit": None,
             "nvmlDeviceGetHandleByUUID": "handle",
-            "nvmlDeviceGetComputeRunningProcesses": [SimpleNamespace(pid=7)] * processes,
+            "nvmlDeviceGetComputeRunningProcesses": [
+                SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in working.items()
+            ],
             "nvmlDeviceGetClockInfo": 1980,
             "nvmlDeviceGetTemperature": 61,
             "nvmlDeviceGetEccMode": [1, 1],
@@ -75,7 +84,8 @@ def test_a_device_of_one_s_own_is_undisturbed(monkeypatch: pytest.MonkeyPatch) -
     found = condition(monkeypatch, nvml)
 
     assert found == {
-        "foreign_processes": 0, "clock_mhz": 1980, "temperature_c": 61, "slowdowns": []
+        "foreign_processes": 0, "foreign_memory_bytes": 0, "clock_mhz": 1980, "temperature_c": 61,
+        "slowdowns": [],
     }  # fmt: skip
     assert ("nvmlDeviceGetHandleByUUID", "GPU-1234-56") in nvml.asked
     assert ("nvmlDeviceGetClockInfo", "handle", 1) in nvml.asked
@@ -86,11 +96,45 @@ def visit(found: dict[str, Any]) -> Visit:
     return Visit("rows.jsonl", "a", 1, "ok", "", 0.07, session="s", elapsed_s=1.0, **found)
 
 
-def test_processes_of_others_disturb(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = condition(monkeypatch, Nvml(processes=3))
+OWN, CONTAINERS = os.getpid(), 7
 
-    assert found["foreign_processes"] == 2
-    assert visit(found).disturbed
+
+@pytest.mark.parametrize(
+    ("working", "processes", "memory_bytes"),
+    [
+        ({OWN: 500, 1: 30, 2: 400}, 2, 430),
+        ({1: 30, OWN: None}, 1, 30),
+        # A driver that does not say how much.
+        ({OWN: None, 1: None}, 1, None),
+        # By the numbers outside of a container it is not known which this one is.
+        ({CONTAINERS: 500, 1: 30}, 1, None),
+    ],
+)
+def test_processes_of_others_disturb(
+    monkeypatch: pytest.MonkeyPatch,
+    working: dict[int, int | None],
+    processes: int,
+    memory_bytes: int | None,
+) -> None:
+    found = visit(condition(monkeypatch, Nvml(working)))
+
+    assert found.foreign_processes == processes
+    assert found.foreign_memory_bytes == memory_bytes
+    assert found.disturbed
+
+
+def test_one_process_is_this_one_whatever_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = visit(condition(monkeypatch, Nvml({CONTAINERS: 500})))
+    assert (found.foreign_processes, found.foreign_memory_bytes) == (0, 0)
+    assert not found.disturbed
+
+
+def test_nothing_is_known_of_others_where_not_even_this_one_is_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = visit(condition(monkeypatch, Nvml({})))
+    assert (found.foreign_processes, found.foreign_memory_bytes) == (None, None)
+    assert not found.disturbed
 
 
 @pytest.mark.parametrize(("said", "name"), SLOWDOWNS.items())
