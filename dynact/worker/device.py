@@ -5,7 +5,8 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -36,6 +37,9 @@ LARGE_BYTES = 32 * 2**30
 CYCLES_PER_NS = 3.0
 # Of a square matrix whose product takes much longer than queueing it, and little memory.
 HOLDING_ROWS = 2048
+# Of a linear algebra library's workspace, enough for any of its routines (cuBLAS, documentation of
+# cublasSetWorkspace): its usual one is of up to 32 MiB.
+LEAST_WORKSPACE_BYTES = 2**14
 # Allocations and frees of a step to keep: it makes some hundred at most, an entry is a few KB.
 MOST_ALLOCATIONS = 100_000
 
@@ -279,20 +283,22 @@ class Accelerator:
     def peak_bytes(self, call: Call) -> int | None:
         """Return the most bytes that a call allocates at once, by the allocator's own statistics.
 
-        Blocks are rounded up (to 512 B on CUDA), and what a library needs to work is included.
+        Blocks are rounded up (to 512 B on CUDA). What a library needs to work is included but for
+        the workspace of matrix products, which is the same 32 MiB for a small layer and a network.
         ``None`` where torch has no statistics of this device's allocator.
         """
-        self.synchronize()
-        try:
-            torch.accelerator.reset_peak_memory_stats(self.torch_device)
-            before = self._most_allocated()
-        except RuntimeError:
-            return None
-        if before is None:
-            return None
-        call()
-        self.synchronize()
-        return (self._most_allocated() or 0) - before
+        with self._least_workspace(call):
+            self.synchronize()
+            try:
+                torch.accelerator.reset_peak_memory_stats(self.torch_device)
+                before = self._most_allocated()
+            except RuntimeError:
+                return None
+            if before is None:
+                return None
+            call()
+            self.synchronize()
+            return (self._most_allocated() or 0) - before
 
     def allocations_of(self, call: Call) -> Any | None:
         """Return what `torch.cuda.memory._dump_snapshot` writes, with the history of one call.
@@ -346,6 +352,31 @@ class Accelerator:
             "runtime": torch.version.cuda or torch.version.hip or torch.version.xpu,
             "driver": getattr(properties, "driver_version", None) or nvidia_driver(),
         }
+
+    @contextmanager
+    def _least_workspace(self, call: Call) -> Iterator[None]:
+        """Leave matrix products the least workspace meanwhile.
+
+        Up to torch 2.14 it is allocated once and kept, later at each product. No other device's
+        can be set.
+        """
+        if self.torch_device.type != "cuda":
+            yield
+            return
+        sizes = (
+            torch.backends.cuda.cublas_workspace_size,
+            torch.backends.cuda.cublaslt_workspace_size,
+        )
+        usual = [size() for size in sizes]
+        try:
+            for size in sizes:
+                size(LEAST_WORKSPACE_BYTES)
+            # One that is kept may be replaced at the next product.
+            call()
+            yield
+        finally:
+            for size, before in zip(sizes, usual, strict=True):
+                size(before)
 
     def _most_allocated(self) -> int | None:
         statistics = torch.accelerator.memory_stats(self.torch_device)

@@ -144,6 +144,80 @@ def test_an_accelerator_asks_torch_for_its_own_device(notes: list[Any]) -> None:
     assert peak_bytes == 7_000
 
 
+class Blas:
+    """CUDA's allocator and a library whose products need a workspace.
+
+    Parameters
+    ----------
+    kept
+        Whether the workspace stays until it is to be of another size, or is taken at each product.
+    """
+
+    tensor_bytes = 1_000_000
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, kept: bool) -> None:
+        self.size = 2**25
+        self._kept = kept
+        self._workspace = 0
+        self._allocated = self._peak = 3_000
+        for name in ("cublas_workspace_size", "cublaslt_workspace_size"):
+            monkeypatch.setattr(torch.backends.cuda, name, self._set)
+        monkeypatch.setattr(torch.accelerator, "memory_stats", self._statistics)
+        monkeypatch.setattr(torch.accelerator, "reset_peak_memory_stats", self._reset)
+
+    def product(self) -> None:
+        if self._workspace != self.size:
+            self._allocate(self.size - self._workspace)
+            self._workspace = self.size
+        self._allocate(self.tensor_bytes)
+        self._allocate(-self.tensor_bytes)
+        if not self._kept:
+            self._allocate(-self._workspace)
+            self._workspace = 0
+
+    def _allocate(self, size: int) -> None:
+        self._allocated += size
+        self._peak = max(self._peak, self._allocated)
+
+    def _set(self, size: int | None = None) -> int:
+        self.size = self.size if size is None else size
+        return self.size
+
+    def _statistics(self, _device: torch.device) -> dict[str, int]:
+        return {"allocated_bytes.all.peak": self._peak}
+
+    def _reset(self, _device: torch.device) -> None:
+        self._peak = self._allocated
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_library_s_workspace_is_not_of_the_peak(
+    notes: list[Any], monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    device = Accelerator(torch.device("cuda"))
+    blas = Blas(monkeypatch, kept=kept)
+    blas.product()
+
+    found = device.peak_bytes(blas.product)
+
+    assert found is not None
+    assert blas.tensor_bytes <= found <= blas.tensor_bytes + 2**14
+    assert blas.size == 2**25
+    assert notes
+
+
+def test_a_workspace_is_as_before_where_a_call_fails(
+    notes: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blas = Blas(monkeypatch, kept=True)
+
+    with pytest.raises(ZeroDivisionError):
+        Accelerator(torch.device("cuda")).peak_bytes(lambda: 1 / 0)
+
+    assert blas.size == 2**25
+    assert notes
+
+
 def test_the_cpu_s_allocator_keeps_no_peak() -> None:
     assert Cpu().peak_bytes(lambda: None) is None
 
