@@ -73,7 +73,10 @@ def main() -> None:
         parser.error(f"--steps must be at least 1, got {options.steps}")
     folder = ROOT / "reports"
     if options.from_trace is not None:
-        _read_own(parser, options.from_trace, options.run_option or options.run, folder)
+        try:
+            _read_own(parser, options.from_trace, options.run_option or options.run, folder)
+        except KeyboardInterrupt:
+            parser.exit(130, "interrupted; begin again for all tables and figures\n")
         return
     try:
         folder = find_run(options.run_option or options.run, folder)

@@ -339,6 +339,24 @@ def test_an_interrupted_tracing_leaves_earlier_traces_whole(checkout: Path) -> N
         assert set(done) <= set(table["case_id"])
 
 
+def test_an_interrupted_reading_of_a_trace_is_one_line(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dynact.worker.profile.own_trace", interrupted)
+    path = Kineto().write(checkout / "night.json")
+    monkeypatch.setattr(sys, "argv", ["profile_traces.py", "--from-trace", str(path)])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(checkout / "scripts/profile_traces.py"), run_name="__main__")
+
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interrupted; begin again for all tables and figures\n"
+
+
 def test_a_folder_that_cannot_be_written(checkout: Path) -> None:
     (checkout / "reports/tuesday/tensorboard").write_text("in the way")
 

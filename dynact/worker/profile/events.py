@@ -16,6 +16,9 @@ _MODULE = "nn.Module: "
 # What the profiler says of each of CUDA's kernels.
 _OCCUPANCY = "est. achieved occupancy %"
 _REGISTERS = "registers per thread"
+# What tables have room for, whose numbers have 64 bits, also where a trace's are added up.
+LATEST_US = 2**62 / 1000
+MOST_BYTES = 2**53
 # Under which keys a trace keeps what the profiler had to say.
 _WORDS = ("ERROR", "WARNING")
 
@@ -134,8 +137,8 @@ def events_of(items: Iterable[tuple[str, Any]]) -> Events:
         elif key == EVENTS and isinstance(item, dict) and "ts" in item:
             try:
                 _take(events, item)
-            except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
-                name = f"{item.get('cat')} {str(item.get('name'))[:40]!r}"
+            except (AttributeError, KeyError, TypeError, ValueError):
+                name = " ".join(repr(item.get(of))[:40] for of in ("cat", "name"))
                 raise ValueError(f"an event is not as torch's profiler writes it: {name}") from None
     return events
 
@@ -149,7 +152,7 @@ def _take(events: Events, event: dict[str, Any]) -> None:
                 *_when(event),
                 intern(_shapes(arguments.get("Input Dims", ()))),
                 _external_id(arguments),
-                arguments.get("Sequence number"),
+                _whole(arguments.get("Sequence number")),
             )
         )
     elif category in _ON_DEVICE:
@@ -160,10 +163,10 @@ def _take(events: Events, event: dict[str, Any]) -> None:
                 category == "kernel",
                 start_ns,
                 end_ns,
-                arguments.get("correlation"),
+                _whole(arguments.get("correlation")),
                 _external_id(arguments),
                 _occupancy(arguments),
-                arguments.get(_REGISTERS),
+                _whole(arguments.get(_REGISTERS)),
             )
         )
     elif category == "python_function":
@@ -173,26 +176,45 @@ def _take(events: Events, event: dict[str, Any]) -> None:
         events.annotations.append(Span(intern(event["name"]), *_when(event)))
     elif event.get("name") == "[memory]":
         on_host = arguments["Device Type"] == 0  # the profiler's number of the host
-        at_ns = _in_ns(event["ts"])
-        events.allocations.append(Allocation(at_ns, event.get("tid"), on_host, arguments["Bytes"]))
+        size = _whole(arguments["Bytes"]) or 0
+        if abs(size) > MOST_BYTES:
+            raise ValueError("no size that a memory has")
+        at_ns, thread = _in_ns(event["ts"]), _thread(event.get("tid"))
+        events.allocations.append(Allocation(at_ns, thread, on_host, size))
     elif str(category).endswith(("_runtime", "_driver")) and "correlation" in arguments:
         at_ns, is_of_kernel = _in_ns(event["ts"]), "Launch" in event["name"]
-        launch = Launch(at_ns, event["tid"], _external_id(arguments), is_of_kernel)
-        events.launches[arguments["correlation"]] = launch
+        launch = Launch(at_ns, _thread(event["tid"]), _external_id(arguments), is_of_kernel)
+        events.launches[_whole(arguments["correlation"])] = launch
 
 
 def _in_ns(microseconds: float) -> int:
     """Return a time of a trace in ns."""
+    if not abs(microseconds) < LATEST_US:
+        raise ValueError("no time that a trace has")
     return round(microseconds * 1000)
+
+
+def _whole(value: Any) -> int | None:
+    """Return a whole number, if there is one."""
+    if value is None or type(value) is int:
+        return value
+    raise TypeError("no whole number")
+
+
+def _thread(value: Any) -> Any:
+    """Return what a trace calls a thread, or a stream: a number, or words."""
+    if isinstance(value, int | float | str):
+        return value
+    raise TypeError("no thread's name")
 
 
 def _when(event: dict[str, Any]) -> tuple[Any, int, int]:
     start_us = event["ts"]
-    return event["tid"], _in_ns(start_us), _in_ns(start_us + event["dur"])
+    return _thread(event["tid"]), _in_ns(start_us), _in_ns(start_us + event["dur"])
 
 
 def _external_id(arguments: dict[str, Any]) -> int | None:
-    number: int | None = arguments.get("External id", arguments.get("external id"))
+    number = _whole(arguments.get("External id", arguments.get("external id")))
     # Up to torch 2.0 a launch had its own number there, which may also be that of an operator.
     return None if number == arguments.get("correlation") else number
 

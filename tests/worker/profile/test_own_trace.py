@@ -1,11 +1,14 @@
 """Traces of any training: forward, backward and the rest by what torch writes of every step."""
 
 import gzip
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -210,6 +213,12 @@ def test_a_trace_without_what_tables_are_made_of(
         (b'{"traceEvents": [{"cat": "kernel", "ts": 1, "dur": "x", "name": 5}]}', "not as torch's"),
         (b'{"traceEvents": [{"cat": "kernel", "ts": 1e999, "dur": 1, "name": "", "tid": 5}]}',
          "not as torch's"),
+        (b'{"traceEvents": [{"cat": "cpu_op", "ts": 1, "dur": 1, "name": "", "tid": [5]}]}',
+         "not as torch's"),
+        (b'{"traceEvents": [{"cat": "cpu_op", "ts": 1e20, "dur": 1, "name": "", "tid": 5}]}',
+         "not as torch's"),
+        (b'{"traceEvents": [{"cat": "cuda_runtime", "ts": 1, "dur": 1, "name": "", "tid": 5, '
+         b'"args": {"correlation": {}}}]}', "not as torch's"),
         (b'{"traceEvents": 7}', "it holds no operators"),
         (b'{"other": []}', "it holds no operators"),
         (gzip.compress(1000 * b"[1, 2, 3]")[:30], "cut short, or damaged"),
@@ -223,3 +232,54 @@ def test_what_is_no_trace_is_one_line(tmp_path: Path, content: bytes, why: str) 
     with pytest.raises(ValueError, match=why) as caught:
         own_trace(path)
     assert len(str(caught.value).splitlines()) == 1
+
+
+COUNTS = st.integers(0, 100)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=3,
+)
+CATEGORIES = st.sampled_from(
+    [
+        *("cpu_op", "kernel", "gpu_memcpy", "cuda_runtime", "cuda_driver", "python_function"),
+        *("user_annotation", "cpu_instant_event", "fwdbwd"),
+    ]
+)
+NAMED = st.sampled_from(
+    ["aten::add", STEP + "1", NODE + "A", "nn.Module: A_0", "cudaLaunchKernel", "[memory]"]
+)
+ARGUMENTS = st.dictionaries(
+    st.sampled_from(
+        [
+            *("External id", "correlation", "Sequence number", "Input Dims", "Bytes"),
+            *("Device Type", "est. achieved occupancy %", "registers per thread"),
+        ]
+    ),
+    COUNTS | VALUES,
+)
+EVENTS = st.fixed_dictionaries(
+    {
+        "cat": CATEGORIES | VALUES,
+        "name": NAMED | VALUES,
+        "ts": COUNTS | VALUES,
+        "dur": COUNTS | VALUES,
+        "tid": COUNTS | VALUES,
+        "args": ARGUMENTS | VALUES,
+    },
+    optional={"ph": st.just("s") | VALUES},
+)
+
+
+@given(st.lists(EVENTS, max_size=5) | VALUES, VALUES)
+def test_whatever_values_an_event_has_it_is_a_step_or_one_line(
+    tmp_path_factory: pytest.TempPathFactory, events: Any, words: Any
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_text(json.dumps({"traceEvents": events, "ERROR": words}))
+    said = ""
+    try:
+        own_trace(path)
+    except ValueError as error:
+        said = str(error)
+    assert len(said.splitlines()) <= 1
