@@ -69,8 +69,13 @@ class Measured:
     device_overhead: float | None = column(
         "device’s overhead",
         "×",
-        "The device's time over the baseline's, within each visit, and its median over visits.",
+        "The device's time over the baseline's, within each visit, and over observations as "
+        "`overhead` is.",
     )
+    device_overhead_lo: float | None = column(
+        "device’s 95 % from", "×", "Lower end of the 95 % interval of `device_overhead`."
+    )
+    device_overhead_hi: float | None = column("device’s to", "×", "Upper end of that interval.")
     overhead: float | None = column(
         "overhead",
         "×",

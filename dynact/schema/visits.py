@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from statistics import geometric_mean, median, quantiles
-from typing import Any
+from typing import Any, Literal
 
 from dynact.timing.visits import Estimate, over_visits
 
@@ -27,6 +27,8 @@ STOPPING_CONFIDENCE = 0.99
 HOST_DECIDES_ABOVE = 0.9
 # From so many processes on, each is one observation.
 LEAST_PROCESSES = 3
+# What of a visit has an interval over visits.
+Ratio = Literal["overhead", "device_overhead"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,25 +138,26 @@ def telling(visits: Sequence[Visit]) -> list[Visit]:
     return calm if len(calm) >= LEAST_VISITS else list(visits)
 
 
-def observations(visits: Sequence[Visit]) -> list[float]:
-    """Return the overheads that visits found, as far as they are independent of each other.
+def observations(visits: Sequence[Visit], ratio: Ratio = "overhead") -> list[float]:
+    """Return the ratios that visits found, as far as they are independent of each other.
 
     Where a process's memory happens to lie moves all of its visits alike, by 1 % (median of 32
     cases over 8 processes on a CPU, up to 4 %): two runs' intervals over visits agreed in 87 % of
     176 cases, over processes' means in 96 %. Of fewer than `LEAST_PROCESSES`, each visit is one.
     """
-    by_process = _by_process(visits)
+    by_process = _by_process(visits, ratio)
     if len(by_process) < LEAST_PROCESSES:
-        return [overhead for of_one in by_process.values() for overhead in of_one]
+        return [found for of_one in by_process.values() for found in of_one]
     return [geometric_mean(of_one) for of_one in by_process.values()]
 
 
-def _by_process(visits: Sequence[Visit]) -> dict[tuple[str, int | None], list[float]]:
-    found: dict[tuple[str, int | None], list[float]] = {}
+def _by_process(visits: Sequence[Visit], ratio: Ratio) -> dict[tuple[str, int | None], list[float]]:
+    by_process: dict[tuple[str, int | None], list[float]] = {}
     for visit in telling(visits):
-        if visit.overhead is not None:
-            found.setdefault((visit.session, visit.process), []).append(visit.overhead)
-    return found
+        found = getattr(visit, ratio)
+        if found is not None:
+            by_process.setdefault((visit.session, visit.process), []).append(found)
+    return by_process
 
 
 def estimate(visits: Sequence[Visit]) -> Estimate:
@@ -176,7 +179,6 @@ def measured_figures(visits: Sequence[Visit], precision: float) -> dict[str, Any
     failed = [visit for visit in visits if visit.status != "ok"]
     if not ok:
         return {"status": failed[0].status, "message": failed[0].message}
-    found = estimate(ok)
     times_ns = _all_of(telling(ok), "time_ns")
     baseline_times_ns = _all_of(telling(ok), "baseline_time_ns")
     # Of one value, that.
@@ -191,12 +193,10 @@ def measured_figures(visits: Sequence[Visit], precision: float) -> dict[str, Any
         "baseline_host_share": _median_of(ok, "baseline_host_share"),
         "device_time_ns": _median_of(ok, "device_time_ns"),
         "baseline_device_time_ns": _median_of(ok, "baseline_device_time_ns"),
-        "device_overhead": _median_of(ok, "device_overhead"),
-        "overhead": found.middle,
-        "overhead_lo": found.lower,
-        "overhead_hi": found.upper,
+        **_ratio_figures(ok, "device_overhead"),
+        **_ratio_figures(ok, "overhead"),
         "visits": len(ok),
-        "processes": len(_by_process(ok)),
+        "processes": len(_by_process(ok, "overhead")),
         "observations": len(observations(ok)),
         "disturbed_visits": len(ok) - len(undisturbed(ok)),
         "failed_visits": len(failed),
@@ -236,6 +236,12 @@ def _all_of(visits: Sequence[Visit], name: str) -> list[Any]:
 def _median_of(visits: Sequence[Visit], name: str) -> float | None:
     found = _all_of(telling(visits), name)
     return median(found) if found else None
+
+
+def _ratio_figures(visits: Sequence[Visit], ratio: Ratio) -> dict[str, float | None]:
+    observed = observations(visits, ratio)
+    found = over_visits(observed) if observed else (None, None, None)
+    return dict(zip((ratio, f"{ratio}_lo", f"{ratio}_hi"), found, strict=True))
 
 
 def _last_over_first(times_ns: Sequence[float]) -> float:

@@ -56,6 +56,7 @@ def build_rows(
                 "time_p80_ns": baseline * overhead * 1.11, "baseline_time_ns": baseline,
                 "host_share": None, "baseline_host_share": None,
                 "device_time_ns": None, "baseline_device_time_ns": None, "device_overhead": None,
+                "device_overhead_lo": None, "device_overhead_hi": None,
                 "overhead": overhead, "overhead_lo": overhead * (1 - half),
                 "overhead_hi": overhead * (1 + half), "visits": None,
                 "processes": None, "observations": None, "disturbed_visits": None,

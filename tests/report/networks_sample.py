@@ -123,6 +123,7 @@ def build_networks(
                 "time_p80_ns": base * overhead * 1.05, "baseline_time_ns": base,
                 "host_share": None, "baseline_host_share": None,
                 "device_time_ns": None, "baseline_device_time_ns": None, "device_overhead": None,
+                "device_overhead_lo": None, "device_overhead_hi": None,
                 "overhead": overhead, "overhead_lo": overhead * (1 - half),
                 "overhead_hi": overhead * (1 + half), "visits": None,
                 "processes": None, "observations": None, "disturbed_visits": None,

@@ -135,10 +135,19 @@ def test_the_devices_overhead_is_of_visits_that_have_both_times() -> None:
 
     found = measured_figures(visits, 0.01)
 
-    assert found["device_overhead"] == 4
+    # The median of the times, but of the ratios what is told of `overhead`.
+    ratios = [3, 5, 4]
+    assert found["device_overhead"] == pytest.approx(stats.gmean(ratios))
+    logs = np.log(ratios)
+    interval = stats.t.interval(0.95, 2, logs.mean(), stats.sem(logs))
+    ends = found["device_overhead_lo"], found["device_overhead_hi"]
+    assert ends == pytest.approx(tuple(np.exp(interval)))
     assert found["device_time_ns"] == 45
     assert found["baseline_device_time_ns"] == 10
-    assert measured_figures([visit()], 0.01)["device_overhead"] is None
+    without = measured_figures([visit(), visit()], 0.01)
+    assert without["overhead_lo"] is not None
+    names = "device_overhead", "device_overhead_lo", "device_overhead_hi"
+    assert [without[name] for name in names] == [None] * 3
 
 
 def test_the_undisturbed_are_believed_where_there_are_enough() -> None:

@@ -151,6 +151,9 @@ def test_the_devices_own_times_and_overheads_are_the_models(run: tuple[Path, Ora
             assert row["device_time_ns"] == pytest.approx(time_ns, rel=WITHIN), case.id
             ratio = time_ns / baseline_ns
             assert row["device_overhead"] == pytest.approx(ratio, rel=WITHIN), case.id
+            low, high = row["device_overhead_lo"], row["device_overhead_hi"]
+            assert low <= row["device_overhead"] <= high, case.id
+            assert high / low < 1 + WITHIN, case.id
 
 
 def host_share_of(oracle: Oracle, case: Case, row: "pd.Series") -> float:

@@ -30,7 +30,8 @@ _COLUMNS = {column.name: column for column in (*columns_of(Case.table), _OVER_EA
 _FIGURES = (
     *("overhead", "overhead_lo", "overhead_hi", "visits", "over_eager"),
     *("time_ns", "baseline_time_ns", "host_share", "baseline_host_share"),
-    *("device_overhead", "device_time_ns", "baseline_device_time_ns", "over_floor"),
+    *("device_overhead", "device_overhead_lo", "device_overhead_hi"),
+    *("device_time_ns", "baseline_device_time_ns", "over_floor"),
     *("parameters", "flops", "operator_calls", "saved_for_backward_bytes", "peak_bytes"),
 )
 # Six are more than any interval is narrow; all sixteen would double the page.

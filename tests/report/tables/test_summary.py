@@ -60,6 +60,7 @@ def test_csv_holds_every_row_and_column_in_one_order(make_rows, tmp_path):
     merged["occurrences"] = ""  # an empty cell: these shapes are of no network
     empty = ["host_share", "baseline_host_share", "visits", "processes", "observations"]
     empty += ["device_time_ns", "baseline_device_time_ns", "device_overhead"]
+    empty += ["device_overhead_lo", "device_overhead_hi"]
     merged[[*empty, "disturbed_visits"]] = ""
     plain = rows.columns.drop(["flops_by_operator", "uncounted_ops"])
     pd.testing.assert_frame_equal(back[plain], merged[plain], check_dtype=False)
