@@ -17,6 +17,7 @@ from dynact.report.data.aggregate import (
 from dynact.report.data.host import MARK, host_decides
 from dynact.report.data.names import display_name, display_names, with_subjects
 from dynact.schema.cases import BYTES_PER_ELEMENT
+from dynact.schema.digits import measured_ratio
 
 SETTINGS_FIELDS = ("mode", "dtype", "memory_format", "batch", "baseline", "device")
 SHAPE_FIELDS = ("channels", "height", "width")
@@ -136,6 +137,26 @@ class SettingsGroup:
     def mark_of(self, phase: str, activation: str) -> str:
         """Return what goes behind a mean's overhead, see `dynact.report.data.host`."""
         return MARK if (phase, activation) in self._host_decided else ""
+
+    def device_alone(self, phase: str, activation: str) -> str:
+        """Return the mean overhead of the device alone, where the host decided on the other.
+
+        Empty where it did not, or not all of the shapes have one.
+        """
+        if not self.mark_of(phase, activation):
+            return ""
+        mean = self._device_means.loc[[(phase, activation)]].iloc[0]
+        if mean["ok"] < self.means["ok"][phase, activation]:
+            return ""
+        return measured_ratio(mean["overhead"], mean["overhead_lo"], mean["overhead_hi"])
+
+    @cached_property
+    def _device_means(self) -> pd.DataFrame:
+        names = ("overhead", "overhead_lo", "overhead_hi")
+        known = self.ok.dropna(subset="device_overhead").index
+        of_device = {name: self.rows[f"device_{name}"].astype(float) for name in names}
+        status = self.rows["status"].where(self.rows.index.isin(known), "")
+        return geometric_means(self.rows.assign(**of_device, status=status))
 
     @cached_property
     def _host_decided(self) -> set[tuple[str, str]]:

@@ -23,6 +23,8 @@ class Overhead:
     """How many of its shapes were measured, where not all were."""
     bar: float = 0.0
     """Length from 1× to the largest overhead of the table on a log scale, 0 to 1."""
+    of_device: str = ""
+    """That of the device alone, where the host decided."""
     impl: str = ""
     """The name of the implementation, where it is another than the line's."""
 
@@ -139,6 +141,7 @@ def _overhead(main: SettingsGroup, phase: str, subject: str) -> Overhead:
         ratio=measured_ratio(*figures) + main.mark_of(phase, subject),
         known=True,
         interval=measured_interval(*figures),
+        of_device=main.device_alone(phase, subject),
         measured="" if mean["ok"] == mean["cases"] else f"{mean['ok']:.0f}/{mean['cases']:.0f}",
         bar=max(float(np.log(mean["overhead"]) / reach), 0.0) if reach > 0 else 0.0,
     )

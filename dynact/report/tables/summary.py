@@ -95,6 +95,11 @@ def _verdict(gates: list[dict[str, Any]]) -> str:
     return "\n\n".join([*parts, *(part.markdown() for part in said.tables)])
 
 
+def _of_host(main: SettingsGroup, phase: str, activation: str) -> str:
+    alone = main.device_alone(phase, activation)
+    return main.mark_of(phase, activation) + (f" device alone {alone}" if alone else "")
+
+
 def _ranking(main: SettingsGroup) -> list[str]:
     baseline = escaped(main.baseline)
     header = [
@@ -110,7 +115,7 @@ def _ranking(main: SettingsGroup) -> list[str]:
             [
                 escaped(main.names[str(activation)]),
                 ratio_with_interval(mean["overhead"], mean["overhead_lo"], mean["overhead_hi"])
-                + f" {main.mark_of(str(phase), str(activation))}".rstrip(),
+                + f" {_of_host(main, str(phase), str(activation))}".rstrip(),
                 NO_FIGURE
                 if mean["ok"] == 0
                 else f"{two_digits(mean['smallest'])}–{two_digits(mean['largest'])}×",

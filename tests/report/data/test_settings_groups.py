@@ -50,6 +50,27 @@ def test_whose_means_are_over_fewer_shapes_is_said(make_rows, fail):
     assert lacking.fewer_shapes == "Not over all 4 shapes: PReLU 3."
 
 
+def test_where_the_host_decides_the_ratio_of_the_device_alone_is_told(make_rows):
+    rows = make_rows(activations=("prelu", "frelu", "dyrelu_b"), phases=("inference",))
+    rows["host_share"] = rows["baseline_host_share"] = 0.5
+    frelu, dyrelu_b = rows["activation"] == "frelu", rows["activation"] == "dyrelu_b"
+    rows.loc[frelu | dyrelu_b, "host_share"] = 1.0
+    ratios = [2.0, 8.0, 2.0, 8.0]
+    rows["device_overhead"] = 5.0
+    rows.loc[frelu, "device_overhead"] = ratios
+    rows.loc[dyrelu_b, "device_overhead"] = [3.0, 3.0, float("nan"), 3.0]
+    rows["device_overhead_lo"] = rows["device_overhead"] * 0.999
+    rows["device_overhead_hi"] = rows["device_overhead"] * 1.001
+    failed = rows[frelu].iloc[:1].assign(status="oom", height=112, device_overhead=None)
+    (group,) = settings_groups(pd.concat([rows, failed], ignore_index=True))
+
+    # The geometric mean, to the digits that the interval supports.
+    assert group.device_alone("inference", "frelu") == "4.000×"
+    # Not at all shapes that the other ratio is of; and not where the host does not decide.
+    assert group.device_alone("inference", "dyrelu_b") == ""
+    assert group.device_alone("inference", "prelu") == ""
+
+
 def test_a_groups_suffix_is_a_file_name(make_rows):
     one = make_rows()
     other = make_rows(channels=(32,)).assign(device="cuda:0", baseline="a/b.c:D e")

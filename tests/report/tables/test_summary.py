@@ -120,6 +120,14 @@ def test_summary_says_whose_time_it_speaks_of(make_rows, environment):
         marked = [line[0].strip() for line in cells_of(summary, heading) if "§" in line[1]]
         assert marked == ["FReLU"]
     assert summary.count("§: at some of the shapes") == 2
+    assert "device alone" not in summary
+
+    told = shares.assign(device_overhead=4.0, device_overhead_lo=3.99, device_overhead_hi=4.01)
+    summary = summary_of(told, environment, [])
+    for heading in ("## Inference", "## Training"):
+        said = [line[1] for line in cells_of(summary, heading) if "device alone" in line[1]]
+        assert len(said) == 1
+        assert said[0].strip().endswith("§ device alone 4.000×")
 
 
 def test_summary_sets_other_slices_beside_the_main_one_at_shared_shapes(make_rows, environment):
