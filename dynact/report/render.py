@@ -96,7 +96,9 @@ def render(
     main = run.main if run.groups else None
     for name in asked:
         if name in of_run:
-            origin, caption = run.origin(FIGURES[name].files), run.caption(main)
+            figure = FIGURES[name]
+            caption = run.caption(main, of_traces=isinstance(figure, ProfileFigure))
+            origin = run.origin(figure.files)
             written += _write_of_run(folder, formats, origin, name, of_run[name], caption)
     return [*written, write_page(run, budget)]
 

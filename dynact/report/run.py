@@ -10,6 +10,7 @@ import pandas as pd
 
 from dynact.activations import REFERENCE
 from dynact.report.data.baseline_mode import slower_baseline
+from dynact.report.data.host import which_time
 from dynact.report.data.names import display_names, with_subjects
 from dynact.report.data.network_frames import labelled, setting
 from dynact.report.data.prediction import Prediction, predict
@@ -163,15 +164,18 @@ class Run:
         rows = self.main.rows if self.groups else self.networks
         return device_and_threads(rows, self.environment)
 
-    def caption(self, group: SettingsGroup | None) -> str:
+    def caption(self, group: SettingsGroup | None, *, of_traces: bool = False) -> str:
         """Return where and when a group was measured, and what is to be said of it.
 
-        That is how far its ratios are to be trusted, and whether its mode made its baseline slower.
+        That is which time it is of, how far its ratios are to be trusted, and whether its mode made
+        its baseline slower.
 
         Parameters
         ----------
         group
             ``None`` in a run of networks alone.
+        of_traces
+            Whether it is for what a profiler timed.
         """
         words = [
             device_and_threads(group.rows, self.environment) if group else self.device,
@@ -179,6 +183,9 @@ class Run:
             self.date,
         ]
         measured = f"Measured on {', '.join(words)}."
+        if not of_traces:
+            rows = group.rows if group else self.networks
+            measured = f"{measured} {which_time(rows)}".rstrip()
         slower = slower_baseline(group, self.rows) if group else ""
         if not_trustworthy(self.gates):
             doubt = "RATIOS NOT TRUSTWORTHY (known ratios were not found)."

@@ -129,7 +129,12 @@ class Measured:
     cache: str | None = column(
         "cache", "", "The state each timed call started from: `warm` or `cold`."
     )
-    clock: str | None = column("clock", "", "What was read: `wall` or `event`.")
+    clock: str | None = column(
+        "clock",
+        "",
+        "What was read: `wall`; `event`, an accelerator's time stamps, gaps between kernels "
+        "included; or `device`, these of calls that were queued before they began.",
+    )
     counting_s: float | None = column(
         "counting", "s", "Spent in counting, after timing and apart from it."
     )

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 
 CACHES = ("warm", "cold")
+# Of an accelerator: eager time, gaps between kernels included; what the device takes without any
+# waiting for its host; or the first, with the second beside.
+TIMES = ("eager", "device", "both")
+BOTH = "both"
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,8 @@ class Settings:
     """How often to visit each case, if its interval does not become narrow before."""
     cache: str = "warm"
     """The state of the caches that each timed call starts from: one of `CACHES`."""
+    clock: str = BOTH
+    """One of `TIMES`."""
 
     @property
     def visit_s(self) -> float:

@@ -21,7 +21,7 @@ from dynact.schema.cases import (
 from dynact.schema.choice import choice
 from dynact.schema.placement import known_placement
 from dynact.schema.run_folder import LATEST
-from dynact.schema.settings import CACHES, Settings
+from dynact.schema.settings import CACHES, TIMES, Settings
 from dynact.sweep.presets import PRESETS
 
 # Of ImageNet, at which papers count.
@@ -71,6 +71,10 @@ def add_options(add: Callable[..., Any]) -> None:
     add("--device", metavar="NAME", help="default: the accelerator if there is one, else cpu")
     add("--cache", metavar="STATE", default=Settings.cache, help="the caches that each timed call "
         "starts from: warm (default), or cold, emptied before it")  # fmt: skip
+    add("--clock", metavar="TIMES", default=Settings.clock,
+        help="of an accelerator: eager time, gaps between kernels included; the time of the device "
+        "alone, for calls queued before they begin; or both (default), of which figures, tables "
+        "and page show the eager one, and rows the device's beside")  # fmt: skip
     add("--baseline", metavar="NAME", default="relu", help="compared with (default: relu)")
     add("--threads", metavar="N", help="torch threads on the host (default: 1 on a CPU)")
     add(
@@ -188,6 +192,7 @@ def read_options(given: argparse.Namespace) -> SweepOptions:
         settings=Settings(
             device=given.device,
             threads=None if given.threads is None else _parse_threads(given.threads),
+            clock=choice("clock", given.clock, TIMES),
             precision=parse_share(given.precision, "--precision"),
             max_seconds=parse_number(given.max_seconds, "--max-seconds"),
             passes=parse_count(given.passes, "--passes"),

@@ -359,7 +359,8 @@ class SweepPlugin:
         if self.run.is_empty:
             self._write(f"dynact: nothing was measured, so there is no run {self.name}")
             return
-        self._reporter.section("dynact: time as a multiple of the baseline's")
+        whose = "the device's time" if self._settings.clock == "device" else "time"
+        self._reporter.section(f"dynact: {whose} as a multiple of the baseline's")
         line, trustworthy = gate_line(self._sweep.gate)
         self._reporter.write_line(line, bold=True, green=trustworthy, red=not trustworthy)
         rows = [row for case in self._asked_for if (row := self._sweep.row(case))]
@@ -446,14 +447,15 @@ class SweepPlugin:
             self._write(line)
 
     def _environment(self, settings: Settings) -> dict[str, Any]:
+        # The bench's environment says which device, threads and caches were taken.
+        left_out = {"device", "threads", "cache"}
+        if not self._bench.info.is_accelerator:
+            left_out.add("clock")
         return {
             "started": self._started.isoformat(timespec="seconds"),
             "command": ["pytest", *map(without_paths, self._config.invocation_params.args)],
-            # The bench's environment says which device, threads and caches were taken.
             "settings": {
-                name: value
-                for name, value in asdict(settings).items()
-                if name not in ("device", "threads", "cache")
+                name: value for name, value in asdict(settings).items() if name not in left_out
             },
             **self._bench.info.environment,
         }

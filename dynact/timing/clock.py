@@ -20,6 +20,12 @@ LONGEST_QUEUEING_NS = 20e6
 HOLDS = (2, 8)
 # Of a device's own time from cold caches, as each is of one call: their median is told.
 COLD_READINGS = 5
+# To queue a block ahead that has to be: others may take a host away for a moment.
+TRIES = 3
+
+
+class NotQueuedError(NotImplementedError):
+    """Calls cannot be queued before they begin; the message is one line for the user."""
 
 
 class Clock(ABC):
@@ -34,7 +40,7 @@ class Clock(ABC):
     """
 
     name: str
-    """What is read, for the record: ``"wall"`` or ``"event"``."""
+    """What is read, for the record: ``"wall"``, ``"event"`` or ``"device"``."""
     min_block_ns: float
     """A block at least this long is not distorted by the clock's own resolution and cost."""
     warm_up_ns: float = 0.0
@@ -84,10 +90,17 @@ class Clock(ABC):
             total_ns += self._block_ns(call, 1)
         return total_ns / calls
 
+    def work_ns(self, call: Call, calls: int) -> float:
+        """Return the ns that a block of calls lasts, to whom its state and its host do not matter.
+
+        For a device to be warmed up.
+        """
+        return calls * self.call_ns(call, calls)
+
     def queueing_ns(self, call: Call) -> float | None:
         """Call once, untimed, and return the ns of queueing the work that the device waits for.
 
-        ``None`` where the host does the work itself.
+        ``None`` where the host does the work itself, or has no part in what is read.
         """
         call()
         return None
@@ -95,7 +108,7 @@ class Clock(ABC):
     def device_ns(self, _call: Call, _calls: int) -> float | None:
         """Return the mean duration in ns of one call without any waiting for the host.
 
-        ``None`` where device and host are one.
+        ``None`` where that is not to be told beside what is read.
         """
         return None
 
@@ -256,3 +269,65 @@ class EventClock(Clock):
         # Without waiting, a host that runs ahead would queue work far beyond its time budget.
         self._device.synchronize()
         return start.elapsed_time(end) * 1e6
+
+
+class EagerClock(EventClock):
+    """The event clock where what the device takes without its host is not asked for."""
+
+    def device_ns(self, _call: Call, _calls: int) -> float | None:
+        """Return None: it is not read."""
+        return None
+
+
+class DeviceClock(Clock):
+    """What an accelerator takes without any waiting for its host, in the place of eager time.
+
+    Each block is queued before it begins, see `EventClock.device_ns`.
+
+    Parameters
+    ----------
+    events
+        Of the device, warm or cold.
+    """
+
+    name = "device"
+    warm_up_ns = EventClock.warm_up_ns
+
+    def __init__(self, events: EventClock) -> None:
+        super().__init__(events._flush)
+        self.min_block_ns = events.min_block_ns
+        self._events = events
+
+    def flushed_by(self, flush: Call | None) -> Self:
+        """Return this clock with another flush, or none."""
+        return type(self)(self._events.flushed_by(flush))
+
+    def call_ns(self, call: Call, calls: int) -> float:
+        """Return the mean duration in ns of one call, out of a block of at most ``calls``.
+
+        Raises
+        ------
+        NotQueuedError
+            If calls cannot be queued ahead.
+        """
+        # Settled where the device is held.
+        return self._block_ns(call, calls) / calls
+
+    def work_ns(self, call: Call, calls: int) -> float:
+        """Return the ns that a block of calls lasts, queued while it runs."""
+        # Of short ones only some can be queued ahead.
+        return self._events.work_ns(call, calls)
+
+    def now_s(self) -> float:
+        """Return the seconds of the events' clock."""
+        return self._events.now_s()
+
+    def _block_ns(self, call: Call, calls: int) -> float:
+        for _ in range(TRIES):
+            held_ns = self._events.device_ns(call, calls)
+            if held_ns is not None:
+                return calls * held_ns
+        raise NotQueuedError(
+            "its calls cannot be queued before they begin, to time the device alone: the host "
+            "waits for a result, or they have more kernels than the queue has room for"
+        )

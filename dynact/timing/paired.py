@@ -201,10 +201,10 @@ class Pair:
         # To flush before each call would take long, and work is work.
         clock, calls, worked_ns = self._clock.warm, 1, 0.0
         while worked_ns < clock.warm_up_ns:
-            pair_ns = clock.call_ns(self._target, calls) + clock.call_ns(self._baseline, calls)
-            worked_ns += calls * pair_ns
+            pair_ns = clock.work_ns(self._target, calls) + clock.work_ns(self._baseline, calls)
+            worked_ns += pair_ns
             # Short calls, each waited for, would keep no device busy.
-            if calls * pair_ns < clock.min_block_ns:
+            if pair_ns < clock.min_block_ns:
                 calls *= 2
 
     def _balance(self, target_ns: float, baseline_ns: float) -> None:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psutil
 import torch
 
-from dynact.timing import Clock, EventClock, WallClock, fastest_ns
+from dynact.schema.settings import BOTH
+from dynact.timing import Clock, DeviceClock, EagerClock, EventClock, WallClock, fastest_ns
 from dynact.timing.clock import Call
 from dynact.worker.cpu_cache import last_level_bytes
 from dynact.worker.nvidia import condition_of, set_up_of
@@ -105,15 +106,21 @@ class Device(Protocol):
         """Tell this device from others, as what was counted on it is kept."""
 
 
-def open_device(name: str | None) -> Device:
+def open_device(name: str | None, times: str = BOTH) -> Device:
     """Return the device called ``name``: ``"cpu"``, ``"cuda"``, ``"xpu:1"`` and so on.
 
     ``None`` takes the accelerator where there is one, else the CPU.
 
+    Parameters
+    ----------
+    times
+        Which its clock tells, one of `dynact.schema.settings.TIMES`.
+
     Raises
     ------
     ValueError
-        If there is no such device here; the message names those there are.
+        If there is no such device here, the message names those there are; or if ``times`` are
+        asked for of one that has no two.
     """
     # current_accelerator() alone answers "cuda" on any CUDA build of torch.
     accelerator = (
@@ -122,6 +129,11 @@ def open_device(name: str | None) -> Device:
     if name is None:
         name = accelerator.type if accelerator else Cpu.type
     if name == Cpu.type:
+        if times != BOTH:
+            raise ValueError(
+                f"--clock {times}: on a CPU host and device are one, and there is one time; leave "
+                "--clock out"
+            )
         return Cpu()
     present = [Cpu.type]
     if accelerator:
@@ -129,7 +141,7 @@ def open_device(name: str | None) -> Device:
         present += [accelerator.type, *(f"{accelerator.type}:{i}" for i in range(count))]
     if name not in present:
         raise ValueError(f"device {name!r} is not there; this machine has: {', '.join(present)}")
-    return Accelerator(torch.device(name))
+    return Accelerator(torch.device(name), times)
 
 
 def is_host(device_type: str) -> bool:
@@ -221,13 +233,14 @@ class Accelerator:
     default_threads: int | None = None
     largest_copy_bytes = 2**31
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, times: str = BOTH) -> None:
         torch.accelerator.set_device_index(device.index or 0)
         self.torch_device = device
-        self.clock: Clock = EventClock(self)
+        self.events = EagerClock(self) if times == "eager" else EventClock(self)
         if device.type == "mps":
             # Apple's events are stamped by the host, once it hears of them.
-            self.clock.min_block_ns = 5e6
+            self.events.min_block_ns = 5e6
+        self.clock: Clock = DeviceClock(self.events) if times == "device" else self.events
         self._condition = condition_of(device)
         module = torch.get_device_module(device)
         self.name = str(getattr(module, "get_device_name", str)(device))
@@ -398,7 +411,7 @@ class _Product:
     def __init__(self, device: Accelerator) -> None:
         self._factor = torch.ones(HOLDING_ROWS, HOLDING_ROWS, device=device.torch_device)
         self._result = torch.empty_like(self._factor)
-        self._each_ns = fastest_ns(self._multiply, device.clock.warm)
+        self._each_ns = fastest_ns(self._multiply, device.events)
 
     @torch.inference_mode()
     def queue(self, duration_ns: float) -> None:

@@ -52,7 +52,7 @@ class InProcess:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.device = open_device(settings.device)
+        self.device = open_device(settings.device, settings.clock)
         threads = settings.threads or self.device.default_threads
         if threads:
             torch.set_num_threads(threads)

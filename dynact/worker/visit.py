@@ -11,7 +11,7 @@ import torch
 
 from dynact.schema.messages import Answer
 from dynact.schema.redact import error_line
-from dynact.timing import Readings
+from dynact.timing import DeviceClock, Readings
 from dynact.worker.compiled import seconds_compiling
 from dynact.worker.device import Device
 from dynact.worker.disturbance import Disturbance
@@ -77,15 +77,17 @@ def diagnosed(error: BaseException) -> tuple[str, str]:
 
 def _figures(readings: Readings, device: Device) -> dict[str, Any]:
     time_ns, baseline_time_ns = _calm_ns(readings.target_ns), _calm_ns(readings.baseline_ns)
-    of_queue = {}
-    if readings.target_queueing_ns:
-        of_queue = {
+    beside: dict[str, float | None] = {}
+    if device.clock.name == DeviceClock.name:
+        beside = {"device_time_ns": time_ns, "baseline_device_time_ns": baseline_time_ns}
+    elif readings.target_queueing_ns:
+        beside = {
             "host_share": _calm_ns(readings.target_queueing_ns) / time_ns,
             "baseline_host_share": _calm_ns(readings.baseline_queueing_ns) / baseline_time_ns,
             "device_time_ns": readings.target_device_ns,
             "baseline_device_time_ns": readings.baseline_device_ns,
         }
-    return of_queue | {
+    return beside | {
         "overhead": time_ns / baseline_time_ns,
         "time_ns": time_ns,
         "baseline_time_ns": baseline_time_ns,

@@ -176,6 +176,11 @@ class TestWhatIsAskedFor:
         with pytest.raises(ValueError, match=rf"^unknown cache state '{typed}'; .*(warm|cold)"):
             read("--cache", typed)
 
+    @pytest.mark.parametrize("times", ["eager", "device", "both"])
+    def test_which_times_of_an_accelerator(self, times: str) -> None:
+        assert read("--clock", times).settings == Settings(clock=times)
+        assert read().settings.clock == "both"
+
     def test_all_the_rest(self) -> None:
         found = read(
             "--sweep", "full", "--activation-from", "a.b:C", "--activation-from", "d:E",
@@ -363,6 +368,7 @@ BAD = [
     ("--resolutions 7x0", "--resolutions takes positive integers, got '0'"),
     ("--activation-from own_layers", "--activation-from takes PKG.MOD:CLASS, got 'own_layers'"),
     ("--activation-from a:b:c", "--activation-from takes PKG.MOD:CLASS, got 'a:b:c'"),
+    ("--clock devise", "unknown clock 'devise'; did you mean device"),
     ("--baseline rellu", "unknown activation 'rellu'; did you mean relu"),
     ("--run a:b", "--run takes a name of letters, digits, '.', '_' and '-', got 'a:b'"),
     ("--run latest", "--run takes a name of letters, digits, '.', '_' and '-', got 'latest'"),

@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynact.timing import EventClock, Pair, WallClock, compare, fastest_ns
-from dynact.timing.clock import Call
+from dynact.timing import (
+    DeviceClock,
+    EagerClock,
+    EventClock,
+    Pair,
+    WallClock,
+    compare,
+    fastest_ns,
+)
+from dynact.timing.clock import Call, NotQueuedError
 from tests.fake_device import FakeAccelerator, VirtualEventClock
 
 
@@ -189,6 +197,74 @@ def test_what_cannot_be_queued_ahead_is_tried_in_one_visit_alone() -> None:
     assert device.diary.count("hold") == held
 
 
+@pytest.mark.parametrize("launch_ns", [100, 5e3])
+def test_the_clock_of_the_device_reads_no_time_of_the_host(launch_ns: float) -> None:
+    device = FakeAccelerator(launch_ns=launch_ns, most_queued=1024)
+    clock = DeviceClock(VirtualEventClock(device))
+
+    result = compare(device.work("T", *12 * [500.0]), device.work("B", 2e3), clock=clock)
+
+    assert result.overhead == pytest.approx(3)
+    assert (result.overhead_lo, result.overhead_hi) == pytest.approx((3, 3))
+    assert (result.target_ns, result.baseline_ns) == pytest.approx((6e3, 2e3))
+    assert (clock.name, clock.cache) == ("device", "warm")
+
+
+def test_the_clock_of_the_device_tells_nothing_beside() -> None:
+    device = FakeAccelerator(launch_ns=5e3)
+    pair = Pair(
+        device.work("T", 500), device.work("B", 2e3), DeviceClock(VirtualEventClock(device))
+    )
+
+    readings = pair.visit(0.001)
+
+    assert set(np.round(readings.target_ns)) == {500}
+    assert readings.target_queueing_ns == readings.baseline_queueing_ns == []
+    assert readings.target_device_ns is readings.baseline_device_ns is None
+
+
+def test_the_clock_of_the_device_warms_it_up_without_holding_it() -> None:
+    # Held, some hundred of these are queued in a ms, and work for 10 µs.
+    device = FakeAccelerator(launch_ns=10e3)
+    clock = DeviceClock(VirtualEventClock(device))
+
+    Pair(device.work("T", 100), device.work("B", 100), clock).balance()
+
+    assert clock.warm_up_ns < device.host_ns < 4 * clock.warm_up_ns
+
+
+def test_what_cannot_be_queued_ahead_is_refused_by_the_clock_of_the_device() -> None:
+    device = FakeAccelerator(launch_ns=5e3)
+
+    def waits() -> None:
+        device.launch(500)
+        device.synchronize()
+
+    with pytest.raises(NotQueuedError, match="the host waits for a result"):
+        DeviceClock(VirtualEventClock(device)).call_ns(waits, 20)
+
+
+def test_a_host_that_was_away_for_a_moment_queues_once_more() -> None:
+    device = FakeAccelerator(launch_ns=5e3)
+    away_ns = [0.0, 0.0, 1e6, 0.0, 1e6]  # one call tells how long queueing takes, one settles
+
+    def disturbed() -> None:
+        device.host_ns += away_ns.pop(0) if away_ns else 0.0
+        device.launch(500)
+
+    assert DeviceClock(VirtualEventClock(device)).call_ns(disturbed, 1) == pytest.approx(500)
+    assert not away_ns
+
+
+def test_who_asks_for_eager_time_alone_holds_no_device() -> None:
+    device = FakeAccelerator(launch_ns=5e3)
+    clock = EagerClock(device)
+
+    assert clock.device_ns(device.work("T", 500), 3) is None
+    assert device.diary == []
+    assert clock.name == "event"
+
+
 def test_the_host_queues_nothing_that_it_does_itself() -> None:
     calls: list[int] = []
 
@@ -319,6 +395,22 @@ def test_cold_time_of_the_device_alone_is_of_a_flush_before_each_call() -> None:
     assert cold.call_ns(kernels, 3) == pytest.approx(20 * 5e3 + 500 - 8e3)
     assert cold.device_ns(kernels, 3) == pytest.approx(20 * 500)
     assert cold.device_ns(call, 3) == pytest.approx(2_000)
+
+
+def test_the_clock_of_the_device_is_cold_where_its_events_are() -> None:
+    device = FakeAccelerator(launch_ns=5e3)
+    cache = Cache(device, flush_ns=8e3)
+    call = cache.work("T", 500, 2_000)
+    clock = DeviceClock(VirtualEventClock(device))
+
+    for cold in (
+        DeviceClock(VirtualEventClock(device, cache.flush)),
+        clock.flushed_by(cache.flush),
+    ):
+        assert (cold.name, cold.cache, cold.warm.cache) == ("device", "cold", "warm")
+        assert cold.call_ns(call, 3) == pytest.approx(2_000)
+        assert cold.rewarmed_by(call).call_ns(call, 3) == pytest.approx(500)
+        assert cold.warm.call_ns(call, 3) == pytest.approx(500)
 
 
 def test_host_takes_of_a_cold_call_what_its_flush_does_not_cover() -> None:

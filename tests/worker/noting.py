@@ -134,6 +134,15 @@ class Slow(nn.Module):
         return x
 
 
+class Waits(nn.Module):
+    """Its host reads a value in each call."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        ACCELERATORS[0].launch(30e3, "Waits")
+        ACCELERATORS[0].synchronize()
+        return x
+
+
 class BreaksLater(nn.Module):
     """Works often enough to be timed, then fails."""
 

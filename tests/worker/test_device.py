@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity
 
-from dynact.timing import EventClock, WallClock
+from dynact.timing import DeviceClock, EagerClock, EventClock, WallClock
 from dynact.worker import device as device_module
 from dynact.worker.device import (
     Accelerator,
@@ -80,6 +80,27 @@ def test_without_an_accelerator_it_is_the_cpu(name: str | None) -> None:
     assert isinstance(device.clock, WallClock)
     assert device.memory_bytes == psutil.virtual_memory().total
     assert device.name == cpu_model()
+
+
+@pytest.mark.usefixtures("no_accelerator")
+@pytest.mark.parametrize("times", ["eager", "device"])
+def test_a_cpu_has_one_time(times: str) -> None:
+    with pytest.raises(ValueError, match=f"--clock {times}: on a CPU .* leave --clock out$"):
+        open_device(None, times)
+
+    assert isinstance(open_device(None, "both"), Cpu)
+
+
+@pytest.mark.usefixtures("notes")
+@pytest.mark.parametrize("kind", ["xpu", "mps"])
+def test_an_accelerator_tells_the_times_that_are_asked_for(kind: str) -> None:
+    by_times = {
+        times: Accelerator(torch.device(kind), times).clock for times in ("both", "eager", "device")
+    }
+
+    kinds = {times: type(clock) for times, clock in by_times.items()}
+    assert kinds == {"both": EventClock, "eager": EagerClock, "device": DeviceClock}
+    assert len({clock.min_block_ns for clock in by_times.values()}) == 1
 
 
 @pytest.mark.usefixtures("no_accelerator")

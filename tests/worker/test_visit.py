@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from dynact.schema.cases import DTYPES, MEMORY_FORMATS, Case, KnownPair
-from dynact.timing import Readings
+from dynact.timing import DeviceClock, Readings
 from dynact.worker.device import Cpu
 from dynact.worker.layer import draw_tensors
 from dynact.worker.rotating_input import MOST_PLACES
 from dynact.worker.visit import visit_workload
-from tests.fake_device import Kernels, VirtualDevice
+from tests.fake_device import Kernels, VirtualDevice, VirtualEventClock
 from tests.measuring import FOUND, visit
 from tests.sweeping import case_of, network_case_of
 from tests.worker.noting import (
@@ -33,6 +33,7 @@ from tests.worker.noting import (
     Quick,
     Recorder,
     Slow,
+    Waits,
     own,
     places,
     recorder_takes_1_ms,
@@ -137,6 +138,30 @@ class TestGoodVisit:
         assert found.device_time_ns == pytest.approx(30e3, rel=0.01)
         assert found.baseline_device_time_ns == pytest.approx(10e3, rel=0.01)
         assert found.clock == "event"
+
+    def test_the_clock_of_the_device_tells_the_device_s_times_alone(self) -> None:
+        device = FakeDevice()
+        device.clock = DeviceClock(VirtualEventClock(device.accelerator))
+        case = replace(CASE, activation=own(Slow), baseline=own(Quick))
+
+        found = visit(case, device)
+
+        assert (found.status, found.clock) == ("ok", "device")
+        assert found.overhead == found.device_overhead == pytest.approx(3)
+        assert found.time_ns == found.device_time_ns == pytest.approx(30e3)
+        assert found.baseline_time_ns == found.baseline_device_time_ns == pytest.approx(10e3)
+        assert found.host_share is found.baseline_host_share is None
+
+    def test_what_cannot_be_queued_ahead_has_no_eager_time_in_its_place(self) -> None:
+        device = FakeDevice()
+        device.clock = DeviceClock(VirtualEventClock(device.accelerator))
+        case = replace(CASE, activation=own(Waits), baseline=own(Quick))
+
+        found = visit(case, device)
+
+        assert found.status == "unsupported"
+        assert found.message.startswith("NotQueuedError: its calls cannot be queued before they")
+        assert found.overhead is found.time_ns is found.device_time_ns is None
 
     def test_it_lasts_as_long_as_asked(self) -> None:
         case = replace(CASE, activation=own(Slow), baseline=own(Quick))
