@@ -86,6 +86,13 @@ class Span(NamedTuple):
     end_ns: int
 
 
+class Differentiated(NamedTuple):
+    """The begin of a forward operator that a node of autograd's graph differentiates."""
+
+    at_ns: int
+    thread: Any
+
+
 class Allocation(NamedTuple):
     """An allocation, or a free of so many bytes below zero."""
 
@@ -105,6 +112,7 @@ class Events:
     """By correlation: a graph's kernels share theirs."""
     layers: list[Span] = field(default_factory=list)
     annotations: list[Span] = field(default_factory=list)
+    differentiated: list[Differentiated] = field(default_factory=list)
     allocations: list[Allocation] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     """The profiler's errors and warnings."""
@@ -174,6 +182,11 @@ def _take(events: Events, event: dict[str, Any]) -> None:
             events.layers.append(Span(intern(event["name"]), *_when(event)))
     elif category == "user_annotation":
         events.annotations.append(Span(intern(event["name"]), *_when(event)))
+    elif category == "fwdbwd":
+        # An arrow from the forward operator, "s", to its node, "f".
+        if event["ph"] == "s":
+            begin = Differentiated(_in_ns(event["ts"]), _thread(event["tid"]))
+            events.differentiated.append(begin)
     elif event.get("name") == "[memory]":
         on_host = arguments["Device Type"] == 0  # the profiler's number of the host
         size = _whole(arguments["Bytes"]) or 0

@@ -1,9 +1,10 @@
 """Which part of a step, forward, backward or neither, its operators and launches are of."""
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import accumulate
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Protocol
 
 from dynact.worker.profile.events import Operator
@@ -73,18 +74,19 @@ class LayerParts:
 class StepParts:
     """Of a step of any training or inference, of which nobody says what its network is.
 
-    Backward are the nodes of autograd and all else on its own threads. Of what else the step's
-    thread does, optimizers, data loaders and all after the last node are neither, and the rest is
-    forward.
+    Backward are the nodes of autograd and all else on its own threads. Forward is, on any thread,
+    what a thread does from the first operator that a later node differentiates until the next node
+    begins: in a closure that an optimizer calls, too. Of what else the step's thread does,
+    optimizers, data loaders and all after the last node are neither, and the rest is forward.
     """
 
     def __init__(self, step: Step) -> None:
         self._thread = step.thread
         nodes = step.nodes
-        self._threads = {node.thread for node in nodes}
-        self._nodes_ns = [
-            (node.start_ns, node.end_ns) for node in nodes if node.thread == step.thread
-        ]
+        self._nodes_ns: defaultdict[Any, list[tuple[int, int]]] = defaultdict(list)
+        for node in nodes:
+            self._nodes_ns[node.thread].append((node.start_ns, node.end_ns))
+        self._forward_ns = _forward_of(step)
         last_ns = max((node.end_ns for node in nodes), default=step.end_ns)
         spans = [
             span
@@ -104,11 +106,37 @@ class StepParts:
 
     def at(self, now_ns: int, thread: Any) -> str:
         """Return it by the thread, the nodes, and what torch annotates."""
-        if thread != self._thread:
-            return "backward" if thread in self._threads else "other"
-        if _is_within(now_ns, self._nodes_ns):
+        if _is_within(now_ns, self._nodes_ns.get(thread, ())):
             return "backward"
+        if _is_within(now_ns, self._forward_ns.get(thread, ())):
+            return "forward"
+        if thread != self._thread:
+            return "backward" if thread in self._nodes_ns else "other"
         return "other" if _is_within(now_ns, self._neither_ns) else "forward"
+
+
+def _forward_of(step: Step) -> dict[Any, list[tuple[int, int]]]:
+    """Return, by thread, from where on until the next node what was computed is differentiated."""
+    begins_ns = [node.start_ns for node in step.nodes]
+    found: defaultdict[Any, dict[int, int]] = defaultdict(dict)
+    for at_ns, thread in step.differentiated:
+        place = bisect_right(begins_ns, at_ns)
+        if place < len(begins_ns):
+            found[thread].setdefault(begins_ns[place], at_ns)
+    roots: defaultdict[Any, list[Operator]] = defaultdict(list)
+    for root in step.roots:
+        roots[root.thread].append(root)
+    return {
+        thread: [(_begin_of(at_ns, roots[thread]), end_ns) for end_ns, at_ns in stretches.items()]
+        for thread, stretches in found.items()
+    }
+
+
+def _begin_of(at_ns: int, roots: Sequence[Operator]) -> int:
+    """Return when the outermost operator began that was open at a time; that time if none was."""
+    place = bisect_right(roots, at_ns, key=attrgetter("start_ns")) - 1
+    is_open = place >= 0 and at_ns < roots[place].end_ns
+    return roots[place].start_ns if is_open else at_ns
 
 
 def _is_within(now_ns: int, stretches: Sequence[tuple[int, int]]) -> bool:

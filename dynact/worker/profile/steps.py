@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
-from dynact.worker.profile.events import Allocation, Events, Launch, Operator, Span, Work
+from dynact.worker.profile.events import (
+    Allocation,
+    Differentiated,
+    Events,
+    Launch,
+    Operator,
+    Span,
+    Work,
+)
 
 # What autograd's engine puts before the name of a node it evaluates.
 BACKWARD = "autograd::engine::evaluate_function: "
@@ -48,6 +56,8 @@ class Step:
     """By time, on any device."""
     annotations: tuple[Span, ...] = ()
     """Of its thread."""
+    differentiated: tuple[Differentiated, ...] = ()
+    """By time, on any thread."""
 
     @property
     def nodes(self) -> list[Operator]:
@@ -102,6 +112,7 @@ def _steps(events: Events, marks: Sequence[Span]) -> list[Step]:
         launched,
         by_step(events.allocations, attrgetter("at_ns")),
         by_step(events.annotations, _start),
+        by_step(events.differentiated, attrgetter("at_ns")),
         strict=True,
     )
     return [
@@ -114,8 +125,9 @@ def _steps(events: Events, marks: Sequence[Span]) -> list[Step]:
             tuple(sorted(works, key=lambda one: one.work.start_ns)),
             tuple(allocations),
             tuple(one for one in annotations if one.thread == mark.thread),
+            tuple(differentiated),
         )
-        for mark, roots, layers, works, allocations, annotations in parts
+        for mark, roots, layers, works, allocations, annotations, differentiated in parts
     ]
 
 

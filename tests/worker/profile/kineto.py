@@ -66,6 +66,12 @@ class Kineto:
         self.span(name, "cpu_op", ts, dur, tid, **args)
         return number
 
+    def differentiated(self, ts: float, tid: int = HOST) -> None:
+        """Add the begin of an arrow from a forward operator to its node."""
+        self._add(
+            ph="s", id=next(self._numbers), pid=1, tid=tid, ts=ts, cat="fwdbwd", name="fwdbwd"
+        )
+
     def launch(
         self,
         ts: float,

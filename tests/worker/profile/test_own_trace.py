@@ -3,6 +3,7 @@
 import gzip
 import json
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -133,6 +134,93 @@ def test_an_optimizer_within_another_is_of_no_pass(tmp_path: Path) -> None:
         "backward": {"conv_backward_kernel": 8},
         "other": {"within_both_kernel": 1, "within_outer_kernel": 2},
     }
+
+
+def test_passes_in_an_optimizer_s_closure_are_passes(tmp_path: Path) -> None:
+    trace = Kineto()
+    trace.step(1, 0, 1000)
+    trace.span("Optimizer.step#LBFGS.step", "user_annotation", 100, 800)
+    for begin in (100, 400):
+        trace.span("Optimizer.zero_grad#LBFGS.zero_grad", "user_annotation", begin + 10, 10)
+        launched(trace, "zero", begin + 12, 1)
+        # The operator that has a node is called by one that has none.
+        launched(trace, "linear", begin + 30, 2)
+        trace.differentiated(begin + 33)
+        launched(trace, "argmax", begin + 40, 4)
+        node(trace, "linear_backward", begin + 60, 8)
+        launched(trace, "direction", begin + 100, 16)
+    launched(trace, "last", 950, 32)
+
+    found = own_trace(trace.write(tmp_path / "trace.json"))
+
+    assert by_part(found) == {
+        "forward": {"linear_kernel": 4, "argmax_kernel": 8},
+        "backward": {"linear_backward_kernel": 16},
+        "other": {"zero_kernel": 2, "direction_kernel": 32, "last_kernel": 32},
+    }
+
+
+def test_passes_of_several_threads_are_passes(tmp_path: Path) -> None:
+    replicas = 201, 202
+    trace = Kineto()
+    trace.step(1, 0, 1000)
+    for replica in replicas:
+        launched(trace, "conv", 100, 1, replica)
+        trace.differentiated(100, replica)
+    launched(trace, "prefetch", 150, 2, LOADER)
+    launched(trace, "gather", 200, 4)
+    for replica in replicas:
+        # One has its own backward thread, as of a second device, the other goes back itself.
+        node(trace, "conv_backward", 300, 8, replica if replica == 201 else AUTOGRAD)
+        launched(trace, "after", 500, 16, replica)
+
+    found = own_trace(trace.write(tmp_path / "trace.json"))
+
+    assert by_part(found) == {
+        "forward": {"conv_kernel": 2, "gather_kernel": 4},
+        "backward": {"conv_backward_kernel": 16, "after_kernel": 16},
+        "other": {"prefetch_kernel": 2, "after_kernel": 16},
+    }
+
+
+def test_a_real_closure_and_real_threads_are_told_apart(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(16, 16), nn.SiLU(), nn.Linear(16, 1))
+    x = torch.randn(8, 16)
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=3)
+    losses: list[torch.Tensor] = []
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        loss = model(x).square().sum()
+        loss.backward()
+        return loss.item()
+
+    every_thread = torch._C._profiler._ExperimentalConfig(profile_all_threads=True)
+    found = []
+    for work in ("closure", "threads"):
+        with profile(
+            activities=[ProfilerActivity.CPU], experimental_config=every_thread
+        ) as profiler:
+            if work == "closure":
+                optimizer.step(closure)
+            else:
+                for _ in range(2):
+                    thread = Thread(target=lambda: losses.append(model(x).sum()))
+                    thread.start()
+                    thread.join()
+                (losses[0] + losses[1]).backward()  # type: ignore[no-untyped-call]
+        path = tmp_path / f"{work}.json"
+        profiler.export_chrome_trace(str(path))
+        kernels = own_trace(path).tables.kernels
+        found.append(kernels.groupby(["kernel", "part"])["calls"].sum())
+
+    for calls in found:
+        passes = calls["aten::addmm"].to_dict()
+        assert list(passes) == ["forward"]
+        assert calls["aten::silu"].to_dict() == {"forward": passes["forward"] / 2}
+        assert calls["aten::silu_backward"].to_dict() == {"backward": passes["forward"] / 2}
+    assert found[1]["aten::addmm", "forward"] == 4
+    assert set(found[0]["aten::dot"].to_dict()) == {"other"}
 
 
 def test_inference_is_forward(tmp_path: Path) -> None:
