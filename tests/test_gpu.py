@@ -20,10 +20,13 @@ from dynact.networks import create as create_network
 from dynact.report.run import load
 from dynact.schema.cases import Case, KnownPair, NetworkCase
 from dynact.schema.limits import Ceilings
+from dynact.schema.messages import WorkerInfo
 from dynact.schema.profile import NO_OPERATOR
+from dynact.sweep.coldness import coldness, coldness_pairs
 from dynact.timing import compare
 from dynact.timing.visits import over_visits
 from dynact.worker.device import Accelerator, Cpu, open_device
+from dynact.worker.flush import Flush
 from dynact.worker.kept import Kept
 from dynact.worker.limits import measure_limits
 from dynact.worker.network import call_of_network, draw_images, pair_of
@@ -288,6 +291,20 @@ def test_visits_of_a_known_pair_find_what_is_known(
     # A tenth of the work can be told from none.
     assert found.half_width is not None
     assert found.half_width < 0.05
+
+
+def test_a_flush_empties_the_caches(device: Accelerator) -> None:
+    flush = Flush(device)
+    device.clock = device.clock.flushed_by(flush)
+    info = WorkerInfo(str(device.torch_device), True, 0, {}, flushed_bytes=flush.cache_bytes)
+    bench = Bench(device, Kept.on(device))
+
+    pairs = coldness_pairs(info)
+    visited = {pair: [bench.visit(pair, seconds=0.2) for _ in range(6)] for pair in pairs}
+
+    found = coldness(visited)
+    assert found is not None
+    assert found["proven"], found["message"]
 
 
 @pytest.mark.parametrize("phase", ["inference", "training"])

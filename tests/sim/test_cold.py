@@ -104,7 +104,7 @@ def test_a_flush_too_small_for_the_cache_is_found_out(house: House) -> None:
     found = coldness(run)
     assert not found["proven"]
     assert found["over_warm"][0] == pytest.approx(1, rel=WITHIN)
-    assert "RATIOS NOT TRUSTWORTHY HERE AND NOW: not cold: a ReLU on" in outcome.output
+    assert "RATIOS NOT TRUSTWORTHY HERE AND NOW: not cold: a ReLU in place on" in outcome.output
     (gate,) = load_gates(run)
     assert not gate["trustworthy"]
 
