@@ -51,7 +51,8 @@ class Measured:
         "host share",
         "×",
         "On an accelerator, the host's time to queue a call over `time_ns`. Far below 1 the device "
-        "decides; about 1 it waits for its host, and the time is that of queueing.",
+        "decides; about 1 it waits for its host, and the time is that of queueing. From cold "
+        "caches, of what the flush before the call leaves to be queued.",
     )
     baseline_host_share: float | None = column(
         "baseline’s host share", "×", "The same of the baseline."
@@ -127,7 +128,7 @@ class Measured:
         "How the device's time per call changed during the case: last third over first third.",
     )
     cache: str | None = column(
-        "cache", "", "The state each timed call started from: `warm` or `cold`."
+        "cache", "", "The state of the caches that each timed call started from: `warm` or `cold`."
     )
     clock: str | None = column(
         "clock",
