@@ -2,6 +2,7 @@
 #include "machine.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/core/CachingHostAllocator.h>
 #include <ATen/detail/PrivateUse1HooksInterface.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
@@ -114,6 +115,19 @@ void Allocator::free(void* data) {
   std::free(data);
   self.report(data, -block.bytes, block.device);
 }
+
+// Of the host, for what travels: torch asks for it to be emptied before it captures a graph.
+struct HostMemory final : at::HostAllocator {
+  c10::DataPtr allocate(size_t size) override { return c10::GetAllocator(c10::kCPU)->allocate(size); }
+  void copy_data(void* target, const void* source, std::size_t count) const override {
+    default_copy_data(target, source, count);
+  }
+  bool record_event(void*, void*, c10::Stream) override { return true; }
+  void empty_cache() override {}
+  at::HostStats get_stats() override { return {}; }
+  void reset_accumulated_stats() override {}
+  void reset_peak_stats() override {}
+};
 
 struct Event {
   double stamp_ns;
@@ -241,6 +255,7 @@ struct Hooks final : at::PrivateUse1HooksInterface {
 
 const bool registered = [] {
   c10::SetAllocator(kSim, &allocator());
+  at::setHostAllocator(kSim, new HostMemory);
   at::RegisterPrivateUse1HooksInterface(new Hooks);
   return true;
 }();

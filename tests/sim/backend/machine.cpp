@@ -1,5 +1,6 @@
 #include "machine.h"
 
+#include <c10/util/Exception.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,20 +33,51 @@ double Machine::moving_ns(int device, const Traffic& traffic) {
   return (read + written) * (share / model.l2_bytes_per_ns + (1 - share) / model.bytes_per_ns);
 }
 
-void Machine::launch(int device, const std::string& name, const Traffic& traffic, double flops,
-                     int64_t element_size) {
+void Machine::launch(int device, Launch kernel) {
   Locked locked(mutex_);
+  if (captures_ == device) {
+    captured_.push_back(std::move(kernel));
+    return;
+  }
+  host_ns_ += models[device].launch_ns;
+  run(device, kernel);
+}
+
+void Machine::capture(int device) {
+  Locked locked(mutex_);
+  captures_ = device;
+}
+
+std::vector<Launch> Machine::captured() {
+  Locked locked(mutex_);
+  captures_ = -1;
+  return std::move(captured_);
+}
+
+void Machine::replay(int device, const std::vector<Launch>& graph) {
+  Locked locked(mutex_);
+  host_ns_ += models[device].launch_ns;
+  for (const Launch& kernel : graph) run(device, kernel);
+}
+
+bool Machine::captures() {
+  Locked locked(mutex_);
+  return captures_ >= 0;
+}
+
+void Machine::run(int device, const Launch& kernel) {
   const Model& model = models[device];
-  host_ns_ += model.launch_ns;
   const double start_ns = std::max(host_ns_, free_ns_[device]);
   const double slowness = start_ns < model.throttled_from_ns ? 1 : model.throttled_factor;
-  const double kernel_ns = std::max({
-      model.latency_ns, moving_ns(device, traffic), model.arithmetic_ns(flops, element_size)});
-  free_ns_[device] = start_ns + kernel_ns * slowness;
+  const double lasts_ns = std::max({
+      model.latency_ns, moving_ns(device, kernel.traffic),
+      model.arithmetic_ns(kernel.flops, kernel.element_size)});
+  free_ns_[device] = start_ns + lasts_ns * slowness;
   if (keeps_diary_) {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
     const int64_t now_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
-    diary_.push_back({name, device, start_ns, free_ns_[device], now_ns, external_id(), gettid()});
+    diary_.push_back(
+        {kernel.name, device, start_ns, free_ns_[device], now_ns, external_id(), gettid()});
   }
 }
 
@@ -61,6 +93,7 @@ double Machine::free_ns(int device) {
 
 void Machine::wait_until(double ns) {
   Locked locked(mutex_);
+  TORCH_CHECK(captures_ < 0, "nobody may wait for sim while its kernels are captured");
   host_ns_ = std::max(host_ns_, ns);
 }
 

@@ -3,12 +3,14 @@
 // All times are virtual, in ns since the process began, and pass nowhere but here: what a kernel
 // really computes on the host's processor takes no time. A launch costs the host `launch_ns`; a
 // kernel starts once it has been launched and its device is free. Views and allocations cost
-// nothing. Every stream of a device is the same queue.
+// nothing. Every stream of a device is the same queue. While a device's kernels are captured, none
+// is launched and nobody may wait; a graph of them is launched as one.
 #pragma once
 
 #include <ATen/core/Generator.h>
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <mutex>
 #include <string>
@@ -58,12 +60,24 @@ struct Kernel {
   int thread;
 };
 
+// What is launched, and what computes its results once more, where they are.
+struct Launch {
+  std::string name;
+  Traffic traffic;
+  double flops;
+  int64_t element_size;
+  std::function<void()> compute;
+};
+
 class Machine {
  public:
   Model models[kDevices];
 
-  void launch(int device, const std::string& name, const Traffic& traffic, double flops,
-              int64_t element_size);
+  void launch(int device, Launch kernel);
+  void capture(int device);
+  std::vector<Launch> captured();  // since then
+  void replay(int device, const std::vector<Launch>& graph);
+  bool captures();
   double host_ns();
   double free_ns(int device);  // when the device will have run all that is queued
   void wait_until(double ns);  // the host does
@@ -74,8 +88,11 @@ class Machine {
 
  private:
   double moving_ns(int device, const Traffic& traffic);
+  void run(int device, const Launch& kernel);
 
   std::mutex mutex_;
+  int captures_ = -1;  // the device
+  std::vector<Launch> captured_;
   double host_ns_ = 0;
   std::unordered_set<const void*> in_l2_[kDevices];
   double free_ns_[kDevices] = {};

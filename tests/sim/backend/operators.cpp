@@ -31,6 +31,9 @@ const DispatchKeySet kOnSim(c10::DispatchKey::PrivateUse1);
 // how fast a device multiplies does not ask for the product.
 constexpr double kTooMany = 1e9;
 
+// Whether a kernel computes once more what it did when it was captured.
+thread_local bool computes_again = false;
+
 bool on_sim(const Tensor& tensor) { return tensor.defined() && tensor.device().type() == kSim; }
 
 Tensor tensor_over(c10::Storage storage, DispatchKeySet keys, const Tensor& like) {
@@ -104,8 +107,9 @@ class Call {
   c10::Device device() const { return device_; }
   void set_device(c10::Device device) { device_ = device; }
   bool writes() const { return writes_; }
-  void launch(const std::string& name, double flops) const {
-    machine().launch(device_.index(), name, traffic_, flops, element_size_);
+  void launch(const std::string& name, double flops, std::function<void()> compute) const {
+    if (computes_again) return;
+    machine().launch(device_.index(), {name, traffic_, flops, element_size_, std::move(compute)});
   }
 
  private:
@@ -158,9 +162,40 @@ double flops_of(const std::string& name, const std::vector<Tensor>& given, const
   return 0;
 }
 
+void run(const c10::OperatorHandle& op, Stack* stack);
+
+// Holds a tensor's memory, and not the tensor: of one that is held autograd copies the gradient.
+Tensor held(const Tensor& tensor) {
+  return on_sim(tensor) ? tensor_over(tensor.storage(), kOnSim, tensor) : tensor;
+}
+
+Stack held(Stack values) {
+  for (auto& value : values) each_tensor(value, [](const Tensor& tensor) { return held(tensor); });
+  return values;
+}
+
+// Return what computes an operator's results once more, into what it returned when it was captured.
+std::function<void()> again(
+    const c10::OperatorHandle& op, const Stack& arguments, const Stack& returned) {
+  return [op, arguments, returned] {
+    Stack stack = arguments;
+    computes_again = true;
+    run(op, &stack);
+    computes_again = false;
+    for (size_t i = 0; i < returned.size(); ++i) {
+      if (!returned[i].isTensor() || !on_sim(returned[i].toTensor())) continue;
+      const Tensor target = returned[i].toTensor(), found = stack[i].toTensor();
+      if (found.is_alias_of(target)) continue;
+      std::memcpy(target.mutable_data_ptr(), found.const_data_ptr(), found.storage().nbytes());
+    }
+  };
+}
+
 void run(const c10::OperatorHandle& op, Stack* stack) {
   const auto& schema = op.schema();
   const auto& arguments = schema.arguments();
+  Stack before;
+  if (machine().captures()) before = held({stack->end() - arguments.size(), stack->end()});
   Call call;
   std::vector<Tensor> given;
   for (size_t i = 0; i < arguments.size(); ++i) {
@@ -215,7 +250,9 @@ void run(const c10::OperatorHandle& op, Stack* stack) {
     });
   }
   if (call.writes() || waits || returned == 0) {
-    call.launch(schema.name(), flops_of(schema.name(), given, first));
+    std::function<void()> compute;
+    if (machine().captures()) compute = again(op, before, held({stack->end() - returned, stack->end()}));
+    call.launch(schema.name(), flops_of(schema.name(), given, first), std::move(compute));
   }
   if (waits) machine().wait_until(machine().free_ns(call.device().index()));
 }
@@ -273,7 +310,11 @@ Tensor copy_from(const Tensor& source, const Tensor& target, bool non_blocking) 
     to.copy_(from);
   }
   call.written(target);
-  call.launch("aten::copy_", 0);
+  call.launch("aten::copy_", 0, [from = held(source), to = held(target)] {
+    computes_again = true;
+    copy_from(from, to, true);
+    computes_again = false;
+  });
   // The host is to find what it has asked for.
   if (target.device().is_cpu() && !non_blocking)
     machine().wait_until(machine().free_ns(call.device().index()));

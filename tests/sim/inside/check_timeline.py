@@ -191,3 +191,40 @@ def test_each_device_has_its_own_model() -> None:
     for device in ("sim:0", "sim:1"):
         torch.relu(torch.empty(10**6, device=device))
     assert durations() == pytest.approx([8e6, 16e6])
+
+
+def test_a_graph_computes_anew_what_was_captured_into_the_same_memory() -> None:
+    x = torch.ones(10**6, device="sim:0")
+    graph = torch.accelerator.Graph()
+    with torch.Stream("sim:0"), graph:
+        y = torch.relu(x * 2)
+    x.fill_(-3)
+    graph.replay()
+    assert y.sum().item() == 0
+    x.fill_(3)
+    graph.replay()
+    assert y.sum().item() == 6 * 10**6
+
+
+def test_a_graph_s_kernels_are_launched_as_one_and_none_while_they_are_captured() -> None:
+    x = torch.ones(10**6, device="sim:0")
+    torch.accelerator.synchronize()
+    start_ns, before = machine.host_ns(), len(durations())
+    graph = torch.accelerator.Graph()
+    with torch.Stream("sim:0"), graph:
+        torch.relu(x * 2)
+    assert (machine.host_ns(), len(durations())) == (start_ns, before)
+    graph.replay()
+    assert machine.host_ns() == start_ns + LAUNCH
+    assert durations()[before:] == pytest.approx([8e6, 8e6])
+
+
+def test_nobody_may_wait_while_kernels_are_captured() -> None:
+    x = torch.ones(10, device="sim:0")
+    with (
+        pytest.raises(RuntimeError, match="nobody may wait"),
+        torch.Stream("sim:0"),
+        torch.accelerator.Graph(),
+    ):
+        x.sum().item()
+    assert x.sum().item() == 10
