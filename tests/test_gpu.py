@@ -308,6 +308,67 @@ def test_a_flush_empties_the_caches(device: Accelerator) -> None:
 
 
 @pytest.mark.parametrize("phase", ["inference", "training"])
+@pytest.mark.parametrize("activation", ["gelu", "frelu", "dyrelu_b"])
+def test_a_graph_does_what_its_layer_does_with_fewer_launches(
+    device: Accelerator, activation: str, phase: str
+) -> None:
+    if not device.has_graphs:
+        pytest.skip("needs a device whose kernels torch can capture")
+    eager = replace(case_on(device, activation), batch=1, height=2, width=2, phase=phase)
+    bench = Bench(device, Kept.on(device))
+
+    in_turns = [
+        bench.visit(replace(eager, mode=mode), seconds=0.1) for mode in ("eager", "graph") * 3
+    ]
+
+    assert {found.status for found in in_turns} == {"ok"}, [each.message for each in in_turns]
+    eager_ns, graph_ns = (
+        min(found.time_ns for found in in_turns[first::2] if found.time_ns) for first in (0, 1)
+    )
+    if activation != "gelu" or phase == "training":
+        # Several kernels, each over before the host has queued the next.
+        assert graph_ns < 0.8 * eager_ns
+
+
+class Waits(nn.Module):
+    """Its host reads a value."""
+
+    def __init__(self, _channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * float(x.sum().item() > 0)
+
+
+def test_a_layer_that_waits_is_no_graph_and_harms_no_other(device: Accelerator) -> None:
+    if not device.has_graphs:
+        pytest.skip("needs a device whose kernels torch can capture")
+    bench = Bench(device, Kept.on(device))
+    names = (f"{__name__}:{Waits.__name__}", "frelu", "frelu")
+    modes = ("graph", "graph", "eager")
+
+    found = [
+        bench.visit(replace(case_on(device, name), mode=mode))
+        for name, mode in zip(names, modes, strict=True)
+    ]
+
+    assert [each.status for each in found] == ["unsupported", "ok", "ok"], found
+    assert "it cannot be captured as a graph" in found[0].message
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
+def test_the_device_s_own_clock_reads_what_is_read_beside(device: Accelerator, phase: str) -> None:
+    case = replace(case_on(device, "gelu"), batch=32, phase=phase)
+    alone = open_device(str(device.torch_device), "device")
+
+    beside = [visit(case, device, seconds=0.1).device_time_ns for _ in range(3)]
+    read = [visit(case, alone, seconds=0.1).time_ns for _ in range(3)]
+
+    assert None not in beside + read
+    assert sorted(read)[1] == pytest.approx(sorted(beside)[1], rel=0.1)
+
+
+@pytest.mark.parametrize("phase", ["inference", "training"])
 def test_compiled_cases_keep_their_graphs_between_visits(device: Accelerator, phase: str) -> None:
     needs_compiler(device)
     # Here, for it takes seconds, and most machines skip all tests of this file.

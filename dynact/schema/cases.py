@@ -10,7 +10,7 @@ from dynact.schema.columns import described
 from dynact.schema.placement import known_placement
 
 PHASES = ("inference", "training")
-MODES = ("eager", "compile")
+MODES = ("eager", "compile", "graph")
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 MEMORY_FORMATS = ("contiguous", "channels_last")
 BYTES_PER_ELEMENT = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
@@ -48,7 +48,12 @@ class Case:
     impl: str = field(metadata=_IMPL)
     phase: str = field(metadata=_PHASE)
     mode: str = field(
-        metadata=described("mode", "", "How it is run: `eager` or `compile` (torch.compile).")
+        metadata=described(
+            "mode",
+            "",
+            "How it is run: `eager`, `compile` (torch.compile) or `graph` (eager kernels, captured "
+            "and replayed as a graph of the accelerator's).",
+        )
     )
     dtype: str = field(metadata=_DTYPE)
     memory_format: str = field(

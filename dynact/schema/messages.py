@@ -62,6 +62,8 @@ class WorkerInfo:
     """Memory for tensors that nobody has taken."""
     environment: dict[str, Any]
     """What a measurement depends on; names neither machine nor user."""
+    has_graphs: bool = False
+    """Whether it can replay kernels as a graph."""
     notice: str = ""
     """What the user is to know of the device before anything is measured; empty if nothing is."""
     flushed_bytes: int = 0

@@ -92,7 +92,7 @@ STEP_TABLES: dict[str, tuple[Column, ...]] = {
 # What an id says behind activation and phase.
 _SETTING = re.compile(
     r"(?P<batch>\d+)x(?P<channels>\d+)x(?P<height>\d+)x(?P<width>\d+)"
-    r"-(?P<dtype>\w+)-(?P<device>[^-]+)(?:-(?P<mode>compile))?"
+    r"-(?P<dtype>\w+)-(?P<device>[^-]+)(?:-(?P<mode>compile|graph))?"
     r"(?:-(?P<memory_format>channels_last))?(?:-impl_(?P<impl>.+?))?(?:-vs_(?P<baseline>.+))?"
 )
 FAILED = "failed"

@@ -513,7 +513,7 @@ AXES = {
     ),
     "impls": Axis(split_list, f"implementations: {', '.join(IMPLS)}", _known("impl", IMPLS)),
     "phases": Axis(split_list, "inference, training", _known("phase", PHASES)),
-    "modes": Axis(split_list, "eager, compile", _known("mode", MODES)),
+    "modes": Axis(split_list, "eager, compile, graph (of an accelerator's)", _known("mode", MODES)),
     "dtypes": Axis(split_list, "float32, float16, bfloat16, float64", _known("dtype", DTYPES)),
     "memory_formats": Axis(
         split_list, "contiguous, channels_last", _known("memory_format", MEMORY_FORMATS)

@@ -15,8 +15,8 @@ from dynact.sweep.progress import Kind
 # Known pairs are large, and what they tell is of all cases.
 TIME_SHARES = {SiteCase.table: 0.3, KnownPair.table: 3.0}
 # Set-up, warm-up and settling of a usual case, over all passes; compiling both sides, forward and
-# backward.
-SECONDS_BESIDE_TIMING = {"eager": 0.3, "compile": 20.0}
+# backward; capturing both, for each visit.
+SECONDS_BESIDE_TIMING = {"eager": 0.3, "compile": 20.0, "graph": 0.5}
 # An implementation in each process, and compiling it, which serves many shapes.
 SECONDS_TO_VERIFY = 3.0
 # Making a small network twice, replacing its activations and counting.
@@ -70,8 +70,13 @@ def plan(
     Raises
     ------
     ValueError
-        If the budget is too small, or nothing fits into the device's memory.
+        If the budget is too small, nothing fits into the device's memory, or graphs are asked for
+        of one that has none.
     """
+    if "graph" in axes.get("modes", ()) and not info.has_graphs:
+        raise ValueError(
+            f"--modes graph: torch captures no graphs on {info.device}; leave graph out of --modes"
+        )
     asked = [
         replace(grid, **axes)
         for grid in preset(preset_name, activations.names(), info.is_accelerator)

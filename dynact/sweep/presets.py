@@ -8,7 +8,7 @@ from typing import Any
 
 from dynact.activations import REFERENCE, implementations
 from dynact.networks.architectures import IMAGE_SIZE, TIMM, architecture
-from dynact.schema.cases import MEMORY_FORMATS, MODES, PHASES, Case, NetworkCase
+from dynact.schema.cases import MEMORY_FORMATS, PHASES, Case, NetworkCase
 
 PRESETS = ("smoke", "quick", "standard", "full")
 # One of each kind, and those the project is about.
@@ -137,7 +137,7 @@ def preset(name: str, all_activations: tuple[str, ...], on_accelerator: bool) ->
     return (
         replace(
             standard,
-            modes=MODES,
+            modes=("eager", "compile"),
             dtypes=("float32", "float16", "bfloat16"),
             memory_formats=MEMORY_FORMATS,
         ),

@@ -63,6 +63,10 @@ class Device(Protocol):
     matrix_rows: int
     """Of a square matrix whose product comes near the device's peak."""
 
+    @property
+    def has_graphs(self) -> bool:
+        """Whether torch can capture kernels on it, to replay them as a graph."""
+
     def free_bytes(self) -> int:
         """Return how much memory nobody has taken."""
 
@@ -170,6 +174,7 @@ class Cpu:
     is_accelerator = False
     default_threads: int | None = 1
     largest_copy_bytes = 2**27
+    has_graphs = False
     # Near a CPU's peak, and still quick in a dtype it has to emulate.
     matrix_rows = 768
 
@@ -247,6 +252,15 @@ class Accelerator:
         self._memory_info = getattr(module, "mem_get_info", _of_the_host)
         self.memory_bytes: int = self._memory_info(device)[1]
         self.matrix_rows = 8192 if self.memory_bytes >= LARGE_BYTES else 4096
+
+    @property
+    def has_graphs(self) -> bool:
+        """Whether torch knows how to capture some."""
+        try:
+            torch.accelerator.Graph()
+        except RuntimeError:
+            return False
+        return True
 
     def free_bytes(self) -> int:
         """Return how much memory no process has taken."""

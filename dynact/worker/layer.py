@@ -25,6 +25,7 @@ from dynact.schema.cases import Case, KnownPair, target_case
 from dynact.schema.redact import error_line
 from dynact.timing import Pair
 from dynact.worker import counters
+from dynact.worker.captured import Replay, verify_replay
 from dynact.worker.compiled import compile_alone
 from dynact.worker.counter_cache import Counter, Figures, PartlyCountedError
 from dynact.worker.device import Device
@@ -65,7 +66,8 @@ class LayerWorkload:
     where either side writes into its input, a training step of both begins with an operator that
     copies nothing, as a leaf may not be written into. Inference is eval mode under inference mode;
     training is train mode, forward and backward from a fixed random gradient, with the input and
-    all parameters requiring one and gradients set to None between.
+    all parameters requiring one and gradients set to None between. What is replayed as a graph
+    has a new one, and its input another place, in each visit.
     """
 
     def __init__(self, case: Case, device: Device, kept: Kept) -> None:
@@ -122,16 +124,25 @@ class _Layers:
             self._layers[0].load_state_dict(self._reference.state_dict())
         self._compiled = case.mode == "compile"
         with grad_mode(case):
-            target, baseline = (
+            calls = [
                 ready_call(layer, case, feed)
                 for layer, feed in zip(self._layers, self._feeds, strict=True)
-            )
+            ]
+        self._replays: list[Replay] = []
+        if case.mode == "graph":
+            for each in (case, of_baseline(case)):
+                check_replay(each, device)
+            self._replays = [Replay(call, device) for call in calls]
+        self._visits = 0
+        target, baseline = self._replays or calls
+        # A graph finds its input where that lay when it was captured.
+        before_round = None if self._replays else self._rotate
         rewarmed = isinstance(case, KnownPair) and case.warm_baseline
         self.pair = Pair(
             target,
             baseline,
             device.clock,
-            before_round=self._rotate,
+            before_round=before_round,
             baseline_clock=device.clock.rewarmed_by(baseline) if rewarmed else None,
         )
 
@@ -155,10 +166,19 @@ class _Layers:
     @contextmanager
     def fed_from(self, inputs: Sequence[RotatingInput]) -> Iterator[None]:
         self._inputs = inputs
-        self._feed()
+        if self._replays:
+            self._rotate(self._visits)
+        else:
+            self._feed()
+        self._visits += 1
         try:
+            with grad_mode(self._case):
+                for replay in self._replays:
+                    replay.capture()
             yield
         finally:
+            for replay in self._replays:
+                replay.release()
             # Or what is given up would still be held here.
             self._inputs = ()
             for feed in self._feeds:
@@ -194,6 +214,13 @@ class _Checked:
             tried = replace(_smaller(case), dtype=dtype)
             reference = replace(tried, impl=activations.REFERENCE)
             verify(prepared(tried, device), prepared(reference, device), tried, device.torch_device)
+
+
+def check_replay(case: Case, device: Device) -> None:
+    """Raise WrongError if a layer replayed as a graph does not do what its code does."""
+    small = _smaller(case)
+    with grad_mode(small):
+        verify_replay(prepared(small, device), *draw_tensors(small, device), device)
 
 
 def check_again(

@@ -66,6 +66,7 @@ class InProcess:
         self.info = WorkerInfo(
             device=str(self.device.torch_device),
             is_accelerator=self.device.is_accelerator,
+            has_graphs=self.device.has_graphs,
             free_bytes=self.device.free_bytes(),
             environment=describe_environment(self.device),
             notice="" if settings.device else unused_gpu(self.device),

@@ -71,7 +71,7 @@ def verify(found: nn.Module, plain: nn.Module, case: Case, device: torch.device)
         for what, exactly in truth.items():
             # Where lines meet, which of them has the gradient is a choice.
             if what == "output" or name != TIES:
-                _compare(what, ours.get(what), reference[what], exactly, where, x.numel())
+                compare(what, ours.get(what), reference[what], exactly, where, x.numel())
         if any(not torch.equal(y, then) for y, then in given_out):
             raise WrongError(f"it writes into an output that it gave out before, {where}")
         y = ours["output"]
@@ -112,14 +112,14 @@ def verify_again(
     exact = copy.deepcopy(plain)
     ours, reference = _results(found, x, case), _results(plain, x, case)
 
-    def compare(truth: dict[str, Tensor | None]) -> None:
+    def all_against(truth: dict[str, Tensor | None]) -> None:
         for what, exactly in truth.items():
             where = "after it was timed"
-            _compare(what, ours.get(what), reference[what], exactly, where, x.numel())
+            compare(what, ours.get(what), reference[what], exactly, where, x.numel())
 
     try:
         # The reference in place of what float64 takes many times as long for.
-        compare(
+        all_against(
             {
                 what: None if value is None else value.to("cpu", torch.float64)
                 for what, value in reference.items()
@@ -127,7 +127,7 @@ def verify_again(
         )
     except WrongError:
         exact.to("cpu", torch.float64)
-        compare(_results(exact, x.to("cpu", torch.float64), case))
+        all_against(_results(exact, x.to("cpu", torch.float64), case))
 
 
 def _randomise(layer: nn.Module) -> None:
@@ -191,7 +191,7 @@ def _results(layer: nn.Module, x: Tensor, case: Case) -> dict[str, Tensor | None
     }
 
 
-def _compare(
+def compare(
     what: str,
     found: Tensor | None,
     plain: Tensor | None,
@@ -199,6 +199,25 @@ def _compare(
     where: str,
     elements: int,
 ) -> None:
+    """Compare one of the results of a call.
+
+    Parameters
+    ----------
+    what
+        As ``"output"`` or ``"gradient of weight"``.
+    found, plain, truth
+        Of what is verified, of the reference, and exactly: on the CPU in float64. What is None is
+        to be so on both sides.
+    where
+        For the message: under what circumstances.
+    elements
+        Of the input.
+
+    Raises
+    ------
+    WrongError
+        If what is found is further from the truth than roundings explain, see `verify`.
+    """
     if found is None or plain is None or truth is None:
         if (found is None) != (plain is None):
             raise WrongError(f"{'no ' * (found is None)}{what}, unlike the reference, {where}")

@@ -272,6 +272,35 @@ def test_which_time_a_run_is_of_is_told_and_kept(
     assert "settings.clock" in text
 
 
+def test_graphs_are_a_mode_beside_the_eager_one(house: House) -> None:
+    (house.folder / "twelve.py").write_text(TWELVE)
+    outcome = house.sweep(
+        *BRIEF, "--activations", "gelu", "--activation-from", OWN[0], "--activation-from", OWN[1],
+        "--channels", "5", "--resolutions", "10,20", "--phases", "inference", "--device", "sim:0",
+        "--modes", "eager,graph", "--run", "graphs",
+    )  # fmt: skip
+    drawn = finish(house.start_command((sys.executable, "scripts/plot_overhead.py", "graphs")))
+    rows = dynact.load(house.reports / "graphs").set_index(["mode", "activation", "height"])
+    summary = (house.reports / "graphs" / "summary.md").read_text()
+
+    # One launch of 10 µs on either side; all twelve kernels take 24, the baseline's 8.
+    replayed = rows.loc["graph", OWN[0], 10]
+    assert_ratio(replayed, "overhead", 24 / 10)
+    assert_ratio(replayed, "device_overhead", 24 / 8)
+    assert replayed["time_ns"] == pytest.approx(24e3, rel=WITHIN)
+    waits = rows.loc["graph", OWN[1], 10]
+    assert waits["status"] == "unsupported"
+    assert "it cannot be captured as a graph" in waits["message"]
+    assert rows.loc["eager", OWN[1], 10]["status"] == "ok"
+    counts = ["flops", "operator_calls", "traffic_eager_bytes", "peak_bytes"]
+    for name in ("gelu", OWN[0]):
+        graph, eager = (rows.loc[mode, name, 10] for mode in ("graph", "eager"))
+        assert list(graph[counts]) == list(eager[counts])
+    assert drawn.returncode == 0, drawn.said
+    assert "| graph, × eager ReLU | graph time |" in summary
+    assert outcome.returncode == 0, outcome.said
+
+
 def assert_ratio(row: "pd.Series", name: str, expected: float) -> None:
     found = row[[name, f"{name}_lo", f"{name}_hi"]].astype(float)
     assert list(found) == pytest.approx([expected] * 3, rel=WITHIN)

@@ -434,6 +434,7 @@ def test_killed_at_random_moments_no_visit_is_lost_or_doubled(house: House) -> N
     [
         # Before anything is opened; by the device's process; by a layer of the user's.
         (("--activations", "frelu,dyrelu_x"), "unknown activation 'dyrelu_x'; did you mean dyrelu"),
+        (("--modes", "graph"), "--modes graph: torch captures no graphs on cpu; leave graph out"),
         (("--clock", "device"), "--clock device: on a CPU host and device are one, and there is"),
         (("--device", "abacus"), "device 'abacus' is not there; this machine has: cpu"),
         (

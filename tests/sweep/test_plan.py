@@ -18,7 +18,8 @@ COMPILING_S = (5, 60)
 MAKING_LAYERS_S = (0.01, 0.5)
 MAKING_NETWORKS_S = (1, 20)
 # Of which any device has enough for these cases.
-LARGE = replace(INFO, free_bytes=2**40)
+LARGE = replace(INFO, free_bytes=2**40, has_graphs=True)
+BOTH = ("eager", "compile")
 
 
 def planned(max_seconds: float, budget_s: float | None, *modes: str) -> Plan:
@@ -103,7 +104,7 @@ class TestBudget:
 
     def test_compiling_leaves_room_for_far_fewer_cases(self) -> None:
         eager, compiled, both = (
-            len(planned(1, 600, *modes).cases) for modes in (("eager",), ("compile",), MODES)
+            len(planned(1, 600, *modes).cases) for modes in (("eager",), ("compile",), BOTH)
         )
 
         # A second of timing each, and what is beside it.
@@ -112,7 +113,13 @@ class TestBudget:
         assert compiled <= both <= 2 * compiled
 
     def test_without_one_nothing_is_left_out(self) -> None:
-        assert len(planned(1, None, *MODES).cases) == 2000
+        assert len(planned(1, None, *BOTH).cases) == 2000
+
+    def test_graphs_are_for_devices_that_have_them(self) -> None:
+        assert len(planned(1, None, "eager", "graph").cases) == 2000
+
+        with pytest.raises(ValueError, match=r"^--modes graph: torch captures no graphs on cpu; "):
+            smoke({"modes": ("graph",)})
 
     def test_one_that_is_too_small_is_one_line(self) -> None:
         with pytest.raises(ValueError, match=r"^the budget has time for 0 cases, .*$") as caught:

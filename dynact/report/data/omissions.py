@@ -57,9 +57,9 @@ def understatement(rows: pd.DataFrame) -> str:
 
 
 def formulation(rows: pd.DataFrame) -> str:
-    """Return a line on what was counted of a group that was compiled, empty for an eager one."""
-    eager = rows["mode"].iloc[0] == "eager"
-    return "" if eager else "Counted on the plain formulation, not the compiled one."
+    """Return a line on what was counted of a group that was compiled, empty for any other."""
+    compiled = rows["mode"].iloc[0] == "compile"
+    return "Counted on the plain formulation, not the compiled one." if compiled else ""
 
 
 def shows_operators(rows: pd.DataFrame) -> "pd.Series[bool]":

@@ -6,11 +6,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from torch import nn
+
 from dynact.activations import PLAIN
 from dynact.schema.cases import Case
 from dynact.schema.limits import Ceilings
 from dynact.schema.redact import error_line
 from dynact.timing.clock import Call
+from dynact.worker.captured import Replay
 from dynact.worker.device import Device
 from dynact.worker.layer import feed_of, prepared, ready_call
 from dynact.worker.modes import grad_mode
@@ -92,4 +95,20 @@ def ready_step(case: Case, device: Device) -> Iterator[Call]:
     """Yield what is timed of a case, warm, in the context in which it is called."""
     layer = prepared(case, device)
     with grad_mode(case):
-        yield ready_call(layer, case, feed_of(case, device))
+        call = ready_call(layer, case, feed_of(case, device))
+        if case.mode == "graph":
+            replay = Replay(call, device)
+            replay.capture()
+            call = _Graph(replay)
+        yield call
+
+
+class _Graph(nn.Module):
+    """A graph's replay, as the layer that the profiler is to see called."""
+
+    def __init__(self, replay: Call) -> None:
+        super().__init__()
+        self._replay = replay
+
+    def forward(self) -> None:
+        self._replay()

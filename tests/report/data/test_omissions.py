@@ -104,6 +104,8 @@ def test_what_was_counted_of_compiled_rows_is_said_of_them_alone() -> None:
 
     assert formulation(some_rows()) == ""
     assert formulation(some_rows().assign(mode="compile")) == said
+    # A graph replays what was counted.
+    assert formulation(some_rows().assign(mode="graph")) == ""
 
 
 @pytest.mark.parametrize("name", FIGURES)
