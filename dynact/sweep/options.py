@@ -95,7 +95,8 @@ def add_options(add: Callable[..., Any]) -> None:
         default=str(Settings.passes),
         help="visit each case so often, spread over the sweep (default: %(default)s)",
     )
-    add("--budget", metavar="TIME", help="thin the sizes to end in, for example, 10m")
+    add("--budget", metavar="TIME", help="end in, for example, 10m, drawing included: as many "
+        "sizes as there is time for, each axis' ends first (default: none; full: 10h)")  # fmt: skip
     add("--run", metavar="NAME", help="folder in dynact's reports/ (default: the time); with a "
         "slash, as ./night, a folder of your own")  # fmt: skip
     add("--resume", action="store_true",

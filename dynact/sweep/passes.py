@@ -3,8 +3,8 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
-from math import ceil
+from itertools import accumulate, pairwise
+from math import ceil, inf
 from statistics import fmean, median
 from typing import Generic, TypeVar
 
@@ -15,6 +15,9 @@ from dynact.schema.visits import LEAST_VISITS, Visit, estimate, has_converged, u
 REPEATS = 0.1
 # Of the passes: the most to add for time that was saved, as each may need a fresh process.
 EXTRA = 0.5
+# Of what compiling a case took: what it takes in a further process, which finds it on disk.
+# Measured on a CPU that others used: 3.8 s, and in six further processes 0.7 to 3.7 s.
+COMPILING_AGAIN = 0.4
 
 Case = TypeVar("Case")
 
@@ -78,36 +81,99 @@ class Passes(Generic[Case]):
     ----------
     cases
         With the visits that former sessions made of them.
+    passes_a_process
+        After so many a fresh process makes each case again; by default none ever does.
+    opening_s
+        How long that takes to begin.
     """
 
-    def __init__(self, cases: Sequence[Visited[Case]], settings: Settings) -> None:
-        self.cases = cases
+    def __init__(
+        self,
+        cases: Sequence[Visited[Case]],
+        settings: Settings,
+        passes_a_process: float = inf,
+        opening_s: float = 0.0,
+    ) -> None:
+        self.cases = list(cases)
         self._settings = settings
+        self._passes_a_process = passes_a_process
+        self._opening_s = opening_s
+        self._begun = 0
+        # The pass that the process began with.
+        self._process_since = 1
 
     def __iter__(self) -> Iterator[tuple[int, list[Visited[Case]]]]:
         """Yield the number of each pass and the cases due in it; they are to be visited then."""
         for number in range(1, self._settings.passes + 1):
-            due = [
-                case
-                for case in self.cases
-                if self._is_its_turn(case, number) and not self._finished(case)
-            ]
-            if due:
-                yield number, _shuffled(number, due)
+            if due := self._due(number, self.cases):
+                self._begin(number)
+                yield number, due
         for number, due in enumerate(self._extra(), start=self._settings.passes + 1):
+            self._begin(number)
             yield number, _shuffled(number, due)
 
+    def has_time_for(self, _case: Visited[Case]) -> bool:
+        """Return whether the next visit of a case is still to be made."""
+        return True
+
+    def left_in_time_s(self) -> float | None:
+        """Return how long it takes from now, or None where that is how long its visits take."""
+        return None
+
     def expected_s(self, case: Visited[Case]) -> float:
-        """Return about how long a further visit of a case takes."""
-        planned_s = case.share * self._settings.visit_s
-        if further := [_cost_s(visit) for visit in case.visits[1:]]:
-            return fmean(further)
-        # The first visit made the case, or even compiled it.
-        return max([planned_s, *(visit.timing_s or 0.0 for visit in case.visits)])
+        """Return about how long a visit of a case takes in the pass that has begun."""
+        again_s, making_s = self._parts_s(case)
+        is_made = bool(case.visits) and case.visits[-1].number >= self._process_since
+        return again_s + (0.0 if is_made else making_s)
+
+    def expected_of_pass_s(self, due: Sequence[Visited[Case]]) -> list[float]:
+        """Return about how long each visit of the pass that has begun takes."""
+        expected_s = [self.expected_s(case) for case in due]
+        if self._begun > 1 and self._is_in_fresh_process(self._begun):
+            expected_s[0] += self._opening_s
+        return expected_s
 
     def seconds_after(self, number: int) -> float:
         """Return about how long visits after a pass take, if no more cases converge."""
-        return sum(self._left_after(case, number) * self.expected_s(case) for case in self.cases)
+        visits_s = sum(self._seconds_after(case, number) for case in self.cases)
+        return visits_s + (self._fresh_after(number) * self._opening_s if visits_s else 0.0)
+
+    def _seconds_after(self, case: Visited[Case], number: int) -> float:
+        if not (left := self._left_after(case, number)):
+            return 0.0
+        again_s, making_s = self._parts_s(case)
+        # One that is visited seldom finds a fresh process nearly each time.
+        return left * again_s + min(left, self._fresh_after(number)) * making_s
+
+    def _fresh_after(self, number: int) -> int:
+        """Return how many passes after one are to begin with a fresh process."""
+        further = range(1, self._settings.passes - number + 1)
+        begun = max(self._begun, 1)
+        return sum(self._is_in_fresh_process(begun + count) for count in further)
+
+    def _begin(self, number: int) -> None:
+        self._begun += 1
+        if self._is_in_fresh_process(self._begun):
+            self._process_since = number
+
+    def _is_in_fresh_process(self, begun: int) -> bool:
+        return begun % self._passes_a_process == 1
+
+    def _parts_s(self, case: Visited[Case]) -> tuple[float, float]:
+        """Return how long a visit takes, and how much longer one that makes the case anew."""
+        planned_s = case.share * self._settings.visit_s
+        if not case.visits:
+            return planned_s, 0.0
+        pairs = [*pairwise(case.visits)]
+        again = [_cost_s(visit) for before, visit in pairs if visit.process == before.process]
+        anew = [_cost_s(visit) for before, visit in pairs if visit.process != before.process]
+        first = case.visits[0]
+        timing_s = first.timing_s or 0.0
+        again_s = fmean(again) if again else max(planned_s, timing_s)
+        if anew:
+            return again_s, max(fmean(anew) - again_s, 0.0)
+        making_s = _cost_s(first) - timing_s - (1 - COMPILING_AGAIN) * (first.compile_s or 0.0)
+        return again_s, max(making_s, 0.0)
 
     def _left_after(self, case: Visited[Case], number: int) -> float:
         if self._finished(case):
@@ -133,6 +199,11 @@ class Passes(Generic[Case]):
             if not self._finished(case) and any(self._is_its_turn(case, n) for n in passes)
         ]
 
+    def _due(self, number: int, cases: Sequence[Visited[Case]]) -> list[Visited[Case]]:
+        """Return those of some cases that are due in a pass, in its order."""
+        turns = (case for case in cases if self._is_its_turn(case, number))
+        return _shuffled(number, [case for case in turns if not self._finished(case)])
+
     def _finished(self, case: Visited[Case]) -> bool:
         return case.is_finished(self._settings.precision)
 
@@ -150,11 +221,14 @@ class Passes(Generic[Case]):
 
         All that are still wide at once, as far as there is time: visits have to lie apart.
         """
-        visit_s, passes = self._settings.visit_s, self._settings.passes
-        spare = int(REPEATS * passes * len(self.cases))
+        spare = int(REPEATS * self._settings.passes * len(self.cases))
         while due := [case for case in self.cases if self._is_to_repeat(case)][:spare]:
             spare -= len(due)
             yield due
+        yield from self._for_time_left()
+
+    def _for_time_left(self) -> Iterator[list[Visited[Case]]]:
+        visit_s, passes = self._settings.visit_s, self._settings.passes
         saved_s = sum(
             passes * case.share * visit_s - sum(map(_cost_s, case.visits))
             for case in self.cases

@@ -1,14 +1,18 @@
 """What a sweep measures: the cases that its options ask for, as far as the device can hold them."""
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 from dynact import activations
 from dynact.schema.cases import AnyCase, Case, KnownPair, NetworkCase, SiteCase
 from dynact.schema.messages import WorkerInfo
+from dynact.schema.settings import Settings
+from dynact.schema.visits import LEAST_VISITS
 from dynact.sweep.networks import Shape, at_shapes
-from dynact.sweep.presets import Grid, fits, preset, thin, unique_cases
+from dynact.sweep.presets import Grid, fits, growth, preset, unique_cases
 from dynact.sweep.progress import Kind
 
 # Of a case's time by its table: a site is one of many terms of a sum, and wants less precision.
@@ -21,6 +25,12 @@ SECONDS_BESIDE_TIMING = {"eager": 0.3, "compile": 20.0, "graph": 0.5}
 SECONDS_TO_VERIFY = 3.0
 # Making a small network twice, replacing its activations and counting.
 SECONDS_BESIDE_A_NETWORK = 3.0
+# By the option that names them.
+SIZES: dict[str, Callable[[Case], tuple[int, ...]]] = {
+    "batches": lambda case: (case.batch,),
+    "channels": lambda case: (case.channels,),
+    "resolutions": lambda case: (case.height, case.width),
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,10 @@ class Plan:
     max_seconds: float
     too_large: int
     """Cases left out because the device's memory could not hold their tensors."""
+    steps: tuple[tuple[Case, ...], ...] = ()
+    """The cases of a size together, in the order in which they matter where time is short."""
+    ends: int = 0
+    """After so many of these every axis of sizes has its ends."""
 
     def seconds(self, cases: Iterable[AnyCase]) -> float:
         """Return about how long some cases take, if none converges early."""
@@ -38,6 +52,27 @@ class Plan:
             TIME_SHARES.get(case.table, 1.0) * self.max_seconds + _beside_timing(case)
             for case in cases
         )
+
+    def foreseen(self, seconds: float, among: Iterable[Case]) -> list[Case]:
+        """Return which of some cases there is about time for, in so long."""
+        asked, found = set(among), list[Case]()
+        for whole in self.steps:
+            step = [case for case in whole if case in asked]
+            seconds -= self.seconds(step)
+            if seconds < 0:
+                break
+            found += step
+        return found
+
+    def check(self, budget_s: float, settings: Settings) -> None:
+        """Raise ValueError if the timing alone of the ends of all axes takes longer than that."""
+        least_s = min(LEAST_VISITS, settings.passes) * settings.visit_s
+        ends = sum(map(len, self.steps[: self.ends]))
+        if ends * least_s > budget_s:
+            raise ValueError(
+                f"the budget has time for {int(budget_s / least_s)} cases at most, and the ends of "
+                f"every axis are {ends}; raise --budget or name fewer activations, phases or sizes"
+            )
 
 
 def plan(
@@ -49,8 +84,8 @@ def plan(
     own_impls: tuple[tuple[str, str], ...] = (),
     shapes: Iterable[Shape] | None = None,
     baseline: str,
-    max_seconds: float,
-    budget_s: float | None,
+    settings: Settings,
+    budget_s: float | None = None,
 ) -> Plan:
     """Return the cases of a preset, with the user's own values for some of its axes.
 
@@ -65,13 +100,13 @@ def plan(
     shapes
         To take in place of all channels and resolutions.
     budget_s
-        Thin the sizes so that the whole takes at most so long.
+        How long the whole may take, if that is limited.
 
     Raises
     ------
     ValueError
-        If the budget is too small, nothing fits into the device's memory, or graphs are asked for
-        of one that has none.
+        If the budget is too small on any device, nothing fits into the device's memory, or graphs
+        are asked for of one that has none.
     """
     if "graph" in axes.get("modes", ()) and not info.has_graphs:
         raise ValueError(
@@ -87,8 +122,6 @@ def plan(
     )
     if shapes is not None:
         grids = at_shapes(grids[0], shapes)
-    if budget_s is not None:
-        grids = thin(grids, int(budget_s / (max_seconds + _mean_beside_timing(grids))))
     cases = unique_cases(grids, info.device, baseline)
     fitting = tuple(case for case in cases if fits(case, info.free_bytes))
     if not fitting:
@@ -96,7 +129,53 @@ def plan(
             f"none of {len(cases)} cases fits into the {info.free_bytes / 2**30:.1f} GiB that are "
             f"free on {info.device}; name smaller sizes"
         )
-    return Plan(fitting, max_seconds, len(cases) - len(fitting))
+    steps, ends = _steps(grids, fitting, info.device, baseline)
+    found = Plan(fitting, settings.max_seconds, len(cases) - len(fitting), steps, ends)
+    if budget_s is not None:
+        found.check(budget_s, settings)
+    return found
+
+
+def _steps(
+    grids: Sequence[Grid], cases: Iterable[Case], device: str, baseline: str
+) -> tuple[tuple[tuple[Case, ...], ...], int]:
+    """Return the cases of each size in the order in which sizes matter, and how many are ends."""
+    left, growing = set(cases), growth(grids)
+    steps: list[tuple[Case, ...]] = []
+    ends = 0
+    for number, added in enumerate(growing.steps, start=1):
+        sizes = defaultdict(list)
+        for case in unique_cases(added, device, baseline):
+            if case in left:
+                left.remove(case)
+                sizes[case.batch, case.channels, case.height, case.width].append(case)
+        # The cheapest first: a slow device may have no time for the others.
+        steps += [tuple(sizes[size]) for size in sorted(sizes, key=prod)]
+        if number == growing.ends:
+            ends = len(steps)
+    return tuple(steps), ends
+
+
+def left_out(cases: Iterable[Case], measured: Iterable[Case]) -> str:
+    """Return which sizes of some cases were not measured: the values that no other case has.
+
+    Others that were not measured are counted behind them.
+    """
+    kept = set(measured)
+    gone = [case for case in cases if case not in kept]
+    parts = []
+    for name, size in SIZES.items():
+        lost = {size(case) for case in gone} - {size(case) for case in kept}
+        gone = [case for case in gone if size(case) not in lost]
+        if lost:
+            parts.append(f"{name} {', '.join(map(_size_name, sorted(lost)))}")
+    if gone:
+        parts.append(f"{len(gone)} cases of other sizes")
+    return "; ".join(parts)
+
+
+def _size_name(size: tuple[int, ...]) -> str:
+    return "x".join(map(str, size if len(set(size)) > 1 else size[:1]))
 
 
 def own_layers(cases: Iterable[Case]) -> list[Case]:
@@ -123,16 +202,6 @@ def _beside_timing(case: AnyCase) -> float:
     if isinstance(case, NetworkCase):
         return SECONDS_BESIDE_A_NETWORK
     return _beside_a_layer(case.impl, case.mode)
-
-
-def _mean_beside_timing(grids: tuple[Grid, ...]) -> float:
-    beside = [
-        _beside_a_layer(impl, mode)
-        for grid in grids
-        for _, impl in grid.layers()
-        for mode in grid.modes
-    ]
-    return sum(beside) / len(beside)
 
 
 def _beside_a_layer(impl: str, mode: str) -> float:

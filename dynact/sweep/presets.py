@@ -1,8 +1,8 @@
-"""The cases of a preset, and thinning them to a budget."""
+"""The cases of a preset, and which of them matter most where time is short."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import product
+from itertools import pairwise, product
 from math import inf, prod
 from typing import Any
 
@@ -17,6 +17,9 @@ HEADLINE = ("prelu", "silu", "se", "acon_c", "frelu", "dyrelu_a", "dyrelu_b", "d
 PEAK_OVER_INPUT = 16
 # Fields of a grid that say together which layers it has.
 _OF_LAYERS = ("activations", "impls", "compared", "own_impls")
+# Those that a sweep can have fewer of, and whether the largest size is the first: small layers, but
+# of a batch that keeps a device busy. Where two have equally many, the first gets the next.
+_SIZE_AXES = {"channels": False, "batches": True, "resolutions": False}
 
 
 @dataclass(frozen=True)
@@ -154,44 +157,58 @@ def fits(case: Case, memory_bytes: float = inf) -> bool:
     return case.input_bytes * PEAK_OVER_INPUT <= memory_bytes
 
 
-def thin(grids: Sequence[Grid], most_cases: int) -> tuple[Grid, ...]:
-    """Return the grids with evenly fewer sizes, so that they hold at most ``most_cases``.
+@dataclass(frozen=True)
+class Growth:
+    """The cases of some grids, in steps: where time is short, the last are left out."""
 
-    The longest of the size axes (batches, channels, resolutions) gives up one value at a time;
-    every axis keeps its ends, and everything but sizes is kept whole.
+    steps: tuple[tuple[Grid, ...], ...]
+    """What each adds: the first has one size of each axis, each further one adds one to an axis.
 
-    Raises
-    ------
-    ValueError
-        If the ends alone are more cases than that.
+    The ends of all axes come first, then always the middle of the widest gap. Everything but sizes
+    is whole in each."""
+    ends: int
+    """After so many of them, every axis has its ends."""
+
+
+def growth(grids: Sequence[Grid]) -> Growth:
+    """Return the sizes of some grids in the order in which they matter.
+
+    The axis (batches, channels, resolutions) that has fewest is the next to get one.
     """
-    thinned = list(grids)
-    while (total := _distinct(thinned)) > most_cases:
-        length, index, axis = max(
-            (len(getattr(grid, axis)), index, axis)
-            for index, grid in enumerate(thinned)
-            for axis in ("batches", "channels", "resolutions")
-        )
-        if length <= 2:
-            raise ValueError(
-                f"the budget has time for {most_cases} cases, and the ends of every axis are "
-                f"{total}; raise --budget or name fewer activations, phases or sizes"
-            )
-        # From all the values: thinning what is thinned would leave uneven gaps.
-        fewer = _evenly(getattr(grids[index], axis), length - 1)
-        thinned[index] = replace(thinned[index], **{axis: fewer})
-    return tuple(thinned)
+    orders = [
+        {axis: _ends_first(getattr(grid, axis), down) for axis, down in _SIZE_AXES.items()}
+        for grid in grids
+    ]
+    taken = [dict.fromkeys(_SIZE_AXES, 1) for _ in grids]
+
+    def sizes(index: int) -> dict[str, Any]:
+        return {axis: tuple(orders[index][axis][:count]) for axis, count in taken[index].items()}
+
+    steps = [tuple(replace(grid, **sizes(index)) for index, grid in enumerate(grids))]
+    ends = 1
+    while further := [
+        (taken[index][axis], index, axis)
+        for index, order in enumerate(orders)
+        for axis in _SIZE_AXES
+        if taken[index][axis] < len(order[axis])
+    ]:
+        count, index, axis = min(further, key=lambda one: one[:2])
+        taken[index][axis] += 1
+        added = {axis: (orders[index][axis][count],)}
+        steps.append((replace(grids[index], **sizes(index) | added),))
+        if count == 1:
+            ends = len(steps)
+    return Growth(tuple(steps), ends)
 
 
-def _distinct(grids: Sequence[Grid]) -> int:
-    """Return how many cases some grids have."""
-    # One alone has each once.
-    return len(grids[0]) if len(grids) == 1 else len(unique_cases(grids, "", ""))
-
-
-def _evenly(values: Sequence[Any], count: int) -> tuple[Any, ...]:
-    step = (len(values) - 1) / (count - 1)
-    return tuple(values[round(i * step)] for i in range(count))
+def _ends_first(values: Sequence[Any], is_largest_first: bool) -> list[Any]:
+    """Return the values with both ends first, then always the middle of the widest gap."""
+    ordered = sorted(values, reverse=is_largest_first)
+    chosen = list(dict.fromkeys([0, len(ordered) - 1]))
+    while len(chosen) < len(ordered):
+        low, high = max(pairwise(sorted(chosen)), key=lambda gap: gap[1] - gap[0])
+        chosen.append((low + high) // 2)
+    return [ordered[index] for index in chosen]
 
 
 @dataclass(frozen=True)

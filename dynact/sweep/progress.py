@@ -37,6 +37,8 @@ class Progress:
         So long there is at least between two lines.
     seconds_after
         Tells about how long visits after a pass take.
+    left_in_time_s
+        Tells how long the sweep takes from now where visits do not decide that, else None.
     """
 
     def __init__(
@@ -45,11 +47,13 @@ class Progress:
         show: Callable[[str], None],
         every_s: float,
         seconds_after: Callable[[int], float],
+        left_in_time_s: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._passes = passes
         self._show = show
         self._every_s = every_s
         self._seconds_after = seconds_after
+        self._left_in_time_s = left_in_time_s
         # Of the first pass, by the kind of the case.
         self._took_s: dict[Kind, list[float]] = defaultdict(list)
         self._number = self._done = 0
@@ -112,6 +116,8 @@ class Progress:
         )
 
     def _left_s(self) -> float:
+        if (in_time_s := self._left_in_time_s()) is not None:
+            return in_time_s
         after_s = self._seconds_after(self._number)
         # Rows are stored and processes begun between passes.
         further = max(self._passes - self._number, 0)

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from math import inf
 from typing import Any, Protocol
 
 from dynact import activations
@@ -13,6 +14,7 @@ from dynact.schema.rows import Measured, figures_of, new_row, upgraded
 from dynact.schema.run_folder import GATES, RunFolder
 from dynact.schema.settings import Settings
 from dynact.schema.visits import Visit, measured_figures, telling, with_visits
+from dynact.sweep.budget import Budget, BudgetedPasses
 from dynact.sweep.interrupt import interrupt_deferred
 from dynact.sweep.known_pairs import verdict
 from dynact.sweep.networks import Shape
@@ -108,25 +110,40 @@ class Sweep:
             if visit.table != KnownPair.table:
                 self._visits[visit.table, visit.case_id].append(visit)
 
-    def passes(self, cases: Iterable[AnyCase]) -> Passes[AnyCase]:
-        """Return the visits to make of some cases.
+    def passes(
+        self,
+        cases: Iterable[AnyCase],
+        opening_s: float = 0.0,
+        budget: Budget[AnyCase] | None = None,
+    ) -> Passes[AnyCase]:
+        """Return the visits to make of some cases, in a time if that is limited.
 
         Known pairs are visited whenever others are, and to the end: what they tell is of these.
+
+        Parameters
+        ----------
+        opening_s
+            How long a fresh process takes to begin.
         """
-        visited = [
-            Visited(
+        visited = {
+            case: Visited(
                 case,
                 TIME_SHARES.get(case.table, 1.0),
                 self._visits[case.table, case.id],
                 ends_early=not isinstance(case, KnownPair),
             )
             for case in cases
-        ]
-        since = min((one.last_pass for one in visited if one.ends_early), default=0)
-        for one in visited:
+        }
+        since = min((one.last_pass for one in visited.values() if one.ends_early), default=0)
+        for one in visited.values():
             if not one.ends_early:
                 one.since = since
-        return Passes(visited, self._settings)
+        processes = PASSES_A_PROCESS if may_renew(visited) else inf, opening_s
+        if budget is None:
+            return Passes([*visited.values()], self._settings, *processes)
+        steps = [[visited.pop(case) for case in step if case in visited] for step in budget.steps]
+        always = [*visited.values()]
+        return BudgetedPasses(always, steps, budget, self._settings, *processes)
 
     def to_do(self, cases: Iterable[AnyCase]) -> list[AnyCase]:
         """Return the cases that are to be visited, or have no row yet for the visits they had."""

@@ -1,13 +1,15 @@
 """What a session plans: which cases, and about how long they take."""
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import pytest
 
 from dynact import activations
-from dynact.schema.cases import MODES, AnyCase, Case, KnownPair, SiteCase
+from dynact.schema.cases import AnyCase, Case, KnownPair, SiteCase
+from dynact.schema.settings import Settings
 from dynact.sweep.networks import Shape
-from dynact.sweep.plan import Plan, own_layers, plan
+from dynact.sweep.plan import Plan, left_out, own_layers, plan
 from tests.sweep.bench import INFO
 from tests.sweeping import case_of, network_case_of
 
@@ -32,7 +34,14 @@ def planned(max_seconds: float, budget_s: float | None, *modes: str) -> Plan:
         "channels": tuple(range(1, 1001)),
         "resolutions": ((7, 7),),
     }
-    return plan("smoke", axes, LARGE, baseline="relu", max_seconds=max_seconds, budget_s=budget_s)
+    return plan(
+        "smoke",
+        axes,
+        LARGE,
+        baseline="relu",
+        settings=Settings(max_seconds=max_seconds),
+        budget_s=budget_s,
+    )
 
 
 def smoke(
@@ -45,7 +54,7 @@ def smoke(
     info = replace(INFO, free_bytes=memory_bytes)
     return plan(
         "smoke", axes or {}, info, own_layers=own, shapes=shapes, baseline="relu",
-        max_seconds=1, budget_s=budget_s,
+        settings=Settings(max_seconds=1), budget_s=budget_s,
     )  # fmt: skip
 
 
@@ -91,29 +100,35 @@ class TestPlannedSeconds:
 
 class TestBudget:
     @pytest.mark.parametrize("max_seconds", [0.02, 1, 10])
-    @pytest.mark.parametrize("modes", [("eager",), ("compile",), MODES], ids=" and ".join)
-    def test_it_is_kept_and_used(self, modes: tuple[str, ...], max_seconds: float) -> None:
-        thinned = planned(max_seconds, 600, *modes)
+    @pytest.mark.parametrize("modes", [("eager",), ("compile",), BOTH], ids=" and ".join)
+    def test_what_there_is_time_for_is_foreseen(
+        self, modes: tuple[str, ...], max_seconds: float
+    ) -> None:
+        sweep = planned(max_seconds, None, *modes)
 
-        took = thinned.seconds(thinned.cases)
+        found = sweep.foreseen(600, sweep.cases)
+
+        took = sweep.seconds(found)
         assert took <= 600
-        if len(thinned.cases) < 1000 * len(modes):
+        if len(found) < 1000 * len(modes):
             one_size_more = [case_of(mode=mode) for mode in modes]
-            assert took + thinned.seconds(one_size_more) > 600
-        assert {case.mode for case in thinned.cases} == set(modes)
+            assert took + sweep.seconds(one_size_more) > 600
+        assert {case.mode for case in found} == set(modes)
+        assert sweep.foreseen(600, found[:1]) == found[:1]
 
-    def test_compiling_leaves_room_for_far_fewer_cases(self) -> None:
-        eager, compiled, both = (
-            len(planned(1, 600, *modes).cases) for modes in (("eager",), ("compile",), BOTH)
+    def test_steps_are_sizes_and_all_cases(self) -> None:
+        found = smoke()
+
+        assert sorted(case.id for step in found.steps for case in step) == sorted(
+            case.id for case in found.cases
         )
+        for step in found.steps:
+            assert len({(c.batch, c.channels, c.height, c.width) for c in step}) == 1
+        # Two channels and two resolutions.
+        assert len(found.steps) == found.ends == 4
 
-        # A second of timing each, and what is beside it.
-        for found, (least_s, most_s) in ((eager, MAKING_LAYERS_S), (compiled, COMPILING_S)):
-            assert 600 / (1 + most_s) - 1 <= found <= 600 / (1 + least_s)
-        assert compiled <= both <= 2 * compiled
-
-    def test_without_one_nothing_is_left_out(self) -> None:
-        assert len(planned(1, None, *BOTH).cases) == 2000
+    def test_nothing_is_left_out_before_it_is_known_how_long_cases_take(self) -> None:
+        assert len(planned(1, 600, *BOTH).cases) == 2000
 
     def test_graphs_are_for_devices_that_have_them(self) -> None:
         assert len(planned(1, None, "eager", "graph").cases) == 2000
@@ -121,11 +136,39 @@ class TestBudget:
         with pytest.raises(ValueError, match=r"^--modes graph: torch captures no graphs on cpu; "):
             smoke({"modes": ("graph",)})
 
-    def test_one_that_is_too_small_is_one_line(self) -> None:
-        with pytest.raises(ValueError, match=r"^the budget has time for 0 cases, .*$") as caught:
-            smoke(budget_s=1)
+    def test_one_that_is_too_small_for_any_device_is_one_line(self) -> None:
+        # Five visits of a twelfth of a second for each of 24 cases.
+        assert smoke(budget_s=24 * 5 / 12 + 0.1).cases
+        line = "^the budget has time for 23 cases at most, and the ends of every axis are 24; raise"
+        with pytest.raises(ValueError, match=line) as caught:
+            smoke(budget_s=24 * 5 / 12 - 0.1)
 
         assert "\n" not in str(caught.value)
+
+
+class TestLeftOut:
+    @pytest.mark.parametrize(
+        ("measured", "said"),
+        [
+            (lambda _case: True, ""),
+            (lambda case: case.channels == 16, "channels 32"),
+            (lambda case: case.height == 7, "resolutions 14"),
+            (lambda case: case.channels == 16 and case.height == 7, "channels 32; resolutions 14"),
+            (lambda case: case.channels == 16 or case.height == 7, "6 cases of other sizes"),
+            (lambda _case: False, "batches 2"),
+        ],
+    )
+    def test_it_is_named_by_the_values_that_no_case_has(
+        self, measured: Callable[[Case], bool], said: str
+    ) -> None:
+        cases = smoke().cases
+
+        assert left_out(cases, filter(measured, cases)) == said
+
+    def test_a_size_that_is_no_square_is_named_whole(self) -> None:
+        cases = [case_of(height=7, width=height) for height in (7, 28)]
+
+        assert left_out(cases, cases[:1]) == "resolutions 7x28"
 
 
 class TestCases:
@@ -139,7 +182,7 @@ class TestCases:
         assert {case.device for case in found.cases} == {"cpu"}
 
     def test_a_preset_of_all_activations_has_the_registrys(self) -> None:
-        found = plan("standard", {}, LARGE, baseline="relu", max_seconds=1, budget_s=None)
+        found = plan("standard", {}, LARGE, baseline="relu", settings=Settings())
 
         assert {case.activation for case in found.cases} == set(activations.names())
 

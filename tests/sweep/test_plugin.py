@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +26,7 @@ from dynact.schema.run_folder import (
     read_records,
 )
 from dynact.schema.settings import Settings
-from dynact.sweep import plugin
+from dynact.sweep import plugin, progress
 from dynact.sweep.progress import UNTRUSTWORTHY
 from dynact.sweep.worker import WorkerError
 from tests.sweep.bench import ENVIRONMENT, INFO, SITES, STRUCTURE, VISITED, FakeBench
@@ -234,17 +235,94 @@ class TestSweep:
         assert bench.closed
         assert not reports.exists()
 
-    def test_a_budget_is_kept(self, sweep: Run) -> None:
+    def test_what_a_budget_is_likely_to_leave_out_is_said_before(self, sweep: Run) -> None:
         outcome = sweep(
             "--collect-only", "--activations", "prelu", "--phases", "inference", "--batches", "1",
             "--resolutions", "7", "--channels", ",".join(map(str, range(1, 201))),
             "--modes", "compile", "--budget", "2m", "-k", "bench_activation",
         )  # fmt: skip
 
-        found = re.search(r"^dynact: (\d+) cases in \d+ passes", outcome.stdout.str(), re.MULTILINE)
+        line = r"it ends in 2 min 0 s: time for about (\d+) of 200 cases, .*; without channels 2, "
+        found = re.search(line, outcome.stdout.str())
         assert found
         # A second of timing; compiling takes at best a few seconds and at worst a minute.
         assert 120 / (1 + 60) - 1 <= int(found[1]) <= 120 / (1 + 5)
+
+    def test_the_full_preset_is_kept_to_a_night(self, sweep: Run) -> None:
+        narrow = ("--activations", "relu,prelu", "--networks", "none", "--collect-only", "-q")
+
+        whole = sweep("--sweep", "full", *narrow)
+        longer = sweep("--sweep", "full", *narrow, "--budget", "99h")
+        standard = sweep("--sweep", "standard", *narrow)
+
+        said = "dynact: it ends in 10 h 0 min, a night (--budget TIME takes as long as you say)"
+        (line,) = [text for text in whole.outlines if text.startswith(said)]
+        assert re.search(r"time for about \d+ of 5\d+ cases.*; without channels 64", line)
+        assert "dynact: it ends in 99 h 0 min or less" in longer.outlines
+        assert not any("it ends in" in text for text in standard.outlines)
+
+    @pytest.mark.parametrize("visit_s", [0.06, 0.6, 6.0])
+    def test_a_budget_is_kept_and_what_is_left_out_is_said(
+        self,
+        sweep: Run,
+        bench: FakeBench,
+        reports: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        visit_s: float,
+    ) -> None:
+        now_s = 1000.0
+        clock = SimpleNamespace(monotonic=lambda: now_s)
+        monkeypatch.setattr(plugin, "time", clock)
+        monkeypatch.setattr(progress, "time", clock)
+        this = SimpleNamespace(create_time=lambda: datetime.now().timestamp())
+        monkeypatch.setattr(plugin, "psutil", SimpleNamespace(Process=lambda: this))
+        visits = 0
+
+        def visit(request: Request) -> Answer:
+            nonlocal now_s, visits
+            visits += 1
+            now_s += visit_s
+            # Never narrow.
+            ratio = {} if isinstance(request.case, KnownPair) else {"overhead": 1.0 + visits % 7}
+            found = as_known(request).figures | ratio
+            return Answer(figures=found | {"visit_s": visit_s, "timing_s": visit_s})
+
+        bench.answers["visit"] = visit
+        options = (
+            "--sweep", "smoke", "--activations", "prelu,frelu", "--phases", "inference",
+            "--channels", "4,8,12,16,20", "--resolutions", "7,14,21", "--budget", "5m",
+        )  # fmt: skip
+
+        outcome = sweep(*options)
+
+        assert 1000 + 25 / 30 * 300 <= now_s <= 1300
+        lines = (reports / "first" / "rows.jsonl").read_text().splitlines()
+        rows = [json.loads(line) for line in lines]
+        reported = outcome.parseoutcomes()
+        assert reported["passed"] == len(rows) + 1
+        assert reported.get("deselected", 0) == 30 - len(rows)
+        lacking = [line for line in outcome.outlines if "were too short for" in line]
+        if visit_s < 1:
+            assert len(rows) == 30
+            assert lacking == []
+        else:
+            channels, sides = ({row[name] for row in rows} for name in ("channels", "height"))
+            (line,) = lacking
+            assert f"{30 - len(rows)} of 30 cases left out" in line
+            for name, values, asked in (
+                ("channels", channels, {4, 8, 12, 16, 20}), ("resolutions", sides, {7, 14, 21}),
+            ):  # fmt: skip
+                named = re.search(rf"{name} ([\d, ]+)", line)
+                lost = {int(word) for word in named[1].split(",")} if named else set()
+                assert lost == asked - values
+
+            begun_s = now_s
+            sweep(*options, "--resume")
+
+            # As long again, for what was left out.
+            assert begun_s + 25 / 30 * 300 <= now_s <= begun_s + 300
+            later = (reports / "first" / "rows.jsonl").read_text().splitlines()
+            assert {row["case_id"] for row in rows} < {json.loads(row)["case_id"] for row in later}
 
     def test_a_network_of_ones_own_is_measured_without_a_sweep_of_layers(
         self, sweep: Run, bench: FakeBench, reports: Path
@@ -675,7 +753,7 @@ class TestRefusal:
             ),
             (
                 ("--budget", "1s", "--max-seconds", "1"),
-                "the budget has time for 0 cases, and the ends of every axis are ",
+                "the budget has time for 1 cases at most, and the ends of every axis are ",
             ),
         ],
     )

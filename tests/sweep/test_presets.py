@@ -1,8 +1,8 @@
-"""Presets, thinning, and the networks of a preset."""
+"""Presets, which of their sizes come first, and the networks of a preset."""
 
 from collections import Counter
-from dataclasses import astuple, replace
-from itertools import pairwise, product
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -18,9 +18,9 @@ from dynact.sweep.presets import (
     Grid,
     NetworkGrid,
     fits,
+    growth,
     network_preset,
     preset,
-    thin,
     unique_cases,
 )
 from tests.sweeping import CASES
@@ -171,55 +171,49 @@ def test_larger_tensors_never_fit_better(case: Case, memory_bytes: int) -> None:
     assert not fits(case, 8 * case.input_bytes)
 
 
-@given(st.lists(GRIDS, min_size=1, max_size=2), st.integers(1, 600))
-def test_thin(grids: list[Grid], most_cases: int) -> None:
-    # A case that several grids have is measured once.
-    ends = len(
-        {
-            (name, phase, *sizes)
-            for grid in grids
-            for name in grid.activations
-            for phase in grid.phases
-            for sizes in product(*({values[0], values[-1]} for values in _sizes(grid)))
-        }
-    )
-    if ends > most_cases:
-        with pytest.raises(ValueError, match=f" {most_cases} cases, .* axis are {ends};"):
-            thin(grids, most_cases)
-        return
-    thinned = thin(grids, most_cases)
-    assert len(unique_cases(thinned, "cpu", "relu")) <= most_cases
-    assert len(thinned) == len(grids)
-    for before, after in zip(grids, thinned, strict=True):
-        kept = {axis: getattr(after, axis) for axis in SIZE_AXES}
-        assert astuple(replace(before, **kept)) == astuple(after)
-        for axis in SIZE_AXES:
-            _check_even(getattr(before, axis), getattr(after, axis))
+@given(st.lists(GRIDS, min_size=1, max_size=2))
+def test_steps_have_each_case_of_a_grid_once(grids: list[Grid]) -> None:
+    steps = growth(grids).steps
 
-
-def _sizes(grid: Grid) -> list[tuple[object, ...]]:
-    return [getattr(grid, axis) for axis in SIZE_AXES]
-
-
-def _check_even(before: tuple[object, ...], after: tuple[object, ...]) -> None:
-    positions = [before.index(value) for value in after]
-    assert positions[0] == 0
-    assert positions[-1] == len(before) - 1
-    gaps = [late - early for early, late in pairwise(positions)]
-    assert all(gap > 0 for gap in gaps)
-    assert max(gaps, default=0) - min(gaps, default=0) <= 1
+    found = [case for step in steps for grid in step for case in grid.cases("cpu", "relu")]
+    wanted = [case for grid in grids for case in grid.cases("cpu", "relu")]
+    assert Counter(found) == Counter(wanted)
+    assert len(steps[0]) == len(grids)
+    assert all(len(step) == 1 for step in steps[1:])
 
 
 @given(GRIDS)
-def test_a_large_enough_budget_changes_nothing(grid: Grid) -> None:
-    assert thin([grid], len(grid)) == (grid,)
+def test_the_ends_of_all_axes_come_first_then_the_middle_of_what_lacks(grid: Grid) -> None:
+    growing = growth([grid])
+
+    seen: dict[str, set[object]] = {axis: set() for axis in SIZE_AXES}
+    for number, (added,) in enumerate(growing.steps, start=1):
+        for axis in SIZE_AXES:
+            seen[axis] |= set(getattr(added, axis))
+        for axis in SIZE_AXES:
+            values = getattr(grid, axis)
+            positions = sorted(values.index(value) for value in seen[axis])
+            gaps = [late - early for early, late in pairwise(positions)]
+            if number >= growing.ends:
+                assert {positions[0], positions[-1]} == {0, len(values) - 1}
+            assert max(gaps, default=0) <= 2 * min(gaps, default=0) + 1
+        if number == growing.ends:
+            assert all(len(values) <= 2 for values in seen.values())
+        counts = [len(seen[axis]) for axis in SIZE_AXES if seen[axis] < {*getattr(grid, axis)}]
+        # None that lacks some has two fewer than another.
+        assert not counts or max(counts) - min(counts) <= 1
+    assert all(
+        replace(added, **{axis: getattr(grid, axis) for axis in SIZE_AXES}) == grid
+        for (added,) in growing.steps
+    )
 
 
-@given(st.integers(2, 40), st.integers(2, 60))
-def test_thinning_gives_up_no_more_than_it_must(length: int, most_cases: int) -> None:
-    grid = Grid(activations=("relu",), phases=("inference",), channels=tuple(range(1, length + 1)))
-    (thinned,) = thin([grid], most_cases)
-    assert len(thinned) == min(length, most_cases)
+def test_small_layers_of_a_large_batch_are_the_first() -> None:
+    (standard,) = preset("standard", ALL, False)
+
+    (first,) = growth([standard]).steps[0]
+
+    assert (first.batches, first.channels, first.resolutions) == ((32,), (16,), ((7, 7),))
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Progress while a sweep runs, and how its end reads."""
 
+import re
 import time
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynact.schema.rows import STATUSES, Row
+from dynact.schema.settings import Settings
+from dynact.sweep.passes import Passes, Visited
 from dynact.sweep.progress import (
     MOST_LINES,
     UNTRUSTWORTHY,
@@ -18,6 +21,7 @@ from dynact.sweep.progress import (
     gate_line,
     progress_line,
 )
+from tests.sweep.simulated import PASSES_A_PROCESS, Simulated
 from tests.sweeping import ROWS, case_of, ok_row
 
 
@@ -66,6 +70,62 @@ def test_it_says_pass_case_time_left_and_how_wide_intervals_are(
         # 4, as 26 + 8 is to 14 + 8, and between further passes 11 times 2.5.
         "pass 3/14 · case 1/2 · 34 s left · intervals ±4.2% (median)",
     ]
+
+
+@pytest.mark.parametrize(
+    "costs",
+    [
+        {},
+        {"making_s": 0.01, "opening_s": 12.0},
+        {"compiling_s": 4.0},
+        {"counting_s": 1.0},
+        {"slower": lambda _now_s: 10.0},
+    ],
+    ids=["usual", "slow to begin", "compiled", "slow to count", "ten times slower"],
+)
+@pytest.mark.parametrize("call_s", [0.0, 0.2])
+def test_from_the_second_pass_on_the_time_left_is_what_it_takes(
+    monkeypatch: pytest.MonkeyPatch, costs: dict[str, Any], call_s: float
+) -> None:
+    """Of simulated devices: processes take some time to begin, and all cases are made in each."""
+    settings = Settings()
+    device = Simulated[int](lambda case: call_s * (case % 5), **costs)
+    monkeypatch.setattr(time, "monotonic", lambda: device.now_s)
+    opening_s = device.opening_s * device.slower(0.0)
+    passes = Passes([Visited(case) for case in range(40)], settings, PASSES_A_PROCESS, opening_s)
+    said: list[tuple[float, str]] = []
+    progress = Progress(
+        settings.passes, lambda line: said.append((device.now_s, line)), 0, passes.seconds_after
+    )
+
+    device.sweep(passes, settings.visit_s, progress)
+
+    later = [(at_s, line) for at_s, line in said if not line.startswith("pass 1/")]
+    checked = 0
+    for at_s, line in later:
+        took_s = device.now_s - at_s
+        # At the end, what lies between two passes is as long as what is left.
+        if took_s > 0.2 * device.now_s:
+            assert _seconds(line) == pytest.approx(took_s, rel=0.2)
+            checked += 1
+    assert checked > 40
+
+
+def _seconds(line: str) -> int:
+    (left,) = re.findall(r"· ([^·]*) left", line)
+    units = {"h": 3600, "min": 60, "s": 1}
+    return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+) (h|min|s)", left))
+
+
+def test_a_time_that_is_known_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch, lines = Watch(monkeypatch), list[str]()
+    progress = Progress(12, lines.append, 0, lambda _: 3.0, lambda: 100 - watch.now_s)
+
+    progress.begin_pass(1, [Kind("layer", False)] * 2, [1.0, 1.0], None)
+    watch.now_s += 40
+    progress.visited()
+
+    assert lines == ["pass 1/12 · case 1/2 · 1 min 0 s left"]
 
 
 def test_a_pass_beyond_those_asked_for_says_what_it_is_for() -> None:
