@@ -103,7 +103,7 @@ class Visit:
         """Whether others are seen to take away so much that it is to be made again."""
         taken = (self.steal_share or 0) + (self.other_share or 0)
         # What an accelerator does has events of its own; its host may be large and busy.
-        of_host = self.clock == "wall" and taken > DISTURBED_ABOVE
+        of_host = self.clock not in ("event", "device") and taken > DISTURBED_ABOVE
         return bool(of_host or self.foreign_processes or self.slowdowns)
 
     def record(self) -> dict[str, Any]:
