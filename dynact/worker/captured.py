@@ -110,7 +110,7 @@ def verify_replay(layer: nn.Module, x: Tensor, gradient: Tensor | None, device: 
     replay()
     device.synchronize()
     for what, value in expected.items():
-        exactly = value.to("cpu", torch.float64)
+        exactly = value.cpu().double()
         compare(what, found[what], value, exactly, "replayed as a graph", x.numel())
 
 

@@ -346,13 +346,15 @@ class Accelerator:
             memory._record_memory_history(enabled=None)
 
     def profiler_activities(self) -> "Sequence[ProfilerActivity]":
-        """Return the host's and the device's."""
+        """Return the host's and the device's, if the profiler sees it: not so Apple's."""
         from torch.profiler import ProfilerActivity
 
-        # How torch calls accelerators that it does not know by name.
-        fallback = ProfilerActivity.PrivateUse1
-        own = getattr(ProfilerActivity, self.torch_device.type.upper(), fallback)
-        return [ProfilerActivity.CPU, own]
+        name = self.torch_device.type.upper()
+        # A vendor's own, which torch does not know by name.
+        if self.torch_device.type == torch._C._get_privateuse1_backend_name():
+            name = "PrivateUse1"
+        own = getattr(ProfilerActivity, name, None)
+        return [ProfilerActivity.CPU] + ([] if own is None else [own])
 
     def condition(self) -> dict[str, Any]:
         """Return what others do on it and what holds its clock down, as far as it says."""

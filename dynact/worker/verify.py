@@ -57,7 +57,8 @@ def verify(found: nn.Module, plain: nn.Module, case: Case, device: torch.device)
     if shapes != wanted:
         raise WrongError(f"its state is {_listed(shapes)}, the reference's {_listed(wanted)}")
     found.load_state_dict(plain.state_dict())
-    exact = copy.deepcopy(plain).to("cpu", torch.float64)
+    # On the host first, here and below: Apple's devices have no float64.
+    exact = copy.deepcopy(plain).cpu().double()
     given_out: list[tuple[Tensor, Tensor]] = []
     for name, drawn in _draws(case).items():
         x = _placed(drawn, case, device)
@@ -67,7 +68,7 @@ def verify(found: nn.Module, plain: nn.Module, case: Case, device: torch.device)
         if not torch.equal(x, before):
             raise WrongError(f"it writes into its input, {where}")
         reference = _results(plain, x, case)
-        truth = _results(exact, x.to("cpu", torch.float64), case)
+        truth = _results(exact, x.cpu().double(), case)
         for what, exactly in truth.items():
             # Where lines meet, which of them has the gradient is a choice.
             if what == "output" or name != TIES:
@@ -121,13 +122,13 @@ def verify_again(
         # The reference in place of what float64 takes many times as long for.
         all_against(
             {
-                what: None if value is None else value.to("cpu", torch.float64)
+                what: None if value is None else value.cpu().double()
                 for what, value in reference.items()
             }
         )
     except WrongError:
-        exact.to("cpu", torch.float64)
-        all_against(_results(exact, x.to("cpu", torch.float64), case))
+        exact.cpu().double()
+        all_against(_results(exact, x.cpu().double(), case))
 
 
 def _randomise(layer: nn.Module) -> None:
@@ -227,7 +228,7 @@ def compare(
         if ours != theirs:
             ours, theirs = (str(of).removeprefix("torch.") for of in (ours, theirs))
             raise WrongError(f"{what} is of {form} {ours}, the reference's {theirs}, {where}")
-    errors = [(of.detach().to("cpu", torch.float64) - truth).abs() for of in (found, plain)]
+    errors = [(of.detach().cpu().double() - truth).abs() for of in (found, plain)]
     # An output is continuous in the input; a gradient jumps where two lines meet, so that single
     # elements may differ by rounding alone.
     scale = torch.mean if what.startswith("gradient") else torch.max

@@ -356,6 +356,11 @@ class TestWhatADeviceDecides:
         assert Accelerator(torch.device(name)).profiler_activities() == [ProfilerActivity.CPU, own]
         assert notes
 
+    def test_apple_s_devices_are_unknown_to_the_profiler(self, notes: list[Any]) -> None:
+        activities = Accelerator(torch.device("mps")).profiler_activities()
+        assert activities == [ProfilerActivity.CPU]
+        assert notes
+
     def test_only_the_cpu_is_the_host(self) -> None:
         assert [is_host(kind) for kind in ("cpu", "cuda", "xpu", "mps")] == [True] + 3 * [False]
         assert not Cpu.is_accelerator

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
+#include <cstring>
 
 namespace sim {
 
@@ -121,6 +123,11 @@ std::vector<Kernel> Machine::diary() {
 Machine& machine() {
   static Machine* the_one = new Machine;  // outlives the interpreter, which frees tensors late
   return *the_one;
+}
+
+bool lacks(const char* what) {
+  const char* named = std::getenv("SIM_LACKS");
+  return named && std::strstr(named, what);
 }
 
 uint64_t& external_id() {

@@ -101,6 +101,7 @@ class Machine {
 };
 
 Machine& machine();
+bool lacks(const char* what);  // as other makers' devices do, named in SIM_LACKS
 uint64_t& external_id();  // of the operator that this thread is in
 at::Generator cpu_generator(const at::Generator& of_a_device);
 const at::Generator& default_generator(int device);

@@ -36,6 +36,10 @@ thread_local bool computes_again = false;
 
 bool on_sim(const Tensor& tensor) { return tensor.defined() && tensor.device().type() == kSim; }
 
+void check_has(at::ScalarType dtype) {
+  TORCH_CHECK_TYPE(dtype != at::kDouble || !lacks("doubles"), "sim has no float64");
+}
+
 Tensor tensor_over(c10::Storage storage, DispatchKeySet keys, const Tensor& like) {
   auto tensor = at::detail::make_tensor<c10::TensorImpl>(std::move(storage), keys, like.dtype());
   tensor.unsafeGetTensorImpl()->set_sizes_and_strides(
@@ -72,6 +76,7 @@ class Call {
       if (alias.is_same(result)) return given;
     for (const auto& [given, alias] : storages_)
       if (alias.is_alias_of(result.storage())) return tensor_over(given, kOnSim, result);
+    check_has(result.scalar_type());
     const c10::DeviceGuard guard(device_);
     Tensor fresh(at::detail::empty_strided_generic(
         result.sizes(), result.strides(), c10::GetAllocator(kSim), kOnSim, result.scalar_type()));
@@ -281,6 +286,7 @@ c10::Device or_current(std::optional<c10::Device> device) {
 Tensor empty(
     at::IntArrayRef size, std::optional<at::ScalarType> dtype, std::optional<at::Layout>,
     std::optional<at::Device> device, std::optional<bool>, std::optional<at::MemoryFormat> format) {
+  check_has(c10::dtype_or_default(dtype));
   const c10::DeviceGuard guard(or_current(device));
   return at::detail::empty_generic(
       size, c10::GetAllocator(kSim), kOnSim, c10::dtype_or_default(dtype), format);
@@ -289,6 +295,7 @@ Tensor empty(
 Tensor empty_strided(
     at::IntArrayRef size, at::IntArrayRef stride, std::optional<at::ScalarType> dtype,
     std::optional<at::Layout>, std::optional<at::Device> device, std::optional<bool>) {
+  check_has(c10::dtype_or_default(dtype));
   const c10::DeviceGuard guard(or_current(device));
   return at::detail::empty_strided_generic(
       size, stride, c10::GetAllocator(kSim), kOnSim, c10::dtype_or_default(dtype));
@@ -301,6 +308,8 @@ const Tensor& resize_(
 }
 
 Tensor copy_from(const Tensor& source, const Tensor& target, bool non_blocking) {
+  // A device may convert before it copies.
+  check_has(target.scalar_type());
   Call call;
   call.read(source);
   const Tensor from = call.to_cpu(source), to = call.to_cpu(target);

@@ -78,7 +78,7 @@ class Profiler final : public libkineto::IActivityProfiler {
   const std::set<ActivityType>& availableActivities() const override { return activities_; }
   std::unique_ptr<libkineto::IActivityProfilerSession> configure(
       const std::set<ActivityType>& asked_for, const libkineto::Config&) override {
-    if (!asked_for.count(ActivityType::PRIVATEUSE1_RUNTIME)) return nullptr;
+    if (!asked_for.count(ActivityType::PRIVATEUSE1_RUNTIME) || lacks("kernels")) return nullptr;
     return std::make_unique<Session>();
   }
   std::unique_ptr<libkineto::IActivityProfilerSession> configure(

@@ -12,6 +12,19 @@ import torch
 
 # The path of the compiled half.
 LIBRARY = "SIM_LIBRARY"
+# The name of torch's module of another device, as mps, to have no function that it has not; and
+# what the device lacks as well: "kernels" in traces, "doubles", "statistics" of its allocator.
+LIKE = "SIM_LIKE"
+LACKS = "SIM_LACKS"
+# What torch asks of any device that it does not know by name, whatever other modules have.
+ASKED_BY_TORCH = ("_is_in_bad_fork", "manual_seed_all", "get_amp_supported_dtype")
+ASKED_BY_OTHERS = (
+    "is_available", "is_initialized", "device_count", "current_device", "get_rng_state",
+    "set_rng_state", "mem_get_info", "get_device_name", "get_device_properties",
+)  # fmt: skip
+STATISTICS = (
+    "_accelerator_getDeviceStats", "_accelerator_resetPeakStats", "_accelerator_getMemoryInfo",
+)  # fmt: skip
 # A JSON list, a mapping for each device, of what a process's cost models have other than default,
 # and beside of `TOLD_L2`.
 MODELS = "SIM_MODELS"
@@ -36,13 +49,30 @@ machine = _compiled_half()
 def load() -> None:
     """Make the device known to torch, in this process and for good."""
     torch.utils.rename_privateuse1_backend("sim")
-    torch._register_device_module("sim", sys.modules[__name__])
+    like = os.environ.get(LIKE)
+    torch._register_device_module("sim", _as_far_as(like) if like else sys.modules[__name__])
+    if "statistics" in os.environ.get(LACKS, ""):
+        for name in STATISTICS:
+            setattr(torch._C, name, _refused)
     # By which a clock tells how long its host queues. Other clocks, as of deadlines, stay real.
     time.perf_counter_ns = lambda: int(machine.host_ns())
     for device, model in enumerate(json.loads(os.environ.get(MODELS, "[]"))):
         if TOLD_L2 in model:
             _told_l2[device] = model.pop(TOLD_L2)
         configure(device, **model)
+
+
+def _as_far_as(like: str) -> ModuleType:
+    """Return a module that has of this one's functions those that another device's has."""
+    module = ModuleType(__name__)
+    for name in (*ASKED_BY_OTHERS, *ASKED_BY_TORCH):
+        if name in ASKED_BY_TORCH or hasattr(getattr(torch, like), name):
+            setattr(module, name, globals()[name])
+    return module
+
+
+def _refused(*_arguments: object) -> None:
+    raise RuntimeError("Allocator for sim is not a DeviceAllocator.")
 
 
 def configure(device: int, **values: float) -> None:
