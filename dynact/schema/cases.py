@@ -254,6 +254,8 @@ class NetworkCase:
         """A readable name, equal only for equal cases; what differs from the usual comes last."""
         shape = f"{self.batch}x{self.taken}"
         parts = [self.network, self.activation, self.phase, shape, self.dtype, self.device]
+        # Or it would be called as the case whose image size says the same.
+        sampled = "sampled" if re.fullmatch(r"3x(\d+)x\1", self.sample) else ""
         unusual = [
             value
             for value, usual in (
@@ -261,6 +263,7 @@ class NetworkCase:
                 (f"impl_{self.impl}", "impl_reference"),
                 (f"loss_{self.loss}", "loss_"),
                 (f"for_{self.replaced}", "for_"),
+                (sampled, ""),
             )
             if value != usual
         ]

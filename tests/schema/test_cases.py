@@ -101,6 +101,8 @@ class TestNetworkCase:
         own = replace(NETWORK, network="a:B(c=1)", image_size=0, sample="1x8x9", loss="a:l")
         assert own.id == "a:B(c=1)-frelu-training-2x1x8x9-float32-cpu-loss_a:l"
         assert replace(NETWORK, replaced="relu+silu").id == f"{NETWORK.id}-for_relu+silu"
+        sampled = replace(NETWORK, image_size=0, sample="3x64x64")
+        assert sampled.id == f"{NETWORK.id}-sampled"
 
     @given(NETWORK_CASES, st.data())
     def test_ids_are_equal_only_for_equal_cases(
