@@ -1,5 +1,6 @@
 import hashlib
 import json
+import multiprocessing
 import re
 import subprocess
 import sys
@@ -59,6 +60,22 @@ def test_render_writes_figures_table_and_summary(make_rows, environment, tmp_pat
     }
     assert all(path.stat().st_size > 0 for path in written)
     assert len(pd.read_csv(run / "table.csv")) == len(rows)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_several_groups_are_drawn_however_processes_begin(make_rows, environment, tmp_path, method):
+    """By a server from Python 3.14 on, anew on a Mac."""
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method(method, force=True)
+    try:
+        rows = pd.concat([make_rows(), make_rows(("prelu",), (32,), (7, 14), dtypes=("bfloat16",))])
+        run = Run(write_run(tmp_path / "run", rows, environment))
+        assert sum(group.shapes > 1 for group in run.groups) == 2
+        written = render(run, formats=("png",), figures=("overhead_heatmap",))
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+    # Two phases of each group.
+    assert sum(path.suffix == ".png" for path in written) == 4
 
 
 def test_render_draws_what_was_asked_for(make_rows, environment, tmp_path):
