@@ -122,7 +122,7 @@ class Pair:
         self._baseline_clock = baseline_clock or clock
         self._before_round = before_round
         self._target_calls = self._baseline_calls = 0
-        self._rounds = 0
+        self._rounds = self._visits = 0
         self._is_queued_ahead = True
 
     def balance(self) -> None:
@@ -172,6 +172,7 @@ class Pair:
             while not readings.ratios or self._clock.now_s() < deadline_s:
                 self.round(readings)
             self._read_device(readings)
+        self._visits += 1
         if self._clock.cache == "warm":
             # For the next visit: the first may have been made in a slow moment.
             self._balance(min(readings.target_ns), min(readings.baseline_ns))
@@ -180,10 +181,16 @@ class Pair:
     def _read_device(self, readings: Readings) -> None:
         """Note what the device alone takes, unless it was seen that this cannot be told."""
         if self._is_queued_ahead:
-            readings.target_device_ns = self._clock.device_ns(self._target, self._target_calls)
-            readings.baseline_device_ns = self._baseline_clock.device_ns(
-                self._baseline, self._baseline_calls
-            )
+            # In turn, or a device whose speed changes would favour the same side in each visit.
+            for side in "TB" if self._visits % 2 == 0 else "BT":
+                if side == "T":
+                    readings.target_device_ns = self._clock.device_ns(
+                        self._target, self._target_calls
+                    )
+                else:
+                    readings.baseline_device_ns = self._baseline_clock.device_ns(
+                        self._baseline, self._baseline_calls
+                    )
             # To try again takes long.
             times_ns = readings.target_device_ns, readings.baseline_device_ns
             self._is_queued_ahead = None not in times_ns

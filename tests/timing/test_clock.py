@@ -185,6 +185,26 @@ def test_what_cannot_be_queued_ahead_has_no_time_of_the_device_alone() -> None:
     assert WallClock().device_ns(lambda: None, 1) is None
 
 
+def test_a_device_that_becomes_slower_favours_neither_side_of_its_own_time() -> None:
+    slower = 1.0
+
+    def slowness(_now_ns: float) -> float:
+        nonlocal slower
+        slower *= 1.0001
+        return slower
+
+    device = FakeAccelerator(launch_ns=1e3, slowness=slowness)
+    pair = Pair(device.work("T", 2e3), device.work("B", 2e3), VirtualEventClock(device))
+
+    found = [pair.visit(0.001) for _ in range(4)]
+    ratios = [one.target_device_ns / one.baseline_device_ns for one in found]  # type: ignore[operator]
+
+    first, second, third, fourth = ratios
+    assert first < 0.999 < 1.001 < second
+    assert first * second == pytest.approx(1, abs=2e-3)
+    assert third * fourth == pytest.approx(1, abs=2e-3)
+
+
 def test_what_cannot_be_queued_ahead_is_tried_in_one_visit_alone() -> None:
     device = FakeAccelerator(launch_ns=5e3, most_queued=250)
     pair = Pair(device.work("T", *400 * [500.0]), device.work("B", 2e3), VirtualEventClock(device))
