@@ -116,12 +116,11 @@ class BudgetedPasses(Passes[Case]):
     ) -> Iterator[tuple[int, list[Visited[Case]]]]:
         """Yield a pass, if there is time for some of it, and learn from it."""
         is_new = number != self._number
-        opens = is_new and self._begun > 0 and self._is_in_fresh_process(self._begun + 1)
-        beside_s = self._opening_s if opens else 0.0
+        beside_s = self._opening_s if is_new and self._opens(self._begun + 1) else 0.0
         if not (due := [case for case in due if self._has_time_for(case, beside_s)]):
             return
         if is_new:
-            self._begin(number)
+            self._begin()
             self._number = number
         before = [len(case.visits) for case in due]
         left_s = self._budget.left_s()

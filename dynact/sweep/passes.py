@@ -34,6 +34,20 @@ class Visited(Generic[Case]):
     """The pass after which it is first to be visited."""
     ends_early: bool = True
     """Whether its visits end once its interval is narrow."""
+    made_elsewhere: int = field(init=False)
+    """How many of the visits other processes made than the one that measures now."""
+
+    def __post_init__(self) -> None:
+        self.leave_process()
+
+    def leave_process(self) -> None:
+        """Take note that another process measures from now on."""
+        self.made_elsewhere = len(self.visits)
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the process that measures now has made it."""
+        return len(self.visits) > self.made_elsewhere
 
     @property
     def in_passes(self) -> list[Visit]:
@@ -99,17 +113,15 @@ class Passes(Generic[Case]):
         self._passes_a_process = passes_a_process
         self._opening_s = opening_s
         self._begun = 0
-        # The pass that the process began with.
-        self._process_since = 1
 
     def __iter__(self) -> Iterator[tuple[int, list[Visited[Case]]]]:
         """Yield the number of each pass and the cases due in it; they are to be visited then."""
         for number in range(1, self._settings.passes + 1):
             if due := self._due(number, self.cases):
-                self._begin(number)
+                self._begin()
                 yield number, due
         for number, due in enumerate(self._extra(), start=self._settings.passes + 1):
-            self._begin(number)
+            self._begin()
             yield number, _shuffled(number, due)
 
     def has_time_for(self, _case: Visited[Case]) -> bool:
@@ -123,13 +135,12 @@ class Passes(Generic[Case]):
     def expected_s(self, case: Visited[Case]) -> float:
         """Return about how long a visit of a case takes in the pass that has begun."""
         again_s, making_s = self._parts_s(case)
-        is_made = bool(case.visits) and case.visits[-1].number >= self._process_since
-        return again_s + (0.0 if is_made else making_s)
+        return again_s + (0.0 if case.is_made else making_s)
 
     def expected_of_pass_s(self, due: Sequence[Visited[Case]]) -> list[float]:
         """Return about how long each visit of the pass that has begun takes."""
         expected_s = [self.expected_s(case) for case in due]
-        if self._begun > 1 and self._is_in_fresh_process(self._begun):
+        if self._opens(self._begun):
             expected_s[0] += self._opening_s
         return expected_s
 
@@ -151,10 +162,15 @@ class Passes(Generic[Case]):
         begun = max(self._begun, 1)
         return sum(self._is_in_fresh_process(begun + count) for count in further)
 
-    def _begin(self, number: int) -> None:
+    def _begin(self) -> None:
         self._begun += 1
-        if self._is_in_fresh_process(self._begun):
-            self._process_since = number
+        if self._opens(self._begun):
+            for case in self.cases:
+                case.leave_process()
+
+    def _opens(self, begun: int) -> bool:
+        """Return whether a pass begins with another process than that of the one before."""
+        return begun > 1 and self._is_in_fresh_process(begun)
 
     def _is_in_fresh_process(self, begun: int) -> bool:
         return begun % self._passes_a_process == 1

@@ -314,3 +314,25 @@ def test_it_foretells_how_long_it_will_take(timing_s: float, pass_number: int) -
     # To a visit of each.
     slack_s = len(names) * max(timing_s, 0.1)
     assert passes.seconds_after(pass_number) == pytest.approx(expected_s, abs=slack_s)
+
+
+def test_a_case_is_made_once_in_each_process() -> None:
+    making_s, again_s = 3.0, 0.1
+    case = Visited("layer")
+    passes = Passes([case], SETTINGS, passes_a_process=2)
+    expected_s: list[float] = []
+
+    for number, _ in passes:
+        expected_s.append(passes.expected_s(case))
+        seconds = again_s + making_s * (number % 2)
+        figures = {"overhead": 2.0 + number % 2, "timing_s": again_s, "visit_s": seconds}
+        case.visits.append(visit_of("layer", number, 0.1, process=(number + 1) // 2, **figures))
+        if number == 8:
+            break
+
+    # What making it takes is known from the first visit on.
+    assert expected_s[1:] == pytest.approx([again_s, again_s + making_s] * 3 + [again_s])
+    # A session that goes on has a process of its own.
+    further = Visited("layer", visits=case.visits)
+    known = Passes([further], SETTINGS, passes_a_process=2)
+    assert known.expected_s(further) == pytest.approx(again_s + making_s)
