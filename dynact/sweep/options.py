@@ -313,7 +313,7 @@ def _networks(
             if value is not None:
                 raise ValueError(f"--{name} is of networks, and none is measured; name some")
         return None
-    for name in ("modes", "memory_formats", "budget"):
+    for name in ("modes", "memory_formats"):
         if getattr(given, name) is not None:
             raise ValueError(
                 f"networks take no --{name.replace('_', '-')}; leave it out, or add --networks none"

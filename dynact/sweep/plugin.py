@@ -265,7 +265,8 @@ class SweepPlugin:
         assert self._budget_s is not None
         ends_in = f"dynact: it ends in {format_seconds(self._budget_s)}"
         if self._is_a_night:
-            ends_in += ", a night (--budget TIME takes as long as you say)"
+            ends_in += ", a night (--budget TIME takes as long as you say, and has networks if "
+            ends_in += "--networks names some)"
         asked = set(cases)
         layers = [case for case in self._plan.cases if case in asked]
         others_s = needed_s - self._plan.seconds(layers)
@@ -316,7 +317,7 @@ class SweepPlugin:
                 followed = self._within.follow(self._selected, self._sweep.row)
                 more = [case for case in followed if case not in self._followed]
                 self._asked_for += more
-                self._make_passes(more, what="keeping the budget, ")
+                self._make_passes(more, self._budget(), "keeping the budget, ")
         except (RunError, WorkerError) as error:
             pytest.exit(str(error), returncode=1)
         except KeyboardInterrupt as interrupt:

@@ -211,6 +211,12 @@ class TestNetworks:
     def test_where_layers_are_asked_for_there_are_none(self, typed: tuple[str, ...]) -> None:
         assert read(*typed).networks is None
 
+    def test_in_a_budget_are_those_that_are_named(self) -> None:
+        found = read("--networks", "lenet", "--budget", "10m")
+
+        assert found.networks
+        assert (found.networks.networks, found.budget_s) == (("lenet",), 600)
+
     @pytest.mark.parametrize(
         ("typed", "asked"),
         [
@@ -483,10 +489,6 @@ BAD = [
     (
         "--networks lenet --memory-formats channels_last",
         "networks take no --memory-formats; leave it out, or add --networks none",
-    ),
-    (
-        "--networks lenet --budget 10m",
-        "networks take no --budget; leave it out, or add --networks none",
     ),
     ("--networks lenet --image-size 0", "--image-size takes positive integers, got '0'"),
 ]

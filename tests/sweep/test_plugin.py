@@ -255,7 +255,9 @@ class TestSweep:
         longer = sweep("--sweep", "full", *narrow, "--budget", "99h")
         standard = sweep("--sweep", "standard", *narrow)
 
-        said = "dynact: it ends in 10 h 0 min, a night (--budget TIME takes as long as you say)"
+        said = (
+            "dynact: it ends in 10 h 0 min, a night (--budget TIME takes as long as you say, and "
+        )
         (line,) = [text for text in whole.outlines if text.startswith(said)]
         assert re.search(r"time for about \d+ of 5\d+ cases.*; without channels 64", line)
         assert "dynact: it ends in 99 h 0 min or less" in longer.outlines
