@@ -70,8 +70,8 @@ class Measured:
     device_overhead: float | None = column(
         "device’s overhead",
         "×",
-        "The device's time over the baseline's, within each visit, and over observations as "
-        "`overhead` is.",
+        "The device's time over the baseline's, within each visit that has both, and over "
+        "observations as `overhead` is, whose interval alone decides when visits end.",
     )
     device_overhead_lo: float | None = column(
         "device’s 95 % from", "×", "Lower end of the 95 % interval of `device_overhead`."

@@ -187,7 +187,7 @@ class Blas:
         monkeypatch.setattr(torch.accelerator, "reset_peak_memory_stats", self._reset)
 
     def product(self) -> None:
-        if self._workspace != self.size:
+        if self._workspace < self.size:
             self._allocate(self.size - self._workspace)
             self._workspace = self.size
         self._allocate(self.tensor_bytes)
