@@ -7,12 +7,13 @@ import pandas as pd
 # Says when and for what a run was made, not how it was measured.
 _LEFT_OUT = ("command", "started", "settings.run")
 # Above all others.
-_FIRST = ("device", "host", "threads", "clock.cache", "versions.torch")
+_FIRST = ("device", "host", "threads", "clock.cache", "clock.name", "versions.torch")
 # Two times are of the same thing only if these are the same.
 _TIMES_NEED = {
     "device": "device.name",
     "CPU model": "host.cpu",
     "state of the caches": "clock.cache",
+    "clock": "clock.name",
 }
 # What runs had that do not say.
 _BEFORE = {"clock.cache": "warm"}

@@ -172,7 +172,8 @@ def _caveats(comparison: Comparison) -> list[str]:
             "not found there."
         )
     moved = cases["baseline_time_ratio"].median()
-    if not comparison.field and max(moved, 1 / moved) > SAME_STATE_WITHIN:
+    same = not comparison.field and not comparison.times_refused
+    if same and max(moved, 1 / moved) > SAME_STATE_WITHIN:
         said.append(
             "THE MACHINE WAS NOT IN THE SAME STATE: the baseline itself took "
             f"{two_digits(moved)}× its time in {comparison.later} (median over cases), and ratios "

@@ -67,3 +67,5 @@ def test_times_are_compared_on_one_device_and_cpu_alone(environment: dict[str, A
     warm, cold = (changed(environment, "clock.cache", state) for state in ("warm", "cold"))
     assert times_refused(environment, cold) == "another state of the caches, 'warm' against 'cold'"
     assert times_refused(environment, warm) == ""
+    event, device = (changed(environment, "clock.name", name) for name in ("event", "device"))
+    assert times_refused(event, device) == "another clock, 'event' against 'device'"

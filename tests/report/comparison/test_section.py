@@ -153,6 +153,8 @@ def test_caveats_are_said_where_they_hold(environment: dict[str, Any]) -> None:
     for mark, text in marks.items():
         assert mark in text
         assert mark not in plain
+    slower = visited(ROWS, 4, baseline_time_ns=1.3 * ROWS["baseline_time_ns"])
+    assert "THE MACHINE" not in said(slower, device={"type": "cpu", "name": "Other"})
     assert "the baseline itself took" in plain
     assert "the baseline itself took" not in marks["Times are not compared: another device"]
 
