@@ -19,6 +19,7 @@ _REGISTERS = "registers per thread"
 # What tables have room for, whose numbers have 64 bits, also where a trace's are added up.
 LATEST_US = 2**62 / 1000
 MOST_BYTES = 2**53
+MOST_REGISTERS = 2**31
 # Under which keys a trace keeps what the profiler had to say.
 _WORDS = ("ERROR", "WARNING")
 
@@ -156,7 +157,7 @@ def _take(events: Events, event: dict[str, Any]) -> None:
     if category == "cpu_op":
         events.operators.append(
             Operator(
-                intern(event["name"]),
+                _name(event["name"]),
                 *_when(event),
                 intern(_shapes(arguments.get("Input Dims", ()))),
                 _external_id(arguments),
@@ -167,21 +168,21 @@ def _take(events: Events, event: dict[str, Any]) -> None:
         _, start_ns, end_ns = _when(event)
         events.work.append(
             Work(
-                intern(event["name"]),
+                _name(event["name"]),
                 category == "kernel",
                 start_ns,
                 end_ns,
                 _whole(arguments.get("correlation")),
                 _external_id(arguments),
                 _occupancy(arguments),
-                _whole(arguments.get(_REGISTERS)),
+                _registers(arguments),
             )
         )
     elif category == "python_function":
         if event["name"].startswith(_MODULE):
-            events.layers.append(Span(intern(event["name"]), *_when(event)))
+            events.layers.append(Span(_name(event["name"]), *_when(event)))
     elif category == "user_annotation":
-        events.annotations.append(Span(intern(event["name"]), *_when(event)))
+        events.annotations.append(Span(_name(event["name"]), *_when(event)))
     elif category == "fwdbwd":
         # An arrow from the forward operator, "s", to its node, "f".
         if event["ph"] == "s":
@@ -200,9 +201,17 @@ def _take(events: Events, event: dict[str, Any]) -> None:
         events.launches[_whole(arguments["correlation"])] = launch
 
 
+def _name(value: str) -> str:
+    """Return a name with escapes in place of what cannot be shown."""
+    if value.isprintable():
+        return intern(value)
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+    return intern("".join(shown))
+
+
 def _in_ns(microseconds: float) -> int:
     """Return a time of a trace in ns."""
-    if not abs(microseconds) < LATEST_US:
+    if isinstance(microseconds, bool) or not abs(microseconds) < LATEST_US:
         raise ValueError("no time that a trace has")
     return round(microseconds * 1000)
 
@@ -222,8 +231,10 @@ def _thread(value: Any) -> Any:
 
 
 def _when(event: dict[str, Any]) -> tuple[Any, int, int]:
-    start_us = event["ts"]
-    return _thread(event["tid"]), _in_ns(start_us), _in_ns(start_us + event["dur"])
+    start_us, lasts_us = event["ts"], event["dur"]
+    if lasts_us < 0:
+        raise ValueError("no time that anything takes")
+    return _thread(event["tid"]), _in_ns(start_us), _in_ns(start_us + lasts_us)
 
 
 def _external_id(arguments: dict[str, Any]) -> int | None:
@@ -235,6 +246,13 @@ def _external_id(arguments: dict[str, Any]) -> int | None:
 def _shapes(dims: Any) -> str:
     shapes = re.findall(r"\[([\d, ]+)\]", str(dims))
     return " ".join(shape.replace(", ", "x") for shape in shapes)
+
+
+def _registers(arguments: dict[str, Any]) -> int | None:
+    count = _whole(arguments.get(_REGISTERS))
+    if count is not None and not 0 <= count < MOST_REGISTERS:
+        raise ValueError("no number of registers")
+    return count
 
 
 def _occupancy(arguments: dict[str, Any]) -> float | None:

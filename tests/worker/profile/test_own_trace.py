@@ -322,6 +322,7 @@ def test_what_is_no_trace_is_one_line(tmp_path: Path, content: bytes, why: str) 
     assert len(str(caught.value).splitlines()) == 1
 
 
+REGISTERS = "registers per thread"
 COUNTS = st.integers(0, 100)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats() | st.text(max_size=4),
@@ -336,15 +337,15 @@ CATEGORIES = st.sampled_from(
 )
 NAMED = st.sampled_from(
     ["aten::add", STEP + "1", NODE + "A", "nn.Module: A_0", "cudaLaunchKernel", "[memory]"]
-)
+) | st.text(st.characters(), max_size=4)
 ARGUMENTS = st.dictionaries(
     st.sampled_from(
         [
             *("External id", "correlation", "Sequence number", "Input Dims", "Bytes"),
-            *("Device Type", "est. achieved occupancy %", "registers per thread"),
+            *("Device Type", "est. achieved occupancy %", REGISTERS),
         ]
     ),
-    COUNTS | VALUES,
+    COUNTS | VALUES | st.just(2**70),
 )
 EVENTS = st.fixed_dictionaries(
     {
@@ -371,3 +372,27 @@ def test_whatever_values_an_event_has_it_is_a_step_or_one_line(
     except ValueError as error:
         said = str(error)
     assert len(said.splitlines()) <= 1
+
+
+@pytest.mark.parametrize("name", ["\ud800a", "a\x00b\x1b[31m", "a\nb"])
+def test_what_cannot_be_shown_of_a_name_is_escaped(tmp_path: Path, name: str) -> None:
+    operator = {"cat": "cpu_op", "name": name, "ts": 1, "dur": 5, "tid": 1, "args": {}}
+    path = tmp_path / "any.json"
+    path.write_text(json.dumps({"traceEvents": [operator]}))
+
+    (shown,) = set(own_trace(path).tables.kernels["operator"])
+
+    assert shown.isprintable()
+    assert shown.encode().decode("unicode_escape") == name
+
+
+@pytest.mark.parametrize("changed", [{"dur": -5}, {"ts": True}, {"args": {REGISTERS: 2**70}}])
+def test_what_no_kernel_has_is_one_line(tmp_path: Path, changed: dict[str, Any]) -> None:
+    kernel = {"cat": "kernel", "name": "k", "ts": 1, "dur": 5, "tid": 1, "args": {}}
+    path = tmp_path / "any.json"
+    path.write_text(json.dumps({"traceEvents": [kernel | changed]}))
+
+    with pytest.raises(
+        ValueError, match=r"^an event is not as torch's profiler writes it: 'kernel'"
+    ):
+        own_trace(path)
