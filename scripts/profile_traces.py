@@ -171,7 +171,9 @@ def _read_own(parser: OneLineParser, path: Path, name: str | None, reports: Path
     """Make tables and figures of a user's trace, and say where they are."""
     # As torch's own handler names it: ends alone, as other points may be a time's.
     stem = re.sub(r"(\.pt)?(\.trace)?(\.json)?(\.gz)?$", "", path.name)
-    folder = reports / folder_name(name or f"trace-{stem}")
+    name = name or f"trace-{stem}"
+    # As everywhere, what has a slash is a folder of the user's own.
+    folder = Path(name) if "/" in name else reports / folder_name(name)
     if (folder / "environment.json").exists():
         parser.error(f"{folder.name} is a run that was measured; name another folder")
     try:
