@@ -12,8 +12,10 @@ from dynact.schema.visits import LEAST_VISITS, Visit, estimate
 # In place: a large output has to be got from the system where the allocator keeps no memory, which
 # takes several times as long as the call.
 RELU = "relu_inplace"
-# Of the last-level cache: on a shared machine a run has but a part of it to itself.
+# Of the last-level cache: on a shared machine a run has but a part of it to itself. An accelerator
+# has its own, and of less it would take a launch's time whatever the caches hold.
 SHARE = 1 / 8
+ACCELERATOR_SHARE = 1 / 4
 # How many times as large an input is that no cache holds.
 TIMES_LARGER = 32
 # Of its share of that one: as much goes into its reading. What it writes may stay in the caches for
@@ -30,7 +32,8 @@ def coldness_pairs(info: WorkerInfo) -> list[KnownPair]:
         return []
     width, channels = 64, 16
     row_bytes = 4 * channels * width
-    rows = max(int(SHARE * info.flushed_bytes) // row_bytes, 1)
+    share = ACCELERATOR_SHARE if info.is_accelerator else SHARE
+    rows = max(int(share * info.flushed_bytes) // row_bytes, 1)
     shape = 1, channels, rows, width
     case = (
         RELU, "reference", "inference", "eager", "float32", "contiguous", *shape, info.device, RELU
@@ -49,8 +52,8 @@ def coldness(visited: Mapping[KnownPair, Sequence[Visit]]) -> dict[str, Any] | N
     -------
     dict or None
         ``proven``, a ``message`` that says by what or why not, ``input_bytes``, and each ratio as
-        its middle and the ends of its interval. ``None`` where nothing was emptied, or there are
-        too few visits yet.
+        its middle and the ends of its interval; of too few visits, for which ``proven`` is None,
+        the message alone. ``None`` where nothing was emptied.
     """
     ratios: dict[str, tuple[float, ...]] = {}
     for pair, visits in visited.items():
@@ -58,7 +61,8 @@ def coldness(visited: Mapping[KnownPair, Sequence[Visit]]) -> dict[str, Any] | N
         failed = [visit for visit in visits if visit.status != "ok"]
         if len(ok) < LEAST_VISITS:
             if not failed:
-                return None
+                few = f"the pairs that tell it have {len(ok)} of {LEAST_VISITS} visits"
+                return {"proven": None, "message": f"not proven to be cold yet: {few}"}
             why = f"{failed[0].status}: {failed[0].message}"
             return {"proven": False, "message": f"not shown to be cold: {why}"}
         middle, lower, upper = estimate(ok)

@@ -89,7 +89,7 @@ def verdict(visited: Mapping[KnownPair, Sequence[Visit]]) -> dict[str, Any]:
         if not found["seen"]
     ]
     cold = coldness(of_coldness)
-    if cold and not cold["proven"]:
+    if cold and cold["proven"] is False:
         doubts.append(cold["message"])
     return {
         "trustworthy": not doubts,

@@ -72,9 +72,9 @@ def add_options(add: Callable[..., Any]) -> None:
     add("--cache", metavar="STATE", default=Settings.cache, help="the caches that each timed call "
         "starts from: warm (default), or cold, emptied before it")  # fmt: skip
     add("--clock", metavar="TIMES", default=Settings.clock,
-        help="of an accelerator: eager time, gaps between kernels included; the time of the device "
-        "alone, for calls queued before they begin; or both (default), of which figures, tables "
-        "and page show the eager one, and rows the device's beside")  # fmt: skip
+        help="of an accelerator: eager, the time of calls as Python makes them, gaps between "
+        "kernels included; device, that of its kernels alone, queued before they begin; or "
+        "both (default): page and figures show eager, rows have the device's beside")  # fmt: skip
     add("--baseline", metavar="NAME", default="relu", help="compared with (default: relu)")
     add("--threads", metavar="N", help="torch threads on the host (default: 1 on a CPU)")
     add(
@@ -512,7 +512,11 @@ AXES = {
     "activations": Axis(
         split_list, "names of the registry", _known("activation", activations.names())
     ),
-    "impls": Axis(split_list, f"implementations: {', '.join(IMPLS)}", _known("impl", IMPLS)),
+    "impls": Axis(
+        split_list,
+        f"implementations: {', '.join(IMPLS)} (compiled: a minute each)",
+        _known("impl", IMPLS),
+    ),
     "phases": Axis(split_list, "inference, training", _known("phase", PHASES)),
     "modes": Axis(split_list, "eager, compile, graph (of an accelerator's)", _known("mode", MODES)),
     "dtypes": Axis(split_list, "float32, float16, bfloat16, float64", _known("dtype", DTYPES)),

@@ -271,7 +271,13 @@ class SweepPlugin:
         layers = [case for case in self._plan.cases if case in asked]
         others_s = needed_s - self._plan.seconds(layers)
         foreseen = self._plan.foreseen(self._budget_s - others_s, layers)
-        if lacking := left_out(layers, foreseen):
+        lacking = left_out(layers, foreseen)
+        if lacking and not foreseen:
+            self._write(
+                f"{ends_in}: by an estimate that is often too long, there may be no time for all "
+                f"{len(layers)} cases"
+            )
+        elif lacking:
             self._write(
                 f"{ends_in}: time for about {len(foreseen)} of {len(layers)} cases, by an estimate "
                 f"that is often too long; without {lacking}, which are added as far as time is left"

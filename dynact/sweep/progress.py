@@ -163,16 +163,16 @@ def gate_line(gate: dict[str, Any] | None) -> tuple[str, bool]:
         return "known pairs not visited: nothing says what differences can be told here", False
     if not gate["trustworthy"]:
         return f"{UNTRUSTWORTHY}: {gate['message']}", False
+    cold = f"; {gate['coldness']['message']}" if gate.get("coldness") else ""
     if gate["resolution"] is None:
         why = gate["message"] or "the known pairs have too few visits"
-        return f"nothing says yet what differences can be told here: {why}", False
+        return f"nothing says yet what differences can be told here: {why}{cold}", False
     seen = sum(found["seen"] for found in gate["detections"])
-    cold = gate.get("coldness")
     return (
         f"differences of {gate['resolution']:.1%} or more can be told here and now: of "
         f"{gate['self_pairs']} layers compared with themselves {gate['false_alarms']} seem to "
         f"differ, and {seen} of {len(gate['detections'])} known differences are seen"
-        f"{'; ' + cold['message'] if cold else ''}"
+        f"{cold}"
     ), True
 
 

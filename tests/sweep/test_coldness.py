@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dynact.report.tables.verdict import verdict as report_verdict
 from dynact.schema.cases import KnownPair, target_case
 from dynact.schema.messages import WorkerInfo
 from dynact.schema.visits import Visit
@@ -57,7 +58,10 @@ class TestPairs:
     def test_one_fits_the_cache_with_room_and_the_other_is_far_beyond(
         self, cache_bytes: int, device: str
     ) -> None:
-        info = replace(COLD, flushed_bytes=cache_bytes, device=device)
+        is_accelerator = device != "cpu"
+        info = replace(
+            COLD, flushed_bytes=cache_bytes, device=device, is_accelerator=is_accelerator
+        )
 
         over_warm, larger = coldness_pairs(info)
 
@@ -123,11 +127,16 @@ class TestProof:
         assert not told(visited)["proven"]
 
     @pytest.mark.parametrize("visits", [0, 1, 4])
-    def test_too_few_visits_tell_nothing(self, visits: int) -> None:
+    def test_too_few_visits_prove_nothing_and_say_so(self, visits: int) -> None:
         visited = found(3.0, 1.2)
         visited[LARGER] = visits_of(LARGER, TIMES_LARGER, visits)
 
-        assert coldness(visited) is None
+        message = f"not proven to be cold yet: the pairs that tell it have {visits} of 5 visits"
+        assert coldness(visited) == {"proven": None, "message": message}
+        gate = verdict(visited)
+        assert gate["trustworthy"]
+        assert gate_line(gate)[0].endswith(f"; {message}")
+        assert f"to tell; {message}." in report_verdict([gate]).text
 
     def test_what_cannot_be_shown_is_not_shown(self) -> None:
         visited = found(3.0, 1.2)

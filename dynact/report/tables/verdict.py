@@ -46,7 +46,7 @@ def verdict(gates: list[dict[str, Any]]) -> Verdict:
         text = "A version before measured this run: it states no resolution."
         return Verdict("passed", "Known ratios were found.", text, [], tables)
     why = (
-        "The known pairs have been visited too few times to tell."
+        "; ".join(["The known pairs have been visited too few times to tell", *_cold(new)]) + "."
         if new
         else "Nothing was checked against a known ratio."
     )
@@ -65,8 +65,13 @@ def _found(gates: list[dict[str, Any]]) -> str:
         for more, times in sorted(seen.items())
     ]
     false = f"ReLU against itself read as a difference in {alarms} of {pairs} places"
-    cold = [gate["coldness"]["message"] for gate in gates if gate.get("coldness")]
-    return f"{'; '.join([false, *known, *cold])}."
+    return f"{'; '.join([false, *known, *_cold(gates)])}."
+
+
+def _cold(gates: list[dict[str, Any]]) -> list[str]:
+    """Return what the latest session says of the caches, if it emptied them."""
+    said = [gate["coldness"]["message"] for gate in gates if gate.get("coldness")]
+    return said[-1:]
 
 
 def _groups(gates: list[dict[str, Any]]) -> Table:
