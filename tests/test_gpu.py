@@ -83,6 +83,13 @@ class Hoarder(nn.Module):
 FASTER = [(name, impl) for name in names() for impl in implementations(name)[1:]]
 
 
+def needs_graphs(device: Accelerator) -> None:
+    if device.torch_device.type == "cuda":
+        assert device.has_graphs
+    elif not device.has_graphs:
+        pytest.skip("needs a device whose kernels torch can capture")
+
+
 def needs_compiler(device: Accelerator) -> None:
     if not generates_code_for(device.torch_device.type):
         pytest.skip(f"torch.compile generates no code for {device.torch_device.type}")
@@ -312,8 +319,7 @@ def test_a_flush_empties_the_caches(device: Accelerator) -> None:
 def test_a_graph_does_what_its_layer_does_with_fewer_launches(
     device: Accelerator, activation: str, phase: str
 ) -> None:
-    if not device.has_graphs:
-        pytest.skip("needs a device whose kernels torch can capture")
+    needs_graphs(device)
     eager = replace(case_on(device, activation), batch=1, height=2, width=2, phase=phase)
     bench = Bench(device, Kept.on(device))
 
@@ -341,8 +347,7 @@ class Waits(nn.Module):
 
 
 def test_a_layer_that_waits_is_no_graph_and_harms_no_other(device: Accelerator) -> None:
-    if not device.has_graphs:
-        pytest.skip("needs a device whose kernels torch can capture")
+    needs_graphs(device)
     bench = Bench(device, Kept.on(device))
     names = (f"{__name__}:{Waits.__name__}", "frelu", "frelu")
     modes = ("graph", "graph", "eager")

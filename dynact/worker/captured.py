@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from dynact.cost import not_a_leaf
 from dynact.schema.redact import error_line
 from dynact.timing.clock import Call
-from dynact.worker.device import Device
+from dynact.worker.device import Device, Graph
 from dynact.worker.verify import compare
 
 # As torch asks for, on the stream that kernels are then captured on.
@@ -30,7 +30,7 @@ class Replay:
     def __init__(self, call: Call, device: Device) -> None:
         self._call = call
         self._device = device
-        self._graph: torch.accelerator.Graph | None = None
+        self._graph: Graph | None = None
 
     def __call__(self) -> None:
         """Replay it."""
@@ -46,8 +46,7 @@ class Replay:
             If it does what no graph can hold, as to wait for a result.
         """
         self._device.synchronize()
-        # Not as a context: that would empty the allocators' caches.
-        graph = torch.accelerator.Graph()
+        graph = self._device.new_graph()
         with _stream(self._device.torch_device):
             for _ in range(WARM_UP_CALLS):
                 self._call()

@@ -45,6 +45,22 @@ LEAST_WORKSPACE_BYTES = 2**14
 MOST_ALLOCATIONS = 100_000
 
 
+class Graph(Protocol):
+    """Kernels that are captured once, and launched together by one call of the host."""
+
+    def capture_begin(self) -> None:
+        """Keep the kernels of the current stream, which is not the default one, from now on."""
+
+    def capture_end(self) -> None:
+        """Keep no more, and make them ready to be replayed."""
+
+    def replay(self) -> None:
+        """Launch them."""
+
+    def reset(self) -> None:
+        """Give up what is kept, and its memory."""
+
+
 class Device(Protocol):
     """What measuring needs of the machine that does the work."""
 
@@ -66,6 +82,15 @@ class Device(Protocol):
     @property
     def has_graphs(self) -> bool:
         """Whether torch can capture kernels on it, to replay them as a graph."""
+
+    def new_graph(self) -> Graph:
+        """Return a graph without kernels.
+
+        Raises
+        ------
+        RuntimeError
+            If torch can capture none on it.
+        """
 
     def free_bytes(self) -> int:
         """Return how much memory nobody has taken."""
@@ -184,6 +209,10 @@ class Cpu:
         self.name = cpu_model()
         self.memory_bytes: int = psutil.virtual_memory().total
 
+    def new_graph(self) -> Graph:
+        """Refuse: a host launches no kernels."""
+        raise RuntimeError("a CPU has no graphs")
+
     def free_bytes(self) -> int:
         """Return what the system would give without swapping."""
         return psutil.virtual_memory().available
@@ -257,10 +286,17 @@ class Accelerator:
     def has_graphs(self) -> bool:
         """Whether torch knows how to capture some."""
         try:
-            torch.accelerator.Graph()
+            self.new_graph()
         except RuntimeError:
             return False
         return True
+
+    def new_graph(self) -> Graph:
+        """Return a graph of torch's, CUDA's own on CUDA and ROCm."""
+        if self.torch_device.type == "cuda":
+            # The other knows none of CUDA's up to torch 2.14.
+            return torch.cuda.CUDAGraph()
+        return torch.accelerator.Graph()
 
     def free_bytes(self) -> int:
         """Return how much memory no process has taken."""

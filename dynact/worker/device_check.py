@@ -9,6 +9,7 @@ import torch
 
 from dynact.timing import fastest_ns
 from dynact.timing.clock import Call
+from dynact.worker.captured import Replay
 from dynact.worker.device import Device
 
 REST_S = 1.0
@@ -97,12 +98,16 @@ def _held(call: Call, device: Device) -> float:
 
 
 def _by_graph(call: Call, device: Device) -> float:
-    graph = torch.accelerator.Graph()
-    device.synchronize()
-    with torch.Stream(device.torch_device), graph:
+    def block() -> None:
         for _ in range(CALLS):
             call()
-    return fastest_ns(graph.replay, device.clock, 0.2) / CALLS
+
+    replay = Replay(block, device)
+    try:
+        replay.capture()
+        return fastest_ns(replay, device.clock, 0.2) / CALLS
+    finally:
+        replay.release()
 
 
 def _by_profiler(call: Call, device: Device) -> float:

@@ -258,6 +258,44 @@ def test_an_accelerator_without_statistics_keeps_no_peak_either(
     assert "call" not in notes
 
 
+def refuse() -> None:
+    """Answer as torch 2.14.1 does on CUDA and on what captures nothing."""
+    raise RuntimeError("Graph is not supported on this device")
+
+
+@pytest.mark.usefixtures("notes")
+@pytest.mark.parametrize("kind", ["cuda", "cuda:1"])
+def test_a_graph_on_cuda_is_cuda_s(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    graph = object()
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graph)
+    monkeypatch.setattr(torch.accelerator, "Graph", refuse)
+    device = Accelerator(torch.device(kind))
+
+    assert device.new_graph() is graph
+    assert device.has_graphs
+
+
+@pytest.mark.usefixtures("notes")
+def test_a_graph_elsewhere_is_the_accelerator_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = object()
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", refuse)
+    monkeypatch.setattr(torch.accelerator, "Graph", lambda: graph)
+    device = Accelerator(torch.device("xpu"))
+
+    assert device.new_graph() is graph
+    assert device.has_graphs
+
+
+@pytest.mark.usefixtures("notes")
+def test_what_torch_captures_nothing_on_has_no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "Graph", refuse)
+
+    for device in (Accelerator(torch.device("mps")), Cpu()):
+        assert not device.has_graphs
+        with pytest.raises(RuntimeError):
+            device.new_graph()
+
+
 def test_the_processor_has_a_name_in_one_line() -> None:
     name = cpu_model()
 
