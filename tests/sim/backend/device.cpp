@@ -7,14 +7,18 @@
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <unordered_map>
+#include <utility>
 
 namespace sim {
 namespace {
 
 constexpr auto kSim = c10::DeviceType::PrivateUse1;
+constexpr c10::StreamId kDefaultStream = 0;
 thread_local c10::DeviceIndex current_device = 0;
+thread_local c10::StreamId current_stream[kDevices] = {};
 
 void check(c10::DeviceIndex index) {
   TORCH_CHECK(index >= 0 && index < kDevices, "there is no device sim:", static_cast<int>(index));
@@ -151,18 +155,22 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
     return before;
   }
 
-  c10::Stream getStream(c10::Device device) const override { return getDefaultStream(device); }
+  c10::Stream getStream(c10::Device device) const override {
+    const c10::Stream of_default = getDefaultStream(device);
+    return stream(current_stream[of_default.device_index()], of_default.device());
+  }
   c10::Stream getDefaultStream(c10::Device device) const override {
-    return c10::Stream(c10::Stream::DEFAULT, device.has_index() ? device : getDevice());
+    return stream(kDefaultStream, device.has_index() ? device : getDevice());
   }
   c10::Stream getStreamFromGlobalPool(c10::Device device, bool) const override {
-    return getDefaultStream(device);
+    return getNewStream(device, 0);
   }
   c10::Stream getNewStream(c10::Device device, int) const override {
-    return getDefaultStream(device);
+    static std::atomic<c10::StreamId> latest{kDefaultStream};
+    return stream(++latest, device.has_index() ? device : getDevice());
   }
-  c10::Stream exchangeStream(c10::Stream stream) const override {
-    return getDefaultStream(stream.device());
+  c10::Stream exchangeStream(c10::Stream given) const override {
+    return stream(std::exchange(current_stream[given.device_index()], given.id()), given.device());
   }
   bool queryStream(const c10::Stream& stream) const override {
     return machine().free_ns(stream.device_index()) <= machine().host_ns();
@@ -196,6 +204,11 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
     // Virtual time stands still then, and who repeats a block until it is long would not end.
     TORCH_CHECK(ns != 0, "nothing was queued on sim between two events");
     return ns / 1e6;
+  }
+
+ private:
+  static c10::Stream stream(c10::StreamId id, c10::Device device) {
+    return c10::Stream(c10::Stream::UNSAFE, device, id);
   }
 };
 

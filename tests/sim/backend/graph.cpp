@@ -13,7 +13,12 @@ class Graph final : public at::GraphImplInterface {
 
   void capture_begin(at::MempoolId_t, at::GraphCaptureMode) override {
     const c10::impl::VirtualGuardImpl guard(c10::DeviceType::PrivateUse1);
-    device_ = guard.getDevice().index();
+    const c10::Device device = guard.getDevice();
+    // As CUDA does, whose default stream others may be waiting for.
+    TORCH_CHECK(
+        guard.getStream(device) != guard.getDefaultStream(device),
+        "graphs of sim are captured on a stream that is not the default one");
+    device_ = device.index();
     machine().capture(device_);
   }
   void capture_end() override { kernels_ = machine().captured(); }

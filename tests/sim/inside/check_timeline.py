@@ -219,6 +219,16 @@ def test_a_graph_s_kernels_are_launched_as_one_and_none_while_they_are_captured(
     assert durations()[before:] == pytest.approx([8e6, 8e6])
 
 
+def test_a_graph_is_not_captured_on_the_default_stream() -> None:
+    x = torch.ones(10, device="sim:0")
+    with pytest.raises(RuntimeError, match="not the default one"):
+        torch.accelerator.Graph().capture_begin()
+    with torch.Stream("sim:0"), torch.accelerator.Graph():
+        torch.relu(x)
+    with pytest.raises(RuntimeError, match="not the default one"):
+        torch.accelerator.Graph().capture_begin()
+
+
 def test_nobody_may_wait_while_kernels_are_captured() -> None:
     x = torch.ones(10, device="sim:0")
     with (
