@@ -59,6 +59,7 @@ class Replay:
                 # Of what is cut short here; what came first is said.
                 with suppress(RuntimeError):
                     graph.capture_end()
+                graph.reset()
                 if isinstance(error, torch.OutOfMemoryError):
                     raise
                 raise NotCapturedError(
@@ -67,9 +68,10 @@ class Replay:
         self._graph = graph
 
     def release(self) -> None:
-        """Give the graph up, and its memory, which would serve no other."""
+        """Give the graph up, if there is one; its memory serves no other until it is released."""
+        if self._graph:
+            self._graph.reset()
         self._graph = None
-        self._device.release_memory()
 
 
 @functools.cache

@@ -179,6 +179,9 @@ class _Layers:
         finally:
             for replay in self._replays:
                 replay.release()
+            if self._replays:
+                # Once for both: all that is cached goes, and is to be allocated anew.
+                self._device.release_memory()
             # Or what is given up would still be held here.
             self._inputs = ()
             for feed in self._feeds:

@@ -96,11 +96,16 @@ def ready_step(case: Case, device: Device) -> Iterator[Call]:
     layer = prepared(case, device)
     with grad_mode(case):
         call = ready_call(layer, case, feed_of(case, device))
-        if case.mode == "graph":
-            replay = Replay(call, device)
+        if case.mode != "graph":
+            yield call
+            return
+        replay = Replay(call, device)
+        try:
             replay.capture()
-            call = _Graph(replay)
-        yield call
+            yield _Graph(replay)
+        finally:
+            replay.release()
+            device.release_memory()
 
 
 class _Graph(nn.Module):

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from dynact import activations
 from dynact.schema.cases import PHASES, Case
 from dynact.timing.clock import Call
-from dynact.worker.captured import Replay, verify_replay
-from dynact.worker.device import Device, open_device
+from dynact.worker.captured import NotCapturedError, Replay, verify_replay
+from dynact.worker.device import Device, Graph, open_device
 from dynact.worker.layer import draw_tensors, feed_of, prepared, ready_call
 from dynact.worker.modes import grad_mode
+from dynact.worker.profile import ready_step
 from dynact.worker.verify import WrongError
 from tests.measuring import Bench
 from tests.sim.inside.check_clock import model
@@ -121,6 +122,57 @@ def test_what_waits_cannot_be_captured_and_leaves_the_device_as_it_was(device: D
     assert "it cannot be captured as a graph: RuntimeError: nobody may wait" in waits.message
     assert waits.overhead is None
     assert after.status == "ok", after.message
+
+
+@pytest.fixture
+def graph(device: Device, monkeypatch: pytest.MonkeyPatch) -> Graph:
+    """Return the one that all capture, which outlives what has captured it."""
+    graph = device.new_graph()
+    monkeypatch.setattr(device, "new_graph", lambda: graph)
+    return graph
+
+
+@pytest.mark.usefixtures("graph")
+def test_a_capture_that_fails_holds_no_memory(device: Device) -> None:
+    x = torch.ones(10**6, device="sim:0")
+    before = torch.accelerator.memory_allocated("sim:0")
+
+    with pytest.raises(NotCapturedError):
+        Replay(lambda: (x + 1).sum().item(), device).capture()
+
+    assert torch.accelerator.memory_allocated("sim:0") == before
+
+
+@pytest.mark.usefixtures("graph")
+def test_a_replay_that_is_given_up_holds_no_memory(device: Device) -> None:
+    x = torch.ones(10**6, device="sim:0")
+    before = torch.accelerator.memory_allocated("sim:0")
+    replay = Replay(lambda: x + 1, device)
+
+    replay.capture()
+    assert torch.accelerator.memory_allocated("sim:0") > before
+    replay.release()
+
+    assert torch.accelerator.memory_allocated("sim:0") == before
+
+
+@pytest.mark.usefixtures("graph")
+def test_what_is_profiled_holds_no_memory_after(device: Device) -> None:
+    with ready_step(graph_case("gelu"), device) as step:
+        step()
+        held = torch.accelerator.memory_allocated("sim:0")
+    assert torch.accelerator.memory_allocated("sim:0") < held
+
+
+def test_a_visit_releases_memory_once(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(device)
+    bench.visit(graph_case("gelu"))
+    released: list[int] = []
+    monkeypatch.setattr(device, "release_memory", lambda: released.append(1))
+
+    assert bench.visit(graph_case("gelu")).status == "ok"
+
+    assert len(released) == 1
 
 
 @pytest.mark.parametrize("phase", PHASES)
