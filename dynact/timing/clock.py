@@ -15,9 +15,10 @@ Call = Callable[[], object]
 HELD_NS = 1e6
 # To queue one call: that are more kernels than a queue has room for, or its host waits in it.
 LONGEST_QUEUEING_NS = 20e6
-# How often the time to queue a block to hold a device. The second only if the first was too short:
-# what cannot be queued ahead is held in vain.
-HOLDS = (2, 8)
+# How often the time to queue a block to hold a device, and for which part of the calls. The second
+# only if the first was too short, or the queue too full: a graph queues many kernels by one call.
+# What cannot be queued ahead is held in vain.
+HOLDS = ((2, 1), (8, 8))
 # Of a device's own time from cold caches, as each is of one call: their median is told.
 COLD_READINGS = 5
 # To queue a block ahead that has to be: others may take a host away for a moment.
@@ -235,7 +236,8 @@ class EventClock(Clock):
         return median(found_ns)
 
     def _held_ns(self, call: Call, calls: int, queueing_ns: float, settle: Call) -> float | None:
-        for hold in HOLDS:
+        for hold, part in HOLDS:
+            calls = max(calls // part, 1)
             start, end = self._device.event(), self._device.event()
             self._device.hold(hold * (calls + 1) * queueing_ns)
             # What holds it may have emptied its caches, or left something in them.

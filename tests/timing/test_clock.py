@@ -163,7 +163,17 @@ def test_a_hold_that_was_too_short_is_made_longer() -> None:
     device.hold = hold  # type: ignore[method-assign]
 
     assert VirtualEventClock(device).device_ns(device.work("T", 500), 20) == pytest.approx(500)
-    assert queued == pytest.approx([2 * 21 * 5e3, 8 * 21 * 5e3])
+    assert queued == pytest.approx([2 * 21 * 5e3, 8 * 3 * 5e3])
+
+
+@pytest.mark.parametrize("calls", [1, 3, 20, 100])
+def test_calls_of_many_kernels_are_queued_ahead_as_far_as_there_is_room(calls: int) -> None:
+    device = FakeAccelerator(launch_ns=5e3, most_queued=1024)
+
+    def call() -> None:
+        device.replay("graph", *60 * [500.0])
+
+    assert VirtualEventClock(device).device_ns(call, calls) == pytest.approx(60 * 500)
 
 
 def test_what_cannot_be_queued_ahead_has_no_time_of_the_device_alone() -> None:
