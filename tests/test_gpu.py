@@ -80,7 +80,11 @@ class Hoarder(nn.Module):
         return x + torch.empty(2 * total_bytes, dtype=torch.uint8, device=x.device)[0]
 
 
-FASTER = [(name, impl) for name in names() for impl in implementations(name)[1:]]
+FASTER = [
+    pytest.param(name, impl, marks=[pytest.mark.compiles] if impl == "fused" else [])
+    for name in names()
+    for impl in implementations(name)[1:]
+]
 
 
 def needs_graphs(device: Accelerator) -> None:
@@ -373,6 +377,7 @@ def test_the_device_s_own_clock_reads_what_is_read_beside(device: Accelerator, p
     assert sorted(read)[1] == pytest.approx(sorted(beside)[1], rel=0.1)
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("phase", ["inference", "training"])
 def test_compiled_cases_keep_their_graphs_between_visits(device: Accelerator, phase: str) -> None:
     needs_compiler(device)
@@ -572,6 +577,7 @@ def test_a_graph_s_replay_is_whole_in_its_trace(device: Accelerator) -> None:
     assert set(kernels["operator"]) == {NO_OPERATOR}
 
 
+@pytest.mark.compiles
 def test_generated_kernels_are_traced(device: Accelerator) -> None:
     needs_compiler(device)
     case = replace(case_on(device), phase="training", mode="compile")

@@ -63,12 +63,24 @@ def settled(readings: Sequence[Reading]) -> tuple[float, float | None]:
     return last_ns, None
 
 
-def by_each_way(device: Device) -> Iterator[tuple[str, float | str]]:
-    """Yield how long a large ReLU takes, in ns, by the clock and by what knows of no clock.
+@dataclass(frozen=True)
+class Way:
+    """What one way of timing found of a call."""
+
+    name: str
+    time_ns: float | None
+    why: str = ""
+    """Why there is no time."""
+    is_expected: bool = True
+    """Whether the device has what it needs, as far as torch knows."""
+
+
+def by_each_way(device: Device) -> Iterator[Way]:
+    """Yield how long a large ReLU takes by the clock and by what knows of no clock.
 
     By "held device", calls that were queued before they began; by "graph", replays of a graph of
     `CALLS` calls, which leave the host nothing to do; by "profiler", what it says of the kernels.
-    In place of a time is the reason why there is none.
+    A host has its clock alone.
     """
     elements = ELEMENTS if device.is_accelerator else ELEMENTS_ON_HOST
     x = torch.randn(elements, device=device.torch_device)
@@ -79,15 +91,21 @@ def by_each_way(device: Device) -> Iterator[tuple[str, float | str]]:
 
     with torch.inference_mode():
         relu()
-        yield device.clock.name, fastest_ns(relu, device.clock, 0.2)
+        yield Way(device.clock.name, fastest_ns(relu, device.clock, 0.2))
         if not device.is_accelerator:
             return
-        ways = {"held device": _held, "graph": _by_graph, "profiler": _by_profiler}
-        for name, way in ways.items():
+        # Beside the host's own there is something to profile.
+        is_profiled = len(device.profiler_activities()) > 1
+        for name, way, is_expected in (
+            ("held device", _held, True),
+            ("graph", _by_graph, device.has_graphs),
+            ("profiler", _by_profiler, is_profiled),
+        ):
             try:
-                yield name, way(relu, device)
+                yield Way(name, way(relu, device))
             except Exception as error:
-                yield name, f"{type(error).__name__}: {error}".splitlines()[0]
+                why = f"{type(error).__name__}: {error}".splitlines()[0]
+                yield Way(name, None, why, is_expected)
 
 
 def _held(call: Call, device: Device) -> float:

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 
 import pytest
+from torch.profiler import ProfilerActivity
 
 from dynact.timing import Clock
 from dynact.timing.clock import Call
 from dynact.worker import device_check
 from dynact.worker.device import Cpu
-from dynact.worker.device_check import Reading, by_each_way, ramp, settled
+from dynact.worker.device_check import Reading, Way, by_each_way, ramp, settled
 
 
 class KnownClock(Clock):
@@ -70,17 +71,34 @@ def test_what_goes_up_and_down_never_settles() -> None:
 
 
 def test_without_an_accelerator_there_is_the_clock_alone() -> None:
-    assert dict(by_each_way(device(lambda _s: 7e4))) == {"event": pytest.approx(7e4)}
+    assert list(by_each_way(device(lambda _s: 7e4))) == [Way("event", pytest.approx(7e4))]
 
 
 def test_a_way_that_is_not_there_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_check, "ELEMENTS", 64)
 
-    found = dict(by_each_way(device(lambda _s: 7e4, is_accelerator=True)))
+    without_more = device(lambda _s: 7e4, is_accelerator=True)
+    found = {way.name: way for way in by_each_way(without_more)}
 
-    assert found["event"] == pytest.approx(7e4)
     # The tensors are the host's: there is no graph, and the profiler shows no kernels.
-    assert set(found) == {"event", "held device", "graph", "profiler"}
-    assert "cannot be queued ahead" in str(found["held device"])
-    assert "shows 0 kernels of 20 calls" in str(found["profiler"])
-    assert isinstance(found["graph"], str)
+    assert list(found) == ["event", "held device", "graph", "profiler"]
+    assert found["event"].time_ns == pytest.approx(7e4)
+    assert {way.time_ns for way in list(found.values())[1:]} == {None}
+    assert "cannot be queued ahead" in found["held device"].why
+    assert "shows 0 kernels of 20 calls" in found["profiler"].why
+    assert found["graph"].why
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_what_torch_says_a_device_has_is_expected(
+    monkeypatch: pytest.MonkeyPatch, has: bool
+) -> None:
+    monkeypatch.setattr(device_check, "ELEMENTS", 64)
+    made = device(lambda _s: 7e4, is_accelerator=True)
+    made.has_graphs = has
+    activities = [ProfilerActivity.CPU, ProfilerActivity.XPU][: 1 + has]
+    monkeypatch.setattr(made, "profiler_activities", lambda: activities)
+
+    expected = {way.name: way.is_expected for way in by_each_way(made)}
+
+    assert expected == {"event": True, "held device": True, "graph": has, "profiler": has}
