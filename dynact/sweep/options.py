@@ -22,6 +22,7 @@ from dynact.schema.choice import choice
 from dynact.schema.placement import known_placement
 from dynact.schema.run_folder import LATEST
 from dynact.schema.settings import CACHES, TIMES, Settings
+from dynact.sweep.networks import Shape
 from dynact.sweep.presets import PRESETS
 
 # Of ImageNet, at which papers count.
@@ -42,6 +43,8 @@ def add_options(add: Callable[..., Any]) -> None:
     for name, axis in AXES.items():
         add(f"--{name.replace('_', '-')}", metavar="LIST",
             help=f"comma list in place of the preset's: {axis.values}")  # fmt: skip
+    add("--shapes", metavar="LIST",
+        help="sweep exactly these shapes, CxHxW: 64x40x40,128x20x20")  # fmt: skip
     add("--shapes-from", metavar="LIST",
         help="networks: sweep exactly the shapes at which these have activations")  # fmt: skip
     add("--networks", metavar="LIST", help="measure networks with the activations in them, beside "
@@ -127,6 +130,8 @@ class SweepOptions:
     """Whether layers are measured beside networks and what explains these."""
     axes: dict[str, tuple[Any, ...]]
     """The user's own values for fields of `dynact.sweep.presets.Grid`."""
+    shapes: tuple[Shape, ...] | None
+    """To take in place of all channels and resolutions."""
     shapes_from: tuple[str, ...] | None
     """Networks whose shapes to take."""
     shapes_image_size: int
@@ -171,13 +176,14 @@ def read_options(given: argparse.Namespace) -> SweepOptions:
         check_place(name, "--activation-from", "PKG.MOD:CLASS")
     if given.run is not None and not is_path(given.run):
         check_run_name(given.run)
-    shapes_from = _shapes_from(given)
+    shapes, shapes_from = _shapes(given), _shapes_from(given)
     own_networks = _own_networks(given, shapes_from or ())
     return SweepOptions(
         preset=choice("preset", given.sweep or USUAL_PRESET, PRESETS),
-        layers=bool(given.sweep or {*axes} - {*SHARED_AXES} or shapes_from)
+        layers=bool(given.sweep or {*axes} - {*SHARED_AXES} or shapes or shapes_from)
         or not given.network_from,
         axes=axes,
+        shapes=shapes,
         shapes_from=shapes_from,
         shapes_image_size=_image_size(given) or USUAL_IMAGE_SIZE,
         shapes_sample=own_networks.own_sample or given.input_shape or "",
@@ -232,12 +238,25 @@ def check_run_name(name: str) -> None:
         raise ValueError(f"--run takes a name of letters, digits, '.', '_' and '-', got {name!r}")
 
 
+def _shapes(given: argparse.Namespace) -> tuple[Shape, ...] | None:
+    if given.shapes is None:
+        return None
+    _exclude(given, "shapes", ("channels", "resolutions", "shapes_from"))
+    return parse_shapes(given.shapes, "--shapes")
+
+
+def _exclude(given: argparse.Namespace, option: str, others: tuple[str, ...]) -> None:
+    for name in others:
+        if getattr(given, name) is not None:
+            raise ValueError(
+                f"--{option} and --{name.replace('_', '-')} exclude each other; name one of them"
+            )
+
+
 def _shapes_from(given: argparse.Namespace) -> tuple[str, ...] | None:
     if given.shapes_from is None:
         return None
-    for name in ("channels", "resolutions"):
-        if getattr(given, name) is not None:
-            raise ValueError(f"--shapes-from and --{name} exclude each other; name one of them")
+    _exclude(given, "shapes-from", ("channels", "resolutions"))
     return _network_names(given.shapes_from, "--shapes-from", _image_size(given))
 
 
@@ -296,7 +315,7 @@ def _networks(
     shapes_from: tuple[str, ...] | None,
     own_networks: NetworkOptions,
 ) -> NetworkOptions | None:
-    of_layers_alone = {*axes} - {"activations", "phases"} or shapes_from
+    of_layers_alone = {*axes} - {"activations", "phases"} or given.shapes or shapes_from
     by_default = own_networks.networks or not (of_layers_alone or given.budget)
     if own_networks.networks and given.networks == NO_NETWORKS:
         raise ValueError("--networks none and --network-from exclude each other; name one of them")
@@ -476,6 +495,24 @@ def parse_resolutions(text: str, option: str) -> tuple[tuple[int, int], ...]:
             raise ValueError(f"{option} takes 56 or 56x28, got {word!r}")
         resolutions.add((sides[0], sides[-1]))
     return tuple(sorted(resolutions))
+
+
+def parse_shapes(text: str, option: str) -> tuple[Shape, ...]:
+    """Return the (channels, height, width) of a comma list of ``64x40x40``, each once.
+
+    Raises
+    ------
+    ValueError
+        If a part is none.
+    """
+    shapes: dict[Shape, None] = {}
+    for word in split_list(text, option):
+        sizes = word.split("x")
+        if len(sizes) != 3:
+            raise ValueError(f"{option} takes channels x height x width, as 64x40x40, got {word!r}")
+        channels, height, width = (parse_count(size, option) for size in sizes)
+        shapes[channels, height, width] = None
+    return tuple(shapes)
 
 
 def parse_seconds(text: str, option: str) -> float:

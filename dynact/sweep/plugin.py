@@ -148,7 +148,7 @@ class SweepPlugin:
                 self._bench.info,
                 own_layers=options.own_layers,
                 own_impls=options.own_impls,
-                shapes=shapes,
+                shapes=options.shapes or shapes,
                 baseline=options.baseline,
                 settings=options.settings,
                 budget_s=options.budget_s,

@@ -174,6 +174,22 @@ class TestSweep:
             (6, 28): 2, (16, 10): 2,
         }  # fmt: skip
 
+    def test_shapes_of_ones_own_do_so_exactly_and_occur_nowhere(
+        self, sweep: Run, bench: FakeBench, reports: Path
+    ) -> None:
+        sweep(
+            "--shapes", "64x40x40,128x20x10", "--activations", "prelu", "--baseline", "silu",
+            "--batches", "1,4", "--phases", "training", "-k", "bench_activation",
+        )  # fmt: skip
+
+        assert bench.requests("shapes") == []
+        rows = list(read_records(reports / "first" / "rows.jsonl"))
+        assert {
+            (row["batch"], row["channels"], row["height"], row["width"], row["occurrences"])
+            for row in rows
+        } == {(batch, *shape, None) for batch in (1, 4) for shape in ((64, 40, 40), (128, 20, 10))}
+        assert {(row["phase"], row["baseline"]) for row in rows} == {("training", "silu")}
+
     def test_settings_go_to_what_measures(self, sweep: Run, opened: list[Settings]) -> None:
         sweep(*FOUR_CASES, "--threads", "3", "--precision", "0.2", "--max-seconds", "0.5")
 
