@@ -23,6 +23,7 @@ __all__ = [
     "input_channels",
     "least_passes",
     "names",
+    "near_names",
     "obstacle_in_networks",
     "writes_in_place",
 ]
@@ -54,20 +55,22 @@ class Activation:
     """Whether its input has twice the channels of its output."""
     writes_in_place: bool = False
     """Whether its output takes the place of its input."""
+    also: tuple[str, ...] = ()
+    """What else it is called, as whoever knows it by that may type it."""
 
 
 _ACTIVATIONS = {
     "relu": Activation("ReLU", "static:relu", 2, 5),
-    "leaky_relu": Activation("Leaky ReLU", "static:leaky_relu", 2, 5),
+    "leaky_relu": Activation("Leaky ReLU", "static:leaky_relu", 2, 5, also=("lrelu",)),
     "prelu": Activation("PReLU", "static:prelu", 2, 5, ("arXiv 1502.01852",)),
     "relu6": Activation("ReLU6", "static:relu6", 2, 5),
     "sigmoid": Activation("Sigmoid", "static:sigmoid", 2, 5),
-    "silu": Activation("SiLU", "static:silu", 2, 5),
+    "silu": Activation("SiLU", "static:silu", 2, 5, also=("swish",)),
     "gelu": Activation("GELU", "static:gelu", 2, 5),
     "gelu_tanh": Activation("GELU tanh", "static:gelu_tanh", 2, 5),
     "quick_gelu": Activation("QuickGELU", "static:quick_gelu", 2, 5, ("arXiv 1606.08415",)),
     "mish": Activation("Mish", "static:mish", 2, 5),
-    "hardswish": Activation("Hardswish", "static:hardswish", 2, 5),
+    "hardswish": Activation("Hardswish", "static:hardswish", 2, 5, also=("hard_swish", "h_swish")),
     "elu": Activation("ELU", "static:elu", 2, 5),
     "softplus": Activation("Softplus", "static:softplus", 2, 5),
     "squared_relu": Activation("Squared ReLU", "static:squared_relu", 2, 5, ("arXiv 2109.08668",)),
@@ -77,10 +80,12 @@ _ACTIVATIONS = {
     "xielu": Activation("xIELU", "curves:xielu", 2, 5, ("arXiv 2411.13010",)),
     "dyt": Activation("DyT", "bounded:DyT", 2, 5, ("arXiv 2503.10622",)),
     "derf": Activation("Derf", "bounded:Derf", 2, 5, ("arXiv 2512.10938",)),
-    "frelu": Activation("FReLU", "funnel:FReLU", 2, 8, (_FUNNEL,)),
+    "frelu": Activation("FReLU", "funnel:FReLU", 2, 8, (_FUNNEL,), also=("funnel",)),
     "frelu_light": Activation("FReLU light", "funnel:FReLULight", 2, 8, (_FUNNEL,)),
     "dyrelu_a": Activation("DY-ReLU-A", "dynamic:DyReLUA", 3, 8, (_DYNAMIC,)),
-    "dyrelu_b": Activation("DY-ReLU-B", "dynamic:DyReLUB", 3, 8, (_DYNAMIC,)),
+    "dyrelu_b": Activation(
+        "DY-ReLU-B", "dynamic:DyReLUB", 3, 8, (_DYNAMIC,), also=("dynamic_relu",)
+    ),
     "dyrelu_c": Activation("DY-ReLU-C", "dynamic:DyReLUC", 3, 8, (_DYNAMIC,)),
     "se": Activation("SE", "attention:SE", 3, 7, ("arXiv 1709.01507",)),
     "maxout": Activation("Maxout", "attention:Maxout", 2, 5, ("arXiv 1302.4389",)),
@@ -95,7 +100,7 @@ _ACTIVATIONS = {
     "eca": Activation("ECA", "attention:ECA", 3, 7, ("arXiv 1910.03151",)),
     "grn": Activation("GRN", "attention:GRN", 3, 8, ("arXiv 2301.00808",)),
     "group_rational": Activation(
-        "Group rational", "rational:GroupRational", 2, 5, ("arXiv 2409.10594",)
+        "Group rational", "rational:GroupRational", 2, 5, ("arXiv 2409.10594",), also=("kat",)
     ),
     "dy_shift_max": Activation("DY-Shift-Max", "shift_max:DyShiftMax", 3, 8, ("arXiv 2108.05894",)),
     "series_act": Activation(
@@ -188,10 +193,19 @@ def activation(name: str) -> Activation:
         If there is none of that name: one line that names near ones.
     """
     if name not in _ACTIVATIONS:
-        near = difflib.get_close_matches(name.lower().replace("-", "_"), _ACTIVATIONS)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(names())}"
-        raise ValueError(f"unknown activation {name!r}: {hint}")
+        near = near_names(name)
+        hint = f"did you mean {near}?" if near else f"choose from: {', '.join(names())}"
+        raise ValueError(f"unknown activation {name!r}; {hint}")
     return _ACTIVATIONS[name]
+
+
+def near_names(word: str) -> str:
+    """Return the names that a word is nearest to, as ``"silu (swish) or hardswish"``; or none."""
+    known = {one: name for name, declared in _ACTIVATIONS.items() for one in (name, *declared.also)}
+    near: dict[str, str] = {}
+    for one in difflib.get_close_matches(word.lower().replace("-", "_"), known):
+        near.setdefault(known[one], one)
+    return " or ".join(name if name == one else f"{name} ({one})" for name, one in near.items())
 
 
 def input_channels(name: str, channels: int) -> int:

@@ -171,7 +171,7 @@ def read_options(given: argparse.Namespace) -> SweepOptions:
             axis.check(word)
     own_impls = tuple(dict.fromkeys(map(_own_impl, given.impl_from)))
     _check_impls(axes, {name for name, _ in own_impls})
-    choice("activation", given.baseline, activations.names())
+    activations.activation(given.baseline)
     for name in given.activation_from:
         check_place(name, "--activation-from", "PKG.MOD:CLASS")
     if given.run is not None and not is_path(given.run):
@@ -213,7 +213,8 @@ def _own_impl(text: str) -> tuple[str, str]:
     if not PLACE.fullmatch(place):
         raise ValueError(f"--impl-from takes NAME=PKG.MOD:CLASS, got {text!r}")
     check_place(place, "--impl-from")
-    return choice("activation", name, activations.names()), place
+    activations.activation(name)
+    return name, place
 
 
 def _check_impls(axes: dict[str, tuple[Any, ...]], with_own: set[str]) -> None:
@@ -546,9 +547,7 @@ def _known(kind: str, words: tuple[str, ...]) -> Callable[[str], str]:
 
 # By the field of `dynact.sweep.presets.Grid`, which is the option's name too.
 AXES = {
-    "activations": Axis(
-        split_list, "names of the registry", _known("activation", activations.names())
-    ),
+    "activations": Axis(split_list, "names of the registry", activations.activation),
     "impls": Axis(
         split_list,
         f"implementations: {', '.join(IMPLS)} (compiled: a minute each)",

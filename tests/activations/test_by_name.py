@@ -73,7 +73,7 @@ def test_a_name_without_a_module_is_of_the_registry() -> None:
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("frelou", "^unknown activation 'frelou': did you mean frelu"),
+        ("frelou", "^unknown activation 'frelou'; did you mean frelu"),
         (own(NotALayer), "makes a NotALayer, not a torch.nn.Module$"),
         ("no_such_module:Layer", "no_such_module:Layer: there is no module 'no_such_module' in"),
         ("torch.nn:Hardtan", "there is no 'Hardtan' in torch.nn; did you mean Hardtanh"),

@@ -15,6 +15,7 @@ from dynact.activations import (
     input_channels,
     least_passes,
     names,
+    near_names,
     writes_in_place,
 )
 from tests.activations.samples import OWN
@@ -48,13 +49,35 @@ def test_each_call_makes_a_new_module(name: str) -> None:
 )
 def test_unknown_name_is_answered_with_near_ones(name: str, near: str) -> None:
     with pytest.raises(
-        ValueError, match=rf"^unknown activation '{name}': did you mean .*\b{near}\b.*\?$"
+        ValueError, match=rf"^unknown activation '{name}'; did you mean .*\b{near}\b.*\?$"
     ):
         create(name, 4)
 
 
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("swish", "silu (swish)"),
+        ("Swish", "silu (swish)"),
+        ("h-swish", "hardswish (h_swish)"),
+        ("lrelu", "leaky_relu (lrelu)"),
+        ("dynamic-relu", "dyrelu_b (dynamic_relu)"),
+        ("frlu", "frelu"),
+        ("xyz", ""),
+    ],
+)
+def test_a_name_that_others_use_is_the_nearest(word: str, near: str) -> None:
+    assert near_names(word).split(" or ")[0] == near
+
+
+def test_no_other_name_of_an_activation_is_one_of_a_second() -> None:
+    also = [other for name in NAMES for other in activation(name).also]
+
+    assert len({*also, *NAMES}) == len(also) + len(NAMES)
+
+
 def test_name_like_no_other_is_answered_with_all() -> None:
-    message = f"unknown activation 'xyz': choose from {', '.join(NAMES)}"
+    message = f"unknown activation 'xyz'; choose from: {', '.join(NAMES)}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         create("xyz", 4)
 
@@ -243,7 +266,7 @@ def test_papers(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["frlu", "xyz"])
 def test_nothing_is_declared_of_an_unknown_one(name: str) -> None:
-    with pytest.raises(ValueError, match=f"^unknown activation '{name}': "):
+    with pytest.raises(ValueError, match=f"^unknown activation '{name}'; "):
         activation(name)
 
 

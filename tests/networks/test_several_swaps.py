@@ -104,7 +104,7 @@ def test_a_name_alone_replaces_all_and_in_the_implementation_asked_for() -> None
         ({}, "no activation is named to take the place of another"),
         ({"mish": "frelu"}, "the network calls no 'mish'; it calls relu, silu"),
         ({"reLU": "frelu"}, "the network calls no 'reLU'; it calls relu, silu"),
-        ({"relu": "frellu"}, "unknown activation 'frellu': did you mean frelu"),
+        ({"relu": "frellu"}, "unknown activation 'frellu'; did you mean frelu"),
         ({"relu": "silu", "silu": "frellu"}, "unknown activation 'frellu'"),
         ("frellu", "unknown activation 'frellu'"),
     ],

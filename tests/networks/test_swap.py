@@ -514,7 +514,7 @@ def test_where(where: str | slice | Callable[[Site], bool], placed: int) -> None
 @pytest.mark.parametrize(
     ("activation", "where", "options", "line"),
     [
-        ("frelo", "all", {}, "unknown activation 'frelo': did you mean frelu"),
+        ("frelo", "all", {}, "unknown activation 'frelo'; did you mean frelu"),
         ("frelu", "al", {}, "unknown where 'al'; did you mean all"),
         ("frelu", slice(99, None), {}, "where selects none of the 2 activation calls: relu#1 … "),
         ("frelu", lambda _: False, {}, "where selects none of the 2 activation calls: relu#1 … "),

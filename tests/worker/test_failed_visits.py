@@ -109,7 +109,7 @@ FAILURES = [
         f"ValueError: activation '{own(Pair)}' returns a tuple, not a tensor",
     ),
     (own(NotALayer), "error", f"ValueError: {own(NotALayer)} makes a NotALayer, not a"),
-    ("frelou", "error", "ValueError: unknown activation 'frelou': did you mean frelu"),
+    ("frelou", "error", "ValueError: unknown activation 'frelou'; did you mean frelu"),
     ("no_such_module:Layer", "error", "ValueError: no_such_module:Layer: there is no module"),
     ("torch.nn:NoSuchLayer", "error", "ValueError: torch.nn:NoSuchLayer: there is no 'NoSu"),
 ]

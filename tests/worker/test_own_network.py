@@ -420,7 +420,7 @@ class Batch:
 @pytest.mark.parametrize(
     ("swaps", "options", "message"),
     [
-        ("frellu", {}, "unknown activation 'frellu': did you mean frelu"),
+        ("frellu", {}, "unknown activation 'frellu'; did you mean frelu"),
         ({"silu": "frelu"}, {}, "the network calls no 'silu'; it calls relu"),
         ("silu", {"impl": "fused"}, "unknown implementation of silu 'fused'"),
         ("silu", {"example_input": torch.ones(4, 5, 32, 32)}, "the network fails on the example"),

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from dynact import activations
 from dynact.networks.lenet import LeNet
 from dynact.networks.swap import Swap, swap_activations
-from dynact.schema.choice import choice
 from dynact.schema.learning import Point
 from dynact.schema.redact import error_line
 from dynact.worker.device import Device
@@ -90,7 +89,7 @@ def rehearse(activation: str, data: Data, batch_size: int, device: Device) -> No
         If there is no such activation, or the network cannot be made or trained: one line.
     """
     if ":" not in activation:
-        choice("activation", activation, activations.names())
+        activations.activation(activation)
     few = Images(data.train.images[:batch_size], data.train.classes[:batch_size])
     for _ in train(activation, 0, Data(few, few), 1, batch_size, device):
         pass
