@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
+from dynact.activations import obstacle_in_networks  # noqa: E402
 from dynact.report.learning.figure import HEADER, reading_notes, table_lines, write_learning  # noqa: E402
 from dynact.report.learning.findings import findings  # noqa: E402
 from dynact.report.learning.points import load_points  # noqa: E402
@@ -21,7 +22,7 @@ from dynact.schema.learning import Point  # noqa: E402
 from dynact.schema.redact import without_paths  # noqa: E402
 from dynact.sweep.interrupt import interrupt_deferred  # noqa: E402
 from dynact.sweep.one_line_parser import OneLineParser  # noqa: E402
-from dynact.sweep.options import check_run_name, parse_count, split_list  # noqa: E402
+from dynact.sweep.options import ACTIVATIONS, check_run_name, parse_activations, parse_count  # noqa: E402
 from dynact.worker.device import open_device  # noqa: E402
 from dynact.worker.environment import describe_environment  # noqa: E402
 from dynact.worker.learning.data import DATA, load_data  # noqa: E402
@@ -40,8 +41,7 @@ def main() -> None:
     parser = OneLineParser(description=__doc__)
     add = parser.add_argument
     add("--activations", default="relu,frelu,dyrelu_b", metavar="LIST",
-        help="names of the registry, or PKG.MOD:CLASS for your own; compared with relu"
-        " (default: %(default)s)")  # fmt: skip
+        help=f"{ACTIVATIONS}; compared with relu (default: %(default)s)")  # fmt: skip
     add("--data", choices=DATA, default=DATA[0], help="default: %(default)s")
     add("--data-root", type=Path, metavar="DIR", help="has CIFAR-10, or is to get it")
     add("--epochs", default="2", metavar="N", help="default: %(default)s")
@@ -72,7 +72,13 @@ def _run_name(options: argparse.Namespace) -> str:
 
 def _experiment(options: argparse.Namespace, folder: Path) -> bool:
     """Train what is missing and tell of all that is there; return whether a loss diverged."""
-    activations = list(dict.fromkeys(split_list(options.activations, "--activations")))
+    named = parse_activations(options.activations, "--activations")
+    obstacles = {name: obstacle for name in named if (obstacle := obstacle_in_networks(name))}
+    activations = [name for name in named if name not in obstacles]
+    if not activations:
+        raise ValueError(
+            f"--activations {options.activations} leaves nothing to train; name others, or all"
+        )
     epochs = parse_count(options.epochs, "--epochs")
     batch_size = parse_count(options.batch_size, "--batch-size")
     planned = trainings(activations, parse_count(options.seeds, "--seeds"))
@@ -100,6 +106,8 @@ def _experiment(options: argparse.Namespace, folder: Path) -> bool:
             **describe_environment(device),
         },
     )
+    for name, obstacle in obstacles.items():
+        print(f"{name} is left out: {obstacle}")
     ended = run.ended()
     missing = [training for training in planned if training not in ended]
     print(

@@ -29,8 +29,12 @@ from dynact.sweep.presets import PRESETS
 USUAL_IMAGE_SIZE = 224
 # For each that the machine runs at once; far beyond, the system gives up.
 MOST_THREADS = 16
-NO_NETWORKS = "none"
+ALL, NONE = "all", "none"
 USUAL_PRESET = "quick"
+# What `parse_activations` takes, for --help.
+ACTIVATIONS = (
+    "all, names (`python -m dynact list activations`), or PKG.MOD:CLASS, a layer of your own"
+)
 # The implementations that there are of activations.
 IMPLS = tuple(dict.fromkeys(i for n in activations.names() for i in activations.implementations(n)))
 # Axes that layers and networks share; other axes ask for layers alone.
@@ -169,6 +173,9 @@ def read_options(given: argparse.Namespace) -> SweepOptions:
     for name, axis in AXES.items():
         for word in axes.get(name, ()):
             axis.check(word)
+    no_layers = axes.get("activations") == ()
+    if no_layers:
+        _check_no_layers(given, axes)
     own_impls = tuple(dict.fromkeys(map(_own_impl, given.impl_from)))
     _check_impls(axes, {name for name, _ in own_impls})
     activations.activation(given.baseline)
@@ -180,9 +187,13 @@ def read_options(given: argparse.Namespace) -> SweepOptions:
     own_networks = _own_networks(given, shapes_from or ())
     return SweepOptions(
         preset=choice("preset", given.sweep or USUAL_PRESET, PRESETS),
-        layers=bool(given.sweep or {*axes} - {*SHARED_AXES} or shapes or shapes_from)
-        or not given.network_from,
-        axes=axes,
+        layers=not no_layers
+        and (
+            bool(given.sweep or {*axes} - {*SHARED_AXES} or shapes or shapes_from)
+            or not given.network_from
+        ),
+        # Of networks without layers, the preset's activations.
+        axes={name: values for name, values in axes.items() if values},
         shapes=shapes,
         shapes_from=shapes_from,
         shapes_image_size=_image_size(given) or USUAL_IMAGE_SIZE,
@@ -217,9 +228,24 @@ def _own_impl(text: str) -> tuple[str, str]:
     return name, place
 
 
+def _check_no_layers(given: argparse.Namespace, axes: dict[str, tuple[Any, ...]]) -> None:
+    """Refuse what is of layers alone where none are to be measured."""
+    of_layers = [name for name in axes if name not in SHARED_AXES]
+    for name in (*of_layers, "shapes", "shapes_from", "activation_from", "budget"):
+        if getattr(given, name):
+            raise ValueError(
+                f"--activations none measures networks alone, and --{name.replace('_', '-')} is of "
+                "layers; leave one of them out"
+            )
+    if given.networks == NONE:
+        raise ValueError("--activations none and --networks none leave nothing to measure")
+
+
 def _check_impls(axes: dict[str, tuple[Any, ...]], with_own: set[str]) -> None:
     """Refuse an activation that was named and has none of the implementations that were."""
-    for name in [name for name in axes.get("activations", ()) if name not in with_own]:
+    for name in axes.get("activations", ()):
+        if name in with_own or ":" in name:
+            continue
         known = activations.implementations(name)
         if "impls" in axes and not {*known} & {*axes["impls"]}:
             raise ValueError(
@@ -268,7 +294,7 @@ def _own_networks(given: argparse.Namespace, shapes_from: tuple[str, ...]) -> Ne
             own.parse_factory(name)
     named = [architectures.architecture(name) for name in given.network_from]
     names = tuple(dict.fromkeys(network.name for network in named))
-    if given.networks not in (None, NO_NETWORKS):
+    if given.networks not in (None, NONE):
         listed = _split_names(given.networks, "--networks")
         named += [architectures.architecture(name) for name in listed]
     named += [architectures.architecture(name) for name in shapes_from]
@@ -317,10 +343,11 @@ def _networks(
     own_networks: NetworkOptions,
 ) -> NetworkOptions | None:
     of_layers_alone = {*axes} - {"activations", "phases"} or given.shapes or shapes_from
-    by_default = own_networks.networks or not (of_layers_alone or given.budget)
-    if own_networks.networks and given.networks == NO_NETWORKS:
+    no_layers = axes.get("activations") == ()
+    by_default = own_networks.networks or no_layers or not (of_layers_alone or given.budget)
+    if own_networks.networks and given.networks == NONE:
         raise ValueError("--networks none and --network-from exclude each other; name one of them")
-    if not (by_default if given.networks is None else given.networks != NO_NETWORKS):
+    if not (by_default if given.networks is None else given.networks != NONE):
         idle = {
             "placements": given.placements,
             "replace": given.replace,
@@ -470,6 +497,31 @@ def parse_share(text: str, option: str) -> float:
     return share
 
 
+def parse_activations(text: str, option: str) -> tuple[str, ...]:
+    """Return the activations of a comma list, each once; of ``none`` no activation.
+
+    ``all`` stands for all names of the registry; ``PKG.MOD:CLASS`` is the user's own layer.
+
+    Raises
+    ------
+    ValueError
+        If one is not known, or ``none`` is not alone.
+    """
+    words = split_list(text, option)
+    if words == (NONE,):
+        return ()
+    if NONE in words:
+        raise ValueError(f"{option} takes none by itself, got {text!r}")
+    chosen: dict[str, None] = {}
+    for word in words:
+        if ":" in word:
+            check_place(word, option, "PKG.MOD:CLASS")
+        elif word != ALL:
+            activations.activation(word)
+        chosen |= dict.fromkeys(activations.names() if word == ALL else [word])
+    return tuple(chosen)
+
+
 def parse_sizes(text: str, option: str) -> tuple[int, ...]:
     """Return the positive integers of a comma list, in order.
 
@@ -547,7 +599,7 @@ def _known(kind: str, words: tuple[str, ...]) -> Callable[[str], str]:
 
 # By the field of `dynact.sweep.presets.Grid`, which is the option's name too.
 AXES = {
-    "activations": Axis(split_list, "names of the registry", activations.activation),
+    "activations": Axis(parse_activations, f"{ACTIVATIONS}; or none, to measure networks alone"),
     "impls": Axis(
         split_list,
         f"implementations: {', '.join(IMPLS)} (compiled: a minute each)",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dynact.activations import names
 from dynact.report.learning.points import load_points
 
 ROOT = Path(__file__).parents[2]
@@ -135,10 +136,22 @@ def test_a_loss_that_is_not_finite_is_told_stored_and_no_success(checkout: Path,
     assert [path.name for path in (checkout / "reports").iterdir()] == ["mine"]
 
 
+def test_all_are_those_that_have_a_place(checkout: Path, run: Run) -> None:
+    status, output, errors = run("--activations", "all", "--seeds", "1", *QUICK)
+
+    assert (status, errors) == (0, "")
+    left_out = {line.split()[0] for line in output.splitlines() if " is left out: " in line}
+    assert left_out == {"swiglu", "geglu", "relu_inplace"}
+    trained = load_points(checkout / "reports/lenet-digits")["activation"]
+    assert set(trained) == {*names()} - left_out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--activations", "relu,frelv"], "unknown activation 'frelv'; did you mean frelu"),
+        (["--activations", "none"], "--activations none leaves nothing to train; name others"),
+        (["--activations", "swiglu"], "--activations swiglu leaves nothing to train; name others"),
         (["--activations", "relu,,frelu"], "--activations takes a comma list"),
         (
             ["--activations", "nowhere:Layer"],

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from dynact.activations import names
 from dynact.schema.settings import Settings
 from dynact.sweep.options import (
     NetworkOptions,
@@ -155,6 +156,9 @@ class TestWhatIsAskedFor:
         ("typed", "axis", "values"),
         [
             ("--activations=frelu,relu", "activations", ("frelu", "relu")),
+            ("--activations=all", "activations", names()),
+            ("--activations=a.b:C, frelu,a.b:C", "activations", ("a.b:C", "frelu")),
+            ("--activations=a.b:C,all", "activations", ("a.b:C", *names())),
             ("--impls=reference", "impls", ("reference",)),
             ("--phases=training", "phases", ("training",)),
             ("--modes=eager,compile", "modes", ("eager", "compile")),
@@ -334,6 +338,23 @@ class TestNetworks:
     ) -> None:
         assert read(*typed).layers is there
 
+    @pytest.mark.parametrize(
+        ("typed", "asked"),
+        [
+            ((), NetworkOptions()),
+            (("--sweep", "smoke", "--batches", "4"), NetworkOptions()),
+            (("--networks", "lenet"), NetworkOptions(("lenet",))),
+            (("--network-from", "a:B"), NetworkOptions(("a:B",))),
+        ],
+    )
+    def test_without_activations_they_are_alone_with_those_of_the_preset(
+        self, typed: tuple[str, ...], asked: NetworkOptions
+    ) -> None:
+        found = read("--activations", "none", *typed)
+
+        assert (found.layers, found.networks) == (False, asked)
+        assert "activations" not in found.axes
+
     def test_shapes_of_the_users_own(self) -> None:
         asked = read("--shapes-from", "a:B", "--input-shape", "3x480x640")
 
@@ -406,6 +427,30 @@ BAD = [
     ("--networks=", "--networks takes a comma list without empty parts, got ''"),
     ("--networks lenet --placements=", "--placements takes a comma list without empty parts"),
     ("--activations=", "--activations takes a comma list without empty parts, got ''"),
+    ("--activations none,frelu", "--activations takes none by itself, got 'none,frelu'"),
+    ("--activations my.py:Layer", "--activations takes a module's name, not its file's: my:Layer"),
+    ("--activations a:b:c", "--activations takes PKG.MOD:CLASS, got 'a:b:c'"),
+    ("--activations swish", "unknown activation 'swish'; did you mean silu (swish) or hard"),
+    ("--activations al", "unknown activation 'al'; "),
+    ("--baseline all", "unknown activation 'all'; "),
+    *(
+        (
+            f"--activations none {option} {value}",
+            f"--activations none measures networks alone, and {option} is of layers; leave one",
+        )
+        for option, value in (
+            ("--channels", "8"),
+            ("--modes", "compile"),
+            ("--shapes", "8x7x7"),
+            ("--shapes-from", "lenet"),
+            ("--activation-from", "a:B"),
+            ("--budget", "10m"),
+        )
+    ),
+    (
+        "--activations none --networks none",
+        "--activations none and --networks none leave nothing to measure",
+    ),
     ("--shapes=", "--shapes takes a comma list without empty parts, got ''"),
     ("--shapes 64x40", "--shapes takes channels x height x width, as 64x40x40, got '64x40'"),
     ("--shapes 64x0x40", "--shapes takes positive integers, got '0'"),

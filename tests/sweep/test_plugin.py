@@ -204,6 +204,29 @@ class TestSweep:
         assert [settings.cache for settings in opened] == [state]
         outcome.stdout.fnmatch_lines([f"dynact: measuring Some CPU{said}"])
 
+    def test_ones_own_layer_among_the_names_is_one_of_the_activations(
+        self, sweep: Run, bench: FakeBench, reports: Path
+    ) -> None:
+        sweep(
+            "--activations", "mine:Layer,prelu", "--shapes", "8x7x7", "--phases", "inference",
+            "-k", "bench_activation",
+        )  # fmt: skip
+
+        assert [request.case.activation for request in bench.requests("check")] == ["mine:Layer"]
+        rows = read_records(reports / "first" / "rows.jsonl")
+        assert sorted(row["activation"] for row in rows) == ["mine:Layer", "prelu"]
+
+    def test_without_activations_networks_alone_are_measured(
+        self, sweep: Run, reports: Path
+    ) -> None:
+        sweep("--sweep", "smoke", "--activations", "none", "--phases", "inference")
+
+        assert list(read_records(reports / "first" / "rows.jsonl")) == []
+        networks = read_records(reports / "first" / "network_rows.jsonl")
+        assert {(row["network"], row["activation"]) for row in networks} == {
+            ("lenet", "frelu"), ("lenet", "dyrelu_b"),
+        }  # fmt: skip
+
     def test_each_of_ones_own_layers_is_tried_before_anything_is_measured(
         self, sweep: Run, bench: FakeBench
     ) -> None:
