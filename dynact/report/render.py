@@ -39,6 +39,7 @@ def render(
     formats: Sequence[str] = ("png", "svg"),
     baseline_mode: BaselineMode = "eager",
     budget: Budget = DEFAULT,
+    at_most: float | None = None,
 ) -> list[Path]:
     """Draw the figures of a run and write its table, summary and page, from what is stored.
 
@@ -56,6 +57,8 @@ def render(
         own.
     budget
         The memory for which the largest batch of whole networks is computed.
+    at_most
+        A multiple of the baseline's time: summary and page then say which activations keep it.
 
     Returns
     -------
@@ -66,7 +69,7 @@ def render(
     Raises
     ------
     ChoiceError
-        If a figure or format is not there.
+        If a figure or format is not there, or a limit is given and there are no layers.
     RunNotFoundError
         If the folder is not a run, or one without rows of layers or networks.
     RunError
@@ -78,12 +81,14 @@ def render(
     asked = known if figures is None else figures
     if run.rows.empty and run.networks.empty:
         raise RunNotFoundError(f"run {run.folder.name!r} has no rows yet")
+    if at_most is not None and not run.groups:
+        raise ChoiceError(f"run {run.folder.name!r} has no layers, of which a limit could be kept")
     _check("figure", asked, known)
     _check("format", formats, FORMATS)
 
     table, summary = run.folder / "table.csv", run.folder / "summary.md"
     # Before anything is written: a file that is read for it may be cut short.
-    findings = summary_markdown(run, baseline_mode, budget)
+    findings = summary_markdown(run, baseline_mode, budget, at_most)
     write_csv(run.rows, table)
     summary.write_text(findings, encoding="utf-8")
     written = [table, summary]
@@ -100,7 +105,7 @@ def render(
             caption = run.caption(main, of_traces=isinstance(figure, ProfileFigure))
             origin = run.origin(figure.files)
             written += _write_of_run(folder, formats, origin, name, of_run[name], caption)
-    return [*written, write_page(run, budget)]
+    return [*written, write_page(run, budget, at_most)]
 
 
 def _drawers_of_run(run: Run) -> dict[str, Callable[[str], Figure]]:

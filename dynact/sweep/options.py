@@ -83,6 +83,8 @@ def add_options(add: Callable[..., Any]) -> None:
         "kernels included; device, that of its kernels alone, queued before they begin; or "
         "both (default): page and figures show eager, rows have the device's beside")  # fmt: skip
     add("--baseline", metavar="NAME", default="relu", help="compared with (default: relu)")
+    add("--at-most", metavar="RATIO", help="which activations take so long at most, for example "
+        "1.5x the baseline's time: the command that is told at the end says it")  # fmt: skip
     add("--threads", metavar="N", help="torch threads on the host (default: 1 on a CPU)")
     add(
         "--precision",
@@ -149,6 +151,8 @@ class SweepOptions:
     own_impls: tuple[tuple[str, str], ...]
     """Activations, each with the user's own implementation of it."""
     baseline: str
+    at_most: float | None
+    """The most that an activation may take, over the baseline's time."""
     budget_s: float | None
     run: str | None
     """A name, or the path of a folder: see `is_path`."""
@@ -185,13 +189,15 @@ def read_options(given: argparse.Namespace) -> SweepOptions:
         check_run_name(given.run)
     shapes, shapes_from = _shapes(given), _shapes_from(given)
     own_networks = _own_networks(given, shapes_from or ())
+    layers = not no_layers and (
+        bool(given.sweep or {*axes} - {*SHARED_AXES} or shapes or shapes_from)
+        or not given.network_from
+    )
+    if given.at_most is not None and not layers:
+        raise ValueError("--at-most is of layers, and none is measured; name --sweep or an axis")
     return SweepOptions(
         preset=choice("preset", given.sweep or USUAL_PRESET, PRESETS),
-        layers=not no_layers
-        and (
-            bool(given.sweep or {*axes} - {*SHARED_AXES} or shapes or shapes_from)
-            or not given.network_from
-        ),
+        layers=layers,
         # Of networks without layers, the preset's activations.
         axes={name: values for name, values in axes.items() if values},
         shapes=shapes,
@@ -203,6 +209,7 @@ def read_options(given: argparse.Namespace) -> SweepOptions:
         own_layers=tuple(given.activation_from),
         own_impls=own_impls,
         baseline=given.baseline,
+        at_most=None if given.at_most is None else parse_multiple(given.at_most, "--at-most"),
         budget_s=None if given.budget is None else parse_seconds(given.budget, "--budget"),
         run=given.run,
         resume=given.resume,
@@ -520,6 +527,22 @@ def parse_activations(text: str, option: str) -> tuple[str, ...]:
             activations.activation(word)
         chosen |= dict.fromkeys(activations.names() if word == ALL else [word])
     return tuple(chosen)
+
+
+def parse_multiple(text: str, option: str) -> float:
+    """Return the multiple that ``1.5``, ``1.5x`` or ``1.5×`` is.
+
+    Raises
+    ------
+    ValueError
+        If it is not a positive number.
+    """
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+)[x×]?", text)
+    if not match or float(match[1]) in (0, inf):
+        raise ValueError(
+            f"{option} takes a positive multiple of the baseline's time, as 1.5x, got {text!r}"
+        )
+    return float(match[1])
 
 
 def parse_sizes(text: str, option: str) -> tuple[int, ...]:

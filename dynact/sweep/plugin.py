@@ -182,6 +182,7 @@ class SweepPlugin:
             config.stash[SWEEP] = self._sweep
         self._settings = options.settings
         self._budget_s = options.budget_s
+        self._at_most = ["--at-most", f"{options.at_most:g}x"] if options.at_most else []
         self._is_a_night = options.budget_s is None and options.preset == "full"
         if self._is_a_night:
             self._budget_s = NIGHT_S
@@ -446,7 +447,7 @@ class SweepPlugin:
                 self._write(line)
         table = Case.table if self._plan.cases else NetworkCase.table
         self._write(f"rows: {_from_here(self._folder / table)}")
-        draw = [*map(_from_here, (Path(sys.executable), DRAWING)), self.name]
+        draw = [*map(_from_here, (Path(sys.executable), DRAWING)), self.name, *self._at_most]
         self._write(f"figures and page: {shlex.join(draw)}")
         cases = [case for case in self._asked_for if case not in self._known_pairs]
         if self._budget_s is not None:

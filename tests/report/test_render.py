@@ -261,6 +261,8 @@ def test_a_run_of_networks_alone_is_drawn_as_far_as_it_goes(
     assert page.count("data:image/png") == 3
     # What a link of the page leads to is there.
     assert {*re.findall(r'href="#([\w-]+)"', page)} <= {*re.findall(r'id="([\w-]+)"', page)}
+    with pytest.raises(ChoiceError, match="has no layers, of which a limit could be kept"):
+        render(run, at_most=1.5)
     with pytest.raises(ChoiceError, match="no figure 'memory'"):
         render(run, ["memory"])
 

@@ -70,6 +70,29 @@ def test_it_draws_the_latest_run_and_prints_what_it_wrote(checkout: Path) -> Non
     assert not (checkout / "reports/monday/figures").exists()
 
 
+@pytest.mark.parametrize(
+    ("limit", "verdict"), [("3.5x", "yes"), ("3.11", "yes"), ("3×", "cannot be told"), ("2", "no")]
+)
+def test_it_says_which_activations_keep_a_limit(checkout: Path, limit: str, verdict: str) -> None:
+    done = plot(checkout, "--figures", "overhead_ranking", "--format", "svg", "--at-most", limit)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    # 3.0, of which 2.9 to 3.1 is the interval.
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("FReLU ")]
+    assert line.startswith(f"FReLU       {verdict} ")
+    heading = f"which take {float(limit.rstrip('x×')):g}× ReLU"
+    for file in ("summary.md", "index.html"):
+        assert heading in (checkout / "reports/latest" / file).read_text()
+
+
+def test_without_a_limit_nothing_is_said_of_one(checkout: Path) -> None:
+    done = plot(checkout, "--figures", "overhead_ranking", "--format", "svg")
+
+    assert "which take" not in done.stdout
+    for file in ("summary.md", "index.html"):
+        assert "which take" not in (checkout / "reports/latest" / file).read_text()
+
+
 @pytest.mark.parametrize("run", ["monday", "reports/monday"])
 def test_it_takes_a_name_or_a_path_and_some_figures(checkout: Path, run: str) -> None:
     done = plot(checkout, run, "--figures", "overhead_ranking", "--format", "png,pdf")
@@ -125,6 +148,10 @@ def test_it_tells_the_largest_batch_in_the_memory_that_is_asked_for(checkout: Pa
         (["--figures", ","], "no figure given"),
         (["--format", "gif"], "png, svg, pdf"),
         (["--baseline-mode", "compile"], "'eager', 'same'"),
+        (
+            ["--at-most", "1.5y"],
+            "--at-most takes a positive multiple of the baseline's time, as 1.5x",
+        ),
         (["--memory", "24 gigs"], "no memory '24 gigs'; give a number and a unit"),
         (["--nonsense"], "--nonsense"),
     ],

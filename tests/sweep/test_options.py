@@ -20,6 +20,7 @@ from dynact.sweep.options import (
     add_options,
     check_run_name,
     parse_count,
+    parse_multiple,
     parse_number,
     parse_resolutions,
     parse_seconds,
@@ -34,6 +35,7 @@ from tests.sweeping import ROOT
 Parser = Callable[[str, str], Any]
 PARSERS = (
     parse_count,
+    parse_multiple,
     parse_number,
     parse_resolutions,
     parse_seconds,
@@ -62,6 +64,9 @@ PARSERS = (
         (parse_resolutions, "56x28,7,56,7x7", ((7, 7), (56, 28), (56, 56))),
         (parse_shapes, "64x40x40", ((64, 40, 40),)),
         (parse_shapes, "128x20x10, 64x40x40,128x20x10", ((128, 20, 10), (64, 40, 40))),
+        (parse_multiple, "1.5x", 1.5),
+        (parse_multiple, "2×", 2.0),
+        (parse_multiple, ".8", 0.8),
         (parse_seconds, "90s", 90.0),
         (parse_seconds, "10m", 600.0),
         (parse_seconds, "1.5h", 5400.0),
@@ -83,6 +88,8 @@ def test_good(parser: Parser, text: str, value: object) -> None:
         (parse_resolutions, ("", "0", "56x", "x56", "56x0", "56x56x56", "56*28", "7,", "a")),
         (parse_shapes, ("", "64", "64x40", "4x64x40x40", "64x40x0", "64xx40", "64x40x", "64×40×40",
                         "64X40X40", "64x40x40,", "64x40x40;8x7x7")),
+        (parse_multiple, ("", "x", "0", "0x", "-1x", "1.5xx", "1,5x", "1.5 x", "inf", "nan",
+                          "9" * 400, "1e2", "50%")),
         (parse_seconds, ("", "10", "0s", "-5m", "m", "1d", "1m30s", "1 m", "5M", "nanm", "١s",
                          "9" * 400 + "s")),
     ],
@@ -145,6 +152,7 @@ class TestWhatIsAskedFor:
             own_layers=(),
             own_impls=(),
             baseline="relu",
+            at_most=None,
             budget_s=None,
             run=None,
             resume=False,
@@ -446,6 +454,11 @@ BAD = [
             ("--activation-from", "a:B"),
             ("--budget", "10m"),
         )
+    ),
+    ("--at-most 1.5y", "--at-most takes a positive multiple of the baseline's time, as 1.5x, got"),
+    *(
+        (f"--at-most 1.5 {typed}", "--at-most is of layers, and none is measured; name --sweep or")
+        for typed in ("--activations none", "--network-from a:B")
     ),
     (
         "--activations none --networks none",

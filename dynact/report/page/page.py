@@ -19,6 +19,7 @@ from dynact.report.page.comparisons import page_comparisons
 from dynact.report.page.figures import page_figures
 from dynact.report.page.rows import all_rows
 from dynact.report.run import Run
+from dynact.report.tables.fitting import fitting
 from dynact.report.tables.networks import network_findings, network_notes, network_sections
 from dynact.report.tables.verdict import verdict
 from dynact.report.tables.ways import ways_sentences
@@ -26,7 +27,7 @@ from dynact.report.tables.ways import ways_sentences
 _KERNELS_SHOWN = 12
 
 
-def write_page(run: Run, budget: Budget = DEFAULT) -> Path:
+def write_page(run: Run, budget: Budget = DEFAULT, at_most: float | None = None) -> Path:
     """Write the index.html of a run, which needs no other file and no network.
 
     Parameters
@@ -36,6 +37,8 @@ def write_page(run: Run, budget: Budget = DEFAULT) -> Path:
         the figures that are there.
     budget
         The memory for which the largest batch of whole networks is computed.
+    at_most
+        A multiple of the baseline's time, of which it is said which activations keep it.
 
     Returns
     -------
@@ -48,6 +51,7 @@ def write_page(run: Run, budget: Budget = DEFAULT) -> Path:
         device=run.device,
         date=run.date,
         verdict=verdict(run.gates),
+        fitting=fitting(run.main, at_most) if run.groups and at_most is not None else [],
         visited=visited([run.rows, run.networks, run.sites]),
         figures=page_figures(run),
         networks=network_sections(run, budget) if len(run.networks) else [],

@@ -18,6 +18,7 @@ from dynact.report.data.own_inputs import own_inputs
 from dynact.report.data.settings_groups import SETTINGS_FIELDS, SHAPE_FIELDS, SettingsGroup
 from dynact.report.run import Run
 from dynact.report.tables.costs import ceilings, costs
+from dynact.report.tables.fitting import fitting
 from dynact.report.tables.markdown import escaped, table
 from dynact.report.tables.modes import beside_eager, modes
 from dynact.report.tables.networks import network_findings, networks_markdown
@@ -43,7 +44,10 @@ def write_csv(rows: pd.DataFrame, path: Path) -> None:
 
 
 def summary_markdown(
-    run: Run, baseline_mode: BaselineMode = "eager", budget: Budget = DEFAULT
+    run: Run,
+    baseline_mode: BaselineMode = "eager",
+    budget: Budget = DEFAULT,
+    at_most: float | None = None,
 ) -> str:
     """Return the findings of a run with a row of a layer or a network, in Markdown.
 
@@ -53,6 +57,8 @@ def summary_markdown(
         Of what a time in another mode than the eager one is a multiple, in the table of modes.
     budget
         The memory for which the largest batch of whole networks is computed.
+    at_most
+        A multiple of the baseline's time, of which it is said which activations keep it.
     """
     has_layers = bool(run.groups)
     sections = [
@@ -61,6 +67,7 @@ def summary_markdown(
         *map(escaped, ways_sentences(run) if has_layers else network_findings(run)),
         _verdict(run.gates),
         visited([run.rows, run.networks, run.sites]),
+        *(_fitting(run.main, at_most) if has_layers and at_most is not None else ()),
         *(_of_layers(run, baseline_mode) if has_layers else ()),
         networks_markdown(run, budget),
         _caveats(with_subjects(run.rows)) if has_layers else "",
@@ -82,6 +89,13 @@ def _of_layers(run: Run, baseline_mode: BaselineMode) -> list[str]:
         _beside("Other batch sizes", main, batches),
         _beside("Other settings", main, beyond),
         modes(run, baseline_mode),
+    ]
+
+
+def _fitting(main: SettingsGroup, at_most: float) -> list[str]:
+    return [
+        f"## {escaped(part.heading)}\n\n{escaped(part.text)}\n\n{part.table.markdown()}"
+        for part in fitting(main, at_most)
     ]
 
 
