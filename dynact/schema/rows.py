@@ -125,7 +125,8 @@ class Measured:
     speed_drift: float | None = column(
         "speed drift",
         "×",
-        "How the device's time per call changed during the case: last third over first third.",
+        "The device's time per call in the last third of the case over that in the first: above 1 "
+        "it became slower.",
     )
     cache: str | None = column(
         "cache", "", "The state of the caches that each timed call started from: `warm` or `cold`."

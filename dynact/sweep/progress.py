@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from dynact.schema.digits import ratio_with_interval
 from dynact.schema.duration import format_seconds
 from dynact.schema.rows import Measured
-from dynact.timing import format_ns, is_steady
+from dynact.timing import change_of_speed, format_ns, is_steady
 
 MOST_LINES = 200
 UNTRUSTWORTHY = "RATIOS NOT TRUSTWORTHY HERE AND NOW"
@@ -198,7 +198,7 @@ def _finding(row: Measured) -> str:
         disturbed = f", {row.disturbed_visits} disturbed" if row.disturbed_visits else ""
         remarks.append(f"{visits}{disturbed}")
     if row.speed_drift is not None and not is_steady(row.speed_drift):
-        remarks.append(f"device's speed changed {row.speed_drift:.2f}×")
+        remarks.append(f"the device {change_of_speed(row.speed_drift)}")
     interval = row.overhead_lo, row.overhead_hi
     low, high = (nan if end is None else end for end in interval)
     if None in interval:

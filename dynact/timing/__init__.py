@@ -2,7 +2,15 @@
 
 from dynact.timing.clock import Clock, DeviceClock, EagerClock, EventClock, WallClock
 from dynact.timing.fastest import fastest_ns
-from dynact.timing.paired import Comparison, Pair, Readings, compare, format_ns, is_steady
+from dynact.timing.paired import (
+    Comparison,
+    Pair,
+    Readings,
+    change_of_speed,
+    compare,
+    format_ns,
+    is_steady,
+)
 
 __all__ = [
     "Clock",
@@ -13,6 +21,7 @@ __all__ = [
     "Pair",
     "Readings",
     "WallClock",
+    "change_of_speed",
     "compare",
     "fastest_ns",
     "format_ns",

@@ -63,7 +63,7 @@ class Comparison:
             half_width = (self.overhead_hi - self.overhead_lo) / 2 / self.overhead
             parts.append(f"NOT CONVERGED: still ±{half_width:.1%} when time ran out")
         if not self.steady:
-            parts.append(f"UNSTEADY: the device's time per call changed {self.speed_drift:.2f}×")
+            parts.append(f"UNSTEADY: the device {change_of_speed(self.speed_drift)}")
         return " · ".join(parts)
 
 
@@ -307,6 +307,13 @@ def compare(
 def is_steady(speed_drift: float) -> bool:
     """Return whether a `Comparison.speed_drift` is one of a device that kept its speed."""
     return 1 / STEADY_WITHIN <= speed_drift <= STEADY_WITHIN
+
+
+def change_of_speed(speed_drift: float) -> str:
+    """Return what a `Comparison.speed_drift` says the device did: ``"became 2.36× slower"``."""
+    if speed_drift >= 1:
+        return f"became {speed_drift:.2f}× slower"
+    return f"became {1 / speed_drift:.2f}× faster"
 
 
 def format_ns(duration_ns: float) -> str:

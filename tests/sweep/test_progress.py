@@ -146,7 +146,8 @@ def test_a_row_says_its_interval_its_visits_and_what_disturbed_them() -> None:
 
     assert "  2.00× (1.98–2.02)      2 µs  (14 visits)" in line(visits=14, disturbed_visits=0)
     assert "(14 visits, 3 disturbed)" in line(visits=14, disturbed_visits=3)
-    assert "(14 visits, device's speed changed 1.50×)" in line(visits=14, speed_drift=1.5)
+    assert "(14 visits, the device became 1.50× slower)" in line(visits=14, speed_drift=1.5)
+    assert "(14 visits, the device became 2.00× faster)" in line(visits=14, speed_drift=0.5)
     one = line(visits=1, overhead_lo=None, overhead_hi=None)
     assert "  2.0×                   2 µs  (1 visit, no interval)" in one
 

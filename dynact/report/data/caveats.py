@@ -56,7 +56,7 @@ def doubts(rows: pd.DataFrame) -> str:
     unsteady = sum(not is_steady(drift) for drift in ok["speed_drift"].dropna())
     return (
         f"{wide} of {len(ok)} measured cases did not converge: their interval was still wide when "
-        f"the time ran out. During {unsteady} the device changed its speed by more than "
+        f"the time ran out. During {unsteady} the device became slower or faster by more than "
         f"{STEADY_WITHIN - 1:.0%}: their times changed with it, and their ratios too where it "
         f"slowed one side more. {len(rows) - len(ok)} of {len(rows)} cases failed."
         f" {one_visit_note(ok)}"

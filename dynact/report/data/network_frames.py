@@ -123,7 +123,7 @@ def mark_note(marks: "pd.Series[str]") -> str:
     """Return what the marks behind overheads mean, empty where there is none."""
     change = f"{100 * (STEADY_WITHIN - 1):.0f} %"
     notes = {
-        _UNSTEADY: f"{_UNSTEADY}: the device changed its speed by more than {change} meanwhile.",
+        _UNSTEADY: f"{_UNSTEADY}: the device became slower or faster by more than {change}.",
         MARK: MARK_NOTE,
     }
     return " ".join(note for mark, note in notes.items() if marks.str.contains(mark).any())

@@ -48,7 +48,7 @@ def test_heatmap_shows_each_ratio_where_it_belongs():
     slow = [t.get_text().partition("×")[2] for t in panels["overhead, inference"].texts]
     assert sorted(slow) == [*[""] * 6, "‡", "‡"]
     assert "Star" in notes_of(figure)
-    assert "‡: the device changed its speed" in notes_of(figure)
+    assert "‡: the device became slower or faster" in notes_of(figure)
     assert "Grey" not in notes_of(figure)
 
 

@@ -40,7 +40,7 @@ SAID: dict[str, dict[str, set[Situation]]] = {
     "network_heatmap": {
         "A range in place of a ratio: its 95 % interval": {wide},
         "been visited once: ": {visited_once},
-        "‡: the device changed its speed": {unsteady},
+        "‡: the device became slower or faster": {unsteady},
         "Star: the ratio of the peaks": {of_peaks},
         "Hatched: the case failed": {failed, one_lost},
         "Grey: not measured": {not_measured},
@@ -50,7 +50,7 @@ SAID: dict[str, dict[str, set[Situation]]] = {
     "network_sites": {
         "A range in place of a ratio: its 95 % interval": {wide},
         "been visited once: ": {visited_once},
-        "‡: the device changed its speed": {unsteady},
+        "‡: the device became slower or faster": {unsteady},
         "(paper), (official): only where": {placed, placed_officially},
         "A sum or rest without a range": {visited_once, sites_visited_once},
         "† and hatched: sites without a measured layer": {without_a_layer},
@@ -60,7 +60,7 @@ SAID: dict[str, dict[str, set[Situation]]] = {
     "placement_tradeoff": {
         "A range in place of a ratio: its 95 % interval": {wide},
         "been visited once: ": {visited_once},
-        "‡: the device changed its speed": {unsteady},
+        "‡: the device became slower or faster": {unsteady},
         "without a measured layer stay": {without_a_layer},
         "Giving up": set(SITUATIONS) - {placed, placed_officially},
     },
@@ -70,7 +70,7 @@ SAID: dict[str, dict[str, set[Situation]]] = {
         "overheads of 48²": {small},
         "A range in place of a ratio: its 95 % interval": {wide},
         "been visited once: ": {visited_once},
-        "‡: the device changed its speed": {unsteady},
+        "‡: the device became slower or faster": {unsteady},
         "other places than where the paper has it": set(),
         "stride of a stage": set(),
         "Published, not measured in this run: ResNet-50 (": set(SITUATIONS),

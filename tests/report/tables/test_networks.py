@@ -163,7 +163,7 @@ def test_tables_mark_what_is_not_to_be_taken_at_its_word_and_explain_it_once():
     assert speeds[2][1].endswith(") ‡")
     assert speeds[2][3].endswith(")")
     (meaning, *others) = network_notes(run_of(networks=networks))
-    assert meaning.count("‡: the device changed its speed") == 1
+    assert meaning.count("‡: the device became slower or faster") == 1
     assert not any("‡" in note for note in others)
     assert "‡" not in " ".join(network_notes(run_of(networks=networks.assign(speed_drift=None))))
 
@@ -271,7 +271,7 @@ SAID: dict[str, set[Situation]] = {
     "A range in place of a ratio: its 95 % interval": {wide},
     "been visited once: ": {visited_once},
     "A sum or rest without a range": {visited_once, sites_visited_once},
-    "‡: the device changed its speed": {unsteady},
+    "‡: the device became slower or faster": {unsteady},
     "† Sites without a measured layer are not in the sum": {without_a_layer},
     "×\\*": {of_peaks},
     "failed: oom": {failed, one_lost},
