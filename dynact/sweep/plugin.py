@@ -41,6 +41,7 @@ from dynact.sweep.pytest_benchmark import (
     Unmeasured,
     check_options,
     check_plugins,
+    hide_table,
     switched_off_by,
 )
 from dynact.sweep.session import PASSES_A_PROCESS, Bench, Sweep, ask_or_raise, may_renew
@@ -417,6 +418,7 @@ class SweepPlugin:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_terminal_summary(self) -> Iterator[None]:
+        hide_table(self._config)
         try:
             return (yield)
         except (PerformanceRegression, OSError):

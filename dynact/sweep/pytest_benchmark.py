@@ -33,6 +33,11 @@ TIMING_OPTIONS = (
     "benchmark_confidence", "benchmark_timer", "benchmark_calibration_precision",
     "benchmark_warmup", "benchmark_warmup_iterations", "benchmark_disable_gc",
 )  # fmt: skip
+# Of what its table shows, and the options that have no other outcome to be seen.
+TABLE_OPTIONS = (
+    "benchmark_columns", "benchmark_sort", "benchmark_group_by", "benchmark_name",
+    "benchmark_time_unit", "benchmark_compare", "benchmark_histogram", "benchmark_verbose",
+)  # fmt: skip
 CPROFILE_OPTIONS = (
     "benchmark_cprofile", "benchmark_cprofile_loops", "benchmark_cprofile_top",
     "benchmark_cprofile_dump",
@@ -106,6 +111,24 @@ def check_options(config: pytest.Config) -> None:
             "pytest-benchmark[histogram], or leave it out: scripts/plot_overhead.py draws the run"
         )
     _check_files(config)
+
+
+def hide_table(config: pytest.Config) -> None:
+    """Leave out pytest-benchmark's own table, unless ``-v`` or one of its options asks for it.
+
+    It is 250 columns wide, and sets each time beside that of the fastest benchmark, whichever that
+    is. What was measured is checked, saved and compared as ever.
+    """
+    usual = config._parser.parse_known_args([])
+    # Its default may be asked for too.
+    typed = {str(argument).partition("=")[0] for argument in config.invocation_params.args}
+    is_asked_for = config.get_verbosity() > 0 or any(
+        getattr(config.option, name) != getattr(usual, name)
+        or f"--{name.replace('_', '-')}" in typed
+        for name in TABLE_OPTIONS
+    )
+    if not is_asked_for:
+        config._benchmarksession.quiet = True  # type: ignore[attr-defined]
 
 
 def _check_one_process(config: pytest.Config) -> None:

@@ -270,6 +270,38 @@ def test_a_table_may_have_another_shape(sweep: Run) -> None:
     )
 
 
+class TestTable:
+    """It is wide, and in multiples of whichever benchmark is fastest: for who asks for it."""
+
+    def test_is_not_shown_unasked_but_its_file_is_written(self, sweep: Run) -> None:
+        outcome = sweep(*FOUR_CASES, "--benchmark-save=mine", "--benchmark-json=copy.json")
+
+        assert outcome.ret == 0
+        assert not shows_table(outcome)
+        assert "Wrote benchmark data in: " in outcome.stderr.str()
+        copy = json.loads(Path("copy.json").read_text())
+        # And the gate.
+        assert len(copy["benchmarks"]) == len(FOUR_IDS) + 1
+
+    @pytest.mark.parametrize(
+        "option",
+        [
+            "-v", "--benchmark-columns=median", "--benchmark-sort=name", "--benchmark-sort=min",
+            "--benchmark-group-by=func", "--benchmark-name=short", "--benchmark-time-unit=ns",
+            "--benchmark-verbose",
+        ],
+    )  # fmt: skip
+    def test_is_shown_to_who_asks_for_it(self, sweep: Run, option: str) -> None:
+        assert shows_table(sweep(*FOUR_CASES, option))
+
+    def test_is_not_shown_where_quiet_is_asked_for_too(self, sweep: Run) -> None:
+        assert not shows_table(sweep(*FOUR_CASES, "-v", "--benchmark-quiet"))
+
+
+def shows_table(outcome: pytest.RunResult) -> bool:
+    return any(line.startswith("Name (time in ") for line in outcome.outlines)
+
+
 class TestHistogram:
     def test_needs_pygal(
         self, sweep: Run, opened: list[Settings], monkeypatch: pytest.MonkeyPatch
