@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from dynact.sweep.progress import gate_line
 from dynact.sweep.pytest_benchmark import params_of
 from dynact.sweep.replay import Replay
 from dynact.sweep.session import Sweep
@@ -23,3 +24,5 @@ def bench_gate(sweep: Sweep, benchmark: Any) -> None:
     if not gate["trustworthy"]:
         # The rows are kept and marked, so this is a finding and not a failure.
         pytest.xfail(f"ratios not trustworthy here and now: {gate['message']}")
+    if not gate["self_times_ns"]:
+        pytest.skip(gate_line(gate)[0])

@@ -62,6 +62,8 @@ NIGHT_S = 10 * 3600.0
 ENDING_S = 15.0
 ENDING_A_CASE_S = 0.01
 SWEEP = pytest.StashKey[Sweep]()
+# What stands for the cases of a benchmark that has none.
+NO_CASE = object()
 # The parameter of a benchmark by the table of its cases.
 PARAMETERS = {
     Case.table: "case",
@@ -198,14 +200,28 @@ class SweepPlugin:
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         for table, parameter in PARAMETERS.items():
-            if parameter in metafunc.fixturenames:
-                cases = self._cases[table]
+            if parameter not in metafunc.fixturenames:
+                continue
+            if cases := self._cases[table]:
                 metafunc.parametrize(parameter, cases, ids=[case.id for case in cases])
+            else:
+                nothing = pytest.mark.skip(reason=self._why_nothing(table))
+                metafunc.parametrize(parameter, [pytest.param(NO_CASE, marks=nothing, id="none")])
+
+    def _why_nothing(self, table: str) -> str:
+        """Return why there are no cases of a table, for who asks for its benchmark alone."""
+        if table == Case.table:
+            return "no layers to measure: --sweep, or an axis such as --channels, asks for some"
+        if self._networks.left_out:
+            return f"no networks to measure: {'; '.join(self._networks.left_out)}"
+        return "no networks to measure: --networks or --network-from asks for some"
 
     @pytest.hookimpl(trylast=True)  # after -k
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         order = [None, *CASE_TYPES]
         items.sort(key=lambda item: order.index(_table(item)))
+        # Of which there is no case is of no interest beside others.
+        items[:] = [item for item in items if not _is_without_case(item)] or items
         if self.run is None:
             return
         cases = [case for case in map(_case, items) if case]
@@ -629,6 +645,11 @@ def _case(item: pytest.Item) -> AnyCase | None:
     given = callspec.params if callspec else {}
     cases = (given.get(parameter) for parameter in PARAMETERS.values())
     return next((case for case in cases if isinstance(case, AnyCase)), None)
+
+
+def _is_without_case(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and any(value is NO_CASE for value in callspec.params.values())
 
 
 def _table(item: pytest.Item) -> str | None:

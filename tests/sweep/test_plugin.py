@@ -34,9 +34,6 @@ from tests.sweep.in_process import FOUR_CASES, FOUR_IDS, Run, as_known, check_re
 
 pytest_plugins = ["pytester"]
 
-# Or pytest says that it skipped benchmarks of which there are no cases.
-LAYERS_ALONE = ("-k", "bench_activation or bench_gate")
-
 
 class Scattered:
     """Finds what never becomes narrow enough to end a case's visits."""
@@ -485,7 +482,7 @@ class TestWhatIsSaid:
 
         bench.answers["visit"] = no_difference
 
-        outcome = sweep(*FOUR_CASES, *LAYERS_ALONE)
+        outcome = sweep(*FOUR_CASES)
 
         assert outcome.ret == 0
         outcome.assert_outcomes(passed=4, xfailed=1)
@@ -522,6 +519,55 @@ class TestWhatIsSaid:
 
         assert outcome.ret == 0
         outcome.assert_outcomes(skipped=4)
+
+
+class TestNothingIsSkippedWithoutAReason:
+    def test_a_benchmark_without_cases_is_not_there_beside_others(self, sweep: Run) -> None:
+        outcome = sweep(*FOUR_CASES, "-rs")
+
+        # And the gate.
+        outcome.assert_outcomes(passed=5)
+        assert "SKIPPED" not in outcome.stdout.str()
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (
+                (*FOUR_CASES, "-k", "bench_site"),
+                "no networks to measure: --networks or --network-from asks for some",
+            ),
+            (
+                (
+                    "--network-from",
+                    "mine:build",
+                    "--activations",
+                    "frelu",
+                    "-k",
+                    "bench_activation",
+                ),
+                "no layers to measure: --sweep, or an axis such as --channels, asks for some",
+            ),
+            (
+                ("--networks", "lenet", "--activations", "swiglu", "-k", "bench_site"),
+                "no networks to measure: lenet, swiglu: its input has twice the channels of its "
+                "output",
+            ),
+        ],
+    )
+    def test_one_that_is_asked_for_alone_says_why(
+        self, sweep: Run, options: tuple[str, ...], said: str
+    ) -> None:
+        outcome = sweep(*options, "-rs")
+
+        outcome.assert_outcomes(skipped=1)
+        assert any(line.startswith("SKIPPED") and line.endswith(said) for line in outcome.outlines)
+
+    def test_a_gate_with_too_few_visits_says_so_and_warns_of_nothing(self, sweep: Run) -> None:
+        outcome = sweep(*FOUR_CASES, "--passes", "3", "-rs")
+
+        outcome.assert_outcomes(passed=4, skipped=1)
+        (said,) = [line for line in outcome.outlines if line.startswith("SKIPPED")]
+        assert said.endswith("the known pairs have too few visits")
 
 
 class TestResuming:
