@@ -36,7 +36,7 @@ from dynact.sweep.options import (
 )
 from dynact.sweep.plan import Plan, kind, left_out, own_layers, plan
 from dynact.sweep.presets import network_preset
-from dynact.sweep.progress import Progress, closing_table, gate_line
+from dynact.sweep.progress import Progress, closing_table, gate_line, visit_line
 from dynact.sweep.pytest_benchmark import (
     Unmeasured,
     check_options,
@@ -412,7 +412,7 @@ class SweepPlugin:
                 for visited in due:
                     if passes.has_time_for(visited):
                         self._sweep.visit(visited, number)
-                        progress.visited()
+                        progress.visited(visit_line(visited.visits[-1]))
         finally:
             self._sweep.store_rows(cases)
 

@@ -7,9 +7,10 @@ from math import nan
 from statistics import fmean, median
 from typing import Any, NamedTuple
 
-from dynact.schema.digits import ratio_with_interval
+from dynact.schema.digits import ratio_with_interval, two_digits
 from dynact.schema.duration import format_seconds
 from dynact.schema.rows import Measured
+from dynact.schema.visits import Visit
 from dynact.timing import change_of_speed, format_ns, is_steady
 
 MOST_LINES = 200
@@ -90,8 +91,8 @@ class Progress:
         self._number, self._done, self._half_width = number, 0, half_width
         self._kinds, self._expected_s = kinds, expected_s
 
-    def visited(self) -> None:
-        """Note that the next case of the pass is visited."""
+    def visited(self, found: str) -> None:
+        """Note that the next case of the pass is visited, and what was found of it."""
         now = time.monotonic()
         took_s = now - self._last_at
         if self._number == 1:
@@ -112,6 +113,7 @@ class Progress:
                 len(self._kinds),
                 self._left_s(),
                 self._half_width,
+                found,
             )
         )
 
@@ -138,10 +140,24 @@ class Progress:
         return median(took for of_kind in self._took_s.values() for took in of_kind)
 
 
+def visit_line(visit: Visit) -> str:
+    """Return what one visit found, in a few words: the ratio, the time of one call, and of what."""
+    # The name comes last: a terminal that is too narrow cuts it.
+    if visit.overhead is None or visit.time_ns is None:
+        return f"{visit.status.upper()} {visit.case_id}"
+    return f"{two_digits(visit.overhead)}× {format_ns(visit.time_ns)} {visit.case_id}"
+
+
 def progress_line(
-    number: int, passes: int, done: int, due: int, left_s: float, half_width: float | None
+    number: int,
+    passes: int,
+    done: int,
+    due: int,
+    left_s: float,
+    half_width: float | None,
+    found: str,
 ) -> str:
-    """Return which pass a sweep is in, how far, the time left, and how wide intervals are by now.
+    """Return how far a sweep is, how wide intervals are by now, and what the last visit found.
 
     Parameters
     ----------
@@ -149,11 +165,14 @@ def progress_line(
         Of the cases of this pass.
     half_width
         Median over cases, as a share; ``None`` before the second pass.
+    found
+        As `visit_line` returns it.
     """
     pass_of = f"pass {number}/{passes}" if number <= passes else f"pass {number}, what is widest"
     parts = [pass_of, f"case {done}/{due}", f"{format_seconds(left_s)} left"]
     if half_width is not None:
-        parts.append(f"intervals ±{half_width:.1%} (median)")
+        parts.append(f"intervals ±{half_width:.1%}")
+    parts.append(found)
     return " · ".join(parts)
 
 

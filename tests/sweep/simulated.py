@@ -64,7 +64,7 @@ class Simulated(Generic[Case]):
                     self.made.append((number, visited.case))
                     self.longest_s = max(self.longest_s, self.now_s - begun_s)
                     if progress:
-                        progress.visited()
+                        progress.visited("")
 
     def _take(self, seconds: float) -> None:
         self.now_s += seconds * self.slower(self.now_s)

@@ -473,7 +473,10 @@ class TestWhatIsSaid:
         outcome = sweep(*FOUR_CASES)
 
         outcome.stdout.fnmatch_lines(
-            ["pass 1/6 · case 1/9 · * left", "pass 5/6 · case 9/9 · * left · intervals ±*"]
+            [
+                "pass 1/6 · case 1/9 · * left · ?.?× 2 µs *-float32-cpu*",
+                "pass 5/6 · case 9/9 · * left · intervals ±* · ?.?× 2 µs *-float32-cpu*",
+            ]
         )
 
     def test_a_gate_that_failed_is_loud_and_no_failure(self, sweep: Run, bench: FakeBench) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dynact.schema.rows import STATUSES, Row
 from dynact.schema.settings import Settings
+from dynact.schema.visits import Visit
 from dynact.sweep.passes import Passes, Visited
 from dynact.sweep.progress import (
     MOST_LINES,
@@ -20,6 +21,7 @@ from dynact.sweep.progress import (
     closing_table,
     gate_line,
     progress_line,
+    visit_line,
 )
 from tests.sweep.simulated import PASSES_A_PROCESS, Simulated
 from tests.sweeping import ROWS, case_of, ok_row
@@ -46,29 +48,29 @@ def test_it_says_pass_case_time_left_and_how_wide_intervals_are(
     progress.begin_pass(1, kinds, [2.0] * 8, half_width=None)
     for took_s in (60, 2, 30, 2, 4, 10, 20, 2):
         watch.now_s += took_s
-        progress.visited()
+        progress.visited("1.2× 3 µs silu")
     progress.begin_pass(2, [layer, network, layer, network], [2.0, 6.0, 2.0, 6.0], 0.0421)
     for took_s in (3, 9, 3):
         watch.now_s += took_s
-        progress.visited()
+        progress.visited("1.2× 3 µs silu")
     # A fresh process.
     watch.now_s += 5
     progress.begin_pass(3, [layer] * 2, [4.0, 4.0], 0.0421)
     watch.now_s += 11
-    progress.visited()
+    progress.visited("1.2× 3 µs silu")
 
     assert lines == [
         # Nothing else is known yet: 7 × 60.
-        "pass 1/14 · case 1/8 · 11 min 20 s left",
+        "pass 1/14 · case 1/8 · 11 min 20 s left · 1.2× 3 µs silu",
         # Of a kind 60, 30 and 3 × 2 are left.
-        "pass 1/14 · case 3/8 · 5 min 56 s left",
+        "pass 1/14 · case 3/8 · 5 min 56 s left · 1.2× 3 µs silu",
         # A network and two layers: the one that took 10 was disturbed.
-        "pass 1/14 · case 6/8 · 4 min 52 s left",
-        "pass 1/14 · case 7/8 · 4 min 22 s left",
+        "pass 1/14 · case 6/8 · 4 min 52 s left · 1.2× 3 µs silu",
+        "pass 1/14 · case 7/8 · 4 min 22 s left · 1.2× 3 µs silu",
         # 2 + 6 and 120, as 12 + 16 is to 8 + 16: as if a pass more had taken what was expected.
-        "pass 2/14 · case 2/4 · 2 min 29 s left · intervals ±4.2% (median)",
+        "pass 2/14 · case 2/4 · 2 min 29 s left · intervals ±4.2% · 1.2× 3 µs silu",
         # 4, as 26 + 8 is to 14 + 8, and between further passes 11 times 2.5.
-        "pass 3/14 · case 1/2 · 34 s left · intervals ±4.2% (median)",
+        "pass 3/14 · case 1/2 · 34 s left · intervals ±4.2% · 1.2× 3 µs silu",
     ]
 
 
@@ -123,15 +125,26 @@ def test_a_time_that_is_known_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
     progress.begin_pass(1, [Kind("layer", False)] * 2, [1.0, 1.0], None)
     watch.now_s += 40
-    progress.visited()
+    progress.visited("1.2× 3 µs silu")
 
-    assert lines == ["pass 1/12 · case 1/2 · 1 min 0 s left"]
+    assert lines == ["pass 1/12 · case 1/2 · 1 min 0 s left · 1.2× 3 µs silu"]
 
 
 def test_a_pass_beyond_those_asked_for_says_what_it_is_for() -> None:
-    line = progress_line(15, 14, 3, 7, 1.2, 0.01)
+    line = progress_line(15, 14, 3, 7, 1.2, 0.01, "1.2× 3 µs silu")
 
-    assert line == "pass 15, what is widest · case 3/7 · 1 s left · intervals ±1.0% (median)"
+    assert (
+        line == "pass 15, what is widest · case 3/7 · 1 s left · intervals ±1.0% · 1.2× 3 µs silu"
+    )
+
+
+def test_what_a_visit_found_is_its_ratio_and_its_time() -> None:
+    def visit(status: str, **figures: Any) -> Visit:
+        return Visit("rows.jsonl", "frelu-here", 1, status, "why", 0.1, "now", 2.0, **figures)
+
+    found = visit("ok", overhead=2.345, time_ns=1.234e6)
+    assert visit_line(found) == "2.3× 1.23 ms frelu-here"
+    assert visit_line(visit("oom")) == "OOM frelu-here"
 
 
 @pytest.mark.parametrize("status", STATUSES[1:])
