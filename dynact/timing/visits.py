@@ -15,7 +15,7 @@ by process (`dynact.schema.visits.observations`), so that there are few: too few
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import exp, fsum, log, sqrt
+from math import exp, fsum, inf, log, sqrt
 from statistics import fmean
 from typing import NamedTuple
 
@@ -40,6 +40,45 @@ class Estimate(NamedTuple):
         if self.lower is None or self.upper is None:
             return None
         return log(self.upper / self.lower) / 2
+
+
+class OfCase(NamedTuple):
+    """What was found of one of several cases that are brought together."""
+
+    estimate: Estimate
+    degrees: float
+    """Of freedom, of its interval; infinitely many where that is a normal one."""
+    weight: float = 1.0
+
+
+def over_cases(found: Sequence[OfCase]) -> Estimate:
+    """Return the weighted geometric mean of cases' ratios, with its 95 % interval.
+
+    A case's interval is Student's t, so its standard error is the half-width over the quantile of
+    its degrees of freedom; that of the mean log ratio is sqrt(Σ (weight · error)²) / Σ weight, with
+    the degrees of freedom of Welch and Satterthwaite (Biometrics Bulletin 2, 1946, p. 110). Cases
+    are taken as independent: those of a pass come in random order, so what disturbs a few visits in
+    a row meets different ones. What lasts a whole pass meets all of them, and this interval does
+    not see it.
+
+    Parameters
+    ----------
+    found
+        At least one; where one has no interval, neither has the mean.
+    """
+    total = fsum(one.weight for one in found)
+    mean = fsum(one.weight * log(one.estimate.middle) for one in found) / total
+    squares: list[tuple[float, float]] = []
+    for estimate, freedom, weight in found:
+        if estimate.half_width is None:
+            return Estimate(exp(mean), None, None)
+        error = estimate.half_width / student_quantile(freedom, (1 + CONFIDENCE) / 2)
+        squares.append(((weight * error) ** 2, freedom))
+    variance = fsum(square for square, _ in squares)
+    of_freedom = fsum(square**2 / freedom for square, freedom in squares)
+    together = variance**2 / of_freedom if of_freedom else inf
+    half_width = student_quantile(together, (1 + CONFIDENCE) / 2) * sqrt(variance) / total
+    return Estimate(exp(mean), exp(mean - half_width), exp(mean + half_width))
 
 
 def over_visits(ratios: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dynact.timing.visits import degrees, over_visits, student_quantile
+from dynact.timing.visits import (
+    Estimate,
+    OfCase,
+    degrees,
+    over_cases,
+    over_visits,
+    student_quantile,
+)
 
 RUNS = 2_000
 VISITS = 14
@@ -142,3 +149,48 @@ def test_quantiles_are_student_s(degrees_of: float, probability: float) -> None:
     assert student_quantile(degrees_of, probability) == pytest.approx(
         stats.t.ppf(probability, degrees_of)
     )
+
+
+def of_case(ratio: float, half_width: float, degrees: float, weight: float = 1.0) -> OfCase:
+    ends = ratio * math.exp(-half_width), ratio * math.exp(half_width)
+    return OfCase(Estimate(ratio, *ends), degrees, weight)
+
+
+def test_over_cases_it_is_the_weighted_geometric_mean() -> None:
+    found = over_cases([of_case(2.0, 0.1, 5, weight=3), of_case(16.0, 0.1, 5)])
+
+    # (2³ · 16)^¼
+    assert found.middle == pytest.approx(128**0.25)
+
+
+def test_over_cases_of_one_it_is_that_case_s_own_estimate() -> None:
+    alone = of_case(3.0, 0.2, 4, weight=7)
+
+    assert over_cases([alone]) == pytest.approx(alone.estimate)
+
+
+def test_over_cases_it_has_the_interval_of_welch_s_t_test() -> None:
+    """Of the sum of two means, so that SciPy has the same interval."""
+    draws = [np.log([1.9, 2.1, 2.3, 2.0]), -np.log([0.2, 0.5, 0.3, 0.25, 0.4, 0.3])]
+    welch = stats.ttest_ind(draws[0], -draws[1], equal_var=False)
+    low, high = welch.confidence_interval(0.95)
+
+    cases = []
+    for logs in draws:
+        degrees = len(logs) - 1
+        half_width = stats.t.ppf(0.975, degrees) * stats.sem(logs)
+        cases.append(of_case(math.exp(logs.mean()), half_width, degrees))
+
+    # Half the sum is the mean of both.
+    assert over_cases(cases).lower == pytest.approx(math.exp(low / 2))
+    assert over_cases(cases).upper == pytest.approx(math.exp(high / 2))
+
+
+def test_over_cases_without_scatter_the_interval_has_no_width() -> None:
+    assert over_cases([of_case(2.0, 0.0, 3)] * 2) == pytest.approx((2.0, 2.0, 2.0))
+
+
+def test_over_cases_one_without_an_interval_leaves_the_mean_without() -> None:
+    once = OfCase(Estimate(8.0, None, None), 0)
+
+    assert over_cases([of_case(2.0, 0.1, 3), once]) == (pytest.approx(4.0), None, None)

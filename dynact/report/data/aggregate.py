@@ -1,14 +1,13 @@
 """One line an activation: the figures of many shapes brought together."""
 
+from math import isnan
+
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from dynact.report.data.freedom import freedom_of
 from dynact.schema.visits import LEAST_PROCESSES
-
-# Of Student's t, for a 95 % interval with both ends.
-_UPPER = 0.975
+from dynact.timing.visits import Estimate, OfCase, over_cases
 
 _BASELINES = {
     "flops": "baseline_flops",
@@ -39,61 +38,38 @@ def geometric_means(rows: pd.DataFrame) -> pd.DataFrame:
 
     Notes
     -----
-    A row's interval is Student's t over its visits, so its standard error is the half-width over
-    the quantile of its degrees of freedom; that of the mean log ratio is
-    sqrt(Σ (weight · error)²) / Σ weight, with the degrees of freedom of Welch and
-    Satterthwaite (Biometrics Bulletin 2, 1946, p. 110). Rows are taken as independent: the cases of
-    a pass come in random order, so what disturbs a few
-    visits in a row meets cases of different activations. What lasts a whole pass meets all of
-    them, and this interval does not see it. Rows of versions before visits count as normal with
-    many degrees of freedom, and the mean's interval is one within that run, as theirs are.
+    The mean is that of `dynact.timing.visits.over_cases`. Rows of versions before visits count as
+    normal with many degrees of freedom, and the mean's interval is one within that run, as theirs
+    are.
     """
-    ok = rows["status"] == "ok"
-    weight = rows["occurrences"].astype(float).fillna(1.0).where(ok)
-    log = np.log(rows["overhead"].astype(float).where(ok))
-    half_width = np.log((rows["overhead_hi"] / rows["overhead_lo"]).astype(float).where(ok)) / 2
-    freedom = freedom_of(rows)
-    variance = (weight * half_width / stdtrit(freedom, _UPPER)) ** 2
-    logs = pd.DataFrame(
-        {
-            "phase": rows["phase"],
-            "activation": rows["activation"],
-            "ok": ok,
-            "weight": weight,
-            "log": log,
-            "weighted": weight * log,
-            "variance": variance,
-            "variance_per_freedom": variance**2 / freedom,
-            "time_ns": rows["time_ns"].astype(float).where(ok),
-        }
-    )
-    groups = logs.groupby(["phase", "activation"])
-    count = groups["ok"].sum()
-    total = groups["weight"].sum(min_count=1)
-    mean = groups["weighted"].sum(min_count=1) / total
-    # min_count: without one ok row, or with an interval missing, there is no interval to report.
-    sums = groups[["variance", "variance_per_freedom"]].sum(min_count=1)
-    half = stdtrit(_together(sums), _UPPER) * np.sqrt(sums["variance"]) / total
-    half = half.where(groups["variance"].count() == count)
-    table = pd.DataFrame(
-        {
-            "overhead": np.exp(mean),
-            "overhead_lo": np.exp(mean - half),
-            "overhead_hi": np.exp(mean + half),
-            "smallest": np.exp(groups["log"].min()),
-            "largest": np.exp(groups["log"].max()),
-            "time_ns": groups["time_ns"].median(),
-            "ok": count,
-            "cases": groups.size(),
-        }
-    )
+    keys = ["phase", "activation"]
+    ok = rows[rows["status"] == "ok"]
+    figures = ok[["overhead", "overhead_lo", "overhead_hi"]].astype(float)
+    weights = ok["occurrences"].astype(float).fillna(1.0)
+    found = [
+        OfCase(_estimate(*ends), freedom, weight)
+        for ends, freedom, weight in zip(
+            figures.itertuples(index=False), freedom_of(ok), weights, strict=True
+        )
+    ]
+    means = {
+        key: over_cases([found[place] for place in places])
+        for key, places in ok.groupby(keys).indices.items()
+    }
+    measured = ok.assign(**figures, time_ns=ok["time_ns"].astype(float)).groupby(keys)
+    table = pd.DataFrame({"cases": rows.groupby(keys).size()})
+    for place, column in enumerate(figures):
+        table[column] = pd.Series({key: mean[place] for key, mean in means.items()}, dtype=float)
+    table["smallest"] = measured["overhead"].min()
+    table["largest"] = measured["overhead"].max()
+    table["time_ns"] = measured["time_ns"].median()
+    table["ok"] = measured.size()
+    table["ok"] = table["ok"].fillna(0).astype(int)
     return table.sort_values(["phase", "overhead", "activation"], kind="stable")
 
 
-def _together(sums: pd.DataFrame) -> "pd.Series[float]":
-    """Return Welch and Satterthwaite's degrees of freedom; infinitely many without scatter."""
-    freedom = sums["variance"] ** 2 / sums["variance_per_freedom"]
-    return freedom.where(sums["variance_per_freedom"] != 0, np.inf)
+def _estimate(middle: float, lower: float, upper: float) -> Estimate:
+    return Estimate(middle, *(None if isnan(end) else end for end in (lower, upper)))
 
 
 def hold_between_runs(rows: pd.DataFrame) -> bool:
