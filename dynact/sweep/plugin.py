@@ -20,10 +20,13 @@ from dynact.schema.cases import CASE_TYPES, PHASES, AnyCase, Case, KnownPair, Ne
 from dynact.schema.duration import format_seconds
 from dynact.schema.messages import Request
 from dynact.schema.redact import without_paths
+from dynact.schema.rows import Measured, NetworkRow, Row
 from dynact.schema.run_folder import RunError, RunFolder, check_run, find_run
 from dynact.schema.settings import Settings
 from dynact.schema.visits import LEAST_VISITS
+from dynact.sweep.answer import answer_of_layers, answer_of_networks
 from dynact.sweep.budget import Budget
+from dynact.sweep.distrust import distrust
 from dynact.sweep.known_pairs import known_pairs
 from dynact.sweep.networks import NetworkPlan, Shape, own_networks, plan_networks, shapes_of
 from dynact.sweep.options import (
@@ -52,6 +55,7 @@ ROOT = Path(__file__).parents[2]
 BENCHES = ROOT / "benches"
 REPORTS = ROOT / "reports"
 DRAWING = ROOT / "scripts" / "plot_overhead.py"
+TRACING = ROOT / "scripts" / "profile_traces.py"
 GATE = "bench_gate"
 SECONDS_BETWEEN_LINES = 10
 SECONDS_IN_PLACE = 0.5
@@ -453,27 +457,46 @@ class SweepPlugin:
             return
         whose = "the device's time" if self._settings.clock == "device" else "time"
         self._reporter.section(f"dynact: {whose} as a multiple of the baseline's")
+        asked = [*dict.fromkeys([*self._selected, *self._asked_for])]
+        cases = [case for case in asked if not isinstance(case, KnownPair)]
+        rows = {case: row for case in cases if (row := self._sweep.row(case))}
+        # Sites are there to explain their networks, not to be read one by one.
+        layers = [row for row in rows.values() if row.case.table == Case.table]
+        networks = [row for row in rows.values() if row.case.table == NetworkCase.table]
+        if self._config.get_verbosity() > 0:
+            self._write_lines(closing_table(layers))
+            self._write_lines(closing_table(networks))
+        self._write_lines(answer_of_layers([row for row in layers if isinstance(row, Row)]))
+        self._write_lines(
+            answer_of_networks([row for row in networks if isinstance(row, NetworkRow)])
+        )
+        if self._within:
+            self._write_lines(self._within.lines(self._selected, self._sweep.row))
         line, trustworthy = gate_line(self._sweep.gate)
         self._reporter.write_line(line, bold=True, green=trustworthy, red=not trustworthy)
-        rows = [row for case in self._asked_for if (row := self._sweep.row(case))]
-        # Sites are there to explain their networks, not to be read one by one.
-        for table in (Case.table, NetworkCase.table):
-            for line in closing_table(row for row in rows if row.case.table == table):
-                self._write(line)
-        if self._within:
-            for line in self._within.lines(self._selected, self._sweep.row):
-                self._write(line)
-        table = Case.table if self._plan.cases else NetworkCase.table
-        self._write(f"rows: {_from_here(self._folder / table)}")
-        draw = [*map(_from_here, (Path(sys.executable), DRAWING)), self.name, *self._at_most]
-        self._write(f"figures and page: {shlex.join(draw)}")
-        cases = [case for case in self._asked_for if case not in self._known_pairs]
+        visits = {case: self._sweep.visits(case) for case in rows}
+        self._write_lines(distrust([*rows.values()], visits, self._settings.precision))
         if self._budget_s is not None:
             self._write_what_was_left_out(cases)
+        self._write_what_to_do_next(cases, [row for row in rows.values() if row.status == "ok"])
+
+    def _write_what_to_do_next(self, cases: Sequence[AnyCase], ok: Sequence[Measured]) -> None:
+        table = Case.table if self._plan.cases else NetworkCase.table
+        self._write(f"rows: {_from_here(self._folder / table)}")
+        self._write(f"figures and page: {self._script(DRAWING, *self._at_most)}")
+        if any(row.case.table == Case.table for row in ok):
+            self._write(f"where the time goes: {self._script(TRACING)}")
         if left := self._sweep.to_do(cases):
             self._write(
                 f"{len(left)} cases are to be visited further; go on with: {self._resume_command()}"
             )
+        elif not all(row.converged for row in ok):
+            passes = 2 * self._settings.passes
+            self._write(f"narrower intervals: {self._resume_command(passes)}")
+
+    def _script(self, script: Path, *options: str) -> str:
+        python_and_script = map(_from_here, (Path(sys.executable), script))
+        return shlex.join([*python_and_script, self.name, *options])
 
     def _write_what_was_left_out(self, cases: Sequence[AnyCase]) -> None:
         assert self._budget_s is not None
@@ -554,6 +577,10 @@ class SweepPlugin:
     def _write(self, line: str) -> None:
         self._reporter.write_line(line)
 
+    def _write_lines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._write(line)
+
     def _show(self, line: str) -> None:
         """Show a line of progress: in place of the last one, where that can be done."""
         if self._reporter.isatty:
@@ -575,19 +602,24 @@ class SweepPlugin:
             **self._bench.info.environment,
         }
 
-    def _resume_command(self) -> str:
+    def _resume_command(self, passes: int | None = None) -> str:
+        """Return what goes on with the run, with another number of passes if one is given."""
+        said_anew = ["--run", *(["--passes"] if passes else [])]
         arguments = iter(map(str, self._config.invocation_params.args))
         again = []
         for argument in arguments:
-            if argument == "--run":
-                next(arguments)
-            elif argument != "--resume" and not argument.startswith("--run="):
+            name, has_value, _ = argument.partition("=")
+            if name in said_anew:
+                if not has_value:
+                    next(arguments)
+            elif argument != "--resume":
                 again.append(argument)
         command = [
             _from_here(Path(sys.executable)),
             "-m",
             "pytest",
             *again,
+            *(["--passes", str(passes)] if passes else []),
             "--run",
             self.name,
             "--resume",

@@ -231,6 +231,10 @@ class Sweep:
                 self.gate = {"session": self._session, **verdict(pairs)}
                 self.run.replace(GATES, [*self._former_gates, self.gate])
 
+    def visits(self, case: AnyCase) -> Sequence[Visit]:
+        """Return all visits of a case, in the order made."""
+        return self._visits[case.table, case.id]
+
     def found(self, case: AnyCase) -> tuple[Measured, list[float]]:
         """Return the row of a case that was visited, and the times in ns that it is of."""
         row = self.row(case)

@@ -23,6 +23,7 @@ from dynact.report.run import load, load_network_rows, load_site_rows
 from dynact.schema.limits import Ceilings
 from dynact.schema.run_folder import load_ceilings, load_gates
 from dynact.schema.visits import LEAST_VISITS
+from dynact.timing import format_ns
 from tests.sweeping import BRIEF, NO_GATE, SHORT, House, Outcome, finish
 
 LAYERS = """
@@ -250,18 +251,37 @@ def test_groups_by_a_field_of_the_case(finished: Outcome) -> None:
         assert int(group[1]) == sum(f"{name}-inf" in case_id for case_id in measured)
 
 
-def test_the_end_is_a_table_ordered_by_overhead(first: Path, finished: Outcome) -> None:
-    table = finished.output.split("dynact: time as a multiple of the baseline's")[1]
-    words = [line.split()[0] for line in table.splitlines() if line.split()]
-    shown = [word for word in words if "-inference-" in word]
+def test_the_end_is_an_answer_that_follows_from_the_rows(first: Path, finished: Outcome) -> None:
+    lines = finished.output.split("dynact: time as a multiple of the baseline's")[1].splitlines()
 
-    # Layers of networks are there to explain them, not to be read one by one.
-    assert shown == [
-        case_id
-        for rows in (load(first), load_network_rows(first))
-        for case_id in rows.sort_values("overhead", ascending=False)["case_id"]
-    ]
-    assert "rows: reports/first/rows.jsonl" in table
+    def cells(beginning: str) -> list[str]:
+        (line,) = [line for line in lines if line.startswith(beginning)]
+        return re.split(r" {2,}", line.strip())
+
+    rows, networks = load(first), load_network_rows(first).set_index("activation")
+    largest = rows[rows["channels"] == 16].set_index("activation")
+    assert cells("layers, ")[0].endswith("at 16x7x7")
+    assert cells("relu (baseline)")[1] == format_ns(largest["baseline_time_ns"].median())
+    for name in NAMES:
+        _, ratio, time = cells(f"{name}  ")
+        mean = math.sqrt(math.prod(rows[rows["activation"] == name]["overhead"]))
+        assert is_rounded(ratio.partition("×")[0], mean)
+        assert time == format_ns(largest.loc[name, "time_ns"])
+        # Below the network as it is.
+        _, ratio, time = cells(f"  {name}  ")
+        assert is_rounded(ratio.partition("×")[0], networks.loc[name, "overhead"])
+        assert time == format_ns(networks.loc[name, "time_ns"])
+    assert "rows: reports/first/rows.jsonl" in lines
+
+
+def is_rounded(shown: str, figure: float) -> bool:
+    """Whether a figure is shown in some digits, or as the range that it lies in."""
+    if "–" in shown:
+        low, high = map(float, shown.split("–"))
+        return low <= figure <= high
+    unit = 10.0 ** -len(shown.partition(".")[2])
+    # Of whole numbers the last digits may be zeros.
+    return abs(float(shown) - figure) <= max(0.51 * unit, 0.05 * figure * ("." not in shown))
 
 
 def test_in_process_measures_the_same_cases_and_skips_what_is_unsupported(
@@ -335,8 +355,10 @@ def test_a_failing_layer_is_a_row_and_the_others_are_measured_at_the_shapes_of_n
     }
     assert rows.loc[failed, "message"] == "RuntimeError: sixteen is too few"
     table = outcome.output.split("dynact: time as a multiple of the baseline's")[1]
-    first_row = next(line for line in table.splitlines() if "-inference-" in line)
-    assert re.fullmatch(rf"{failed} +ERROR: RuntimeError: sixteen is too few", first_row)
+    (named,) = [line for line in table.splitlines() if line.startswith(f"  {failed}: ")]
+    assert named == f"  {failed}: error: RuntimeError: sixteen is too few"
+    assert "own_layers:NotSixteen" in table
+    assert f"1 of {len(rows)} cases failed:" in table
     assert "Traceback" not in outcome.said
 
 

@@ -442,7 +442,12 @@ class TestWhatIsSaid:
         (told,) = [line for line in lines if line.startswith("dynact: 4 cases in 6 passes, about ")]
         assert told.endswith(", run first")
         table = closing_table_of(outcome)
-        assert sum("2.000× (2.000–2.000)   2 µs  (5 visits)" in line for line in table) == 4
+        cells = [line.split() for line in table]
+        assert ["relu", "(baseline)", "1", "µs"] in cells
+        for name in ("prelu", "frelu"):
+            assert [name, "2.000×", "(2.000–2.000)", "2", "µs"] in cells
+        # A line a case is for who asks for it.
+        assert not any("-inference-" in line for line in table)
         assert f"rows: {reports / 'first' / 'rows.jsonl'}" in lines
         assert any("can be told here and now" in line for line in table)
         assert not any("further" in line for line in lines)
@@ -503,17 +508,60 @@ class TestWhatIsSaid:
 
         bench.answers["visit"] = visit
 
-        outcome = sweep(*FOUR_CASES, "--networks", "lenet")
+        outcome = sweep(*FOUR_CASES, "--networks", "lenet", "-v")
 
         assert outcome.ret == pytest.ExitCode.TESTS_FAILED
         table = closing_table_of(outcome)
-        shown = [line.split()[0] for line in table if "-inference-" in line]
+        failure = f"  {FOUR_IDS[2]}: error: RuntimeError: why"
+        assert table[table.index("1 of 10 cases failed:") + 1] == failure
+        shown = [line.split()[0] for line in table if re.match(r"\S+-inference-", line)]
         assert set(shown) == {
             *FOUR_IDS, *(f"lenet-{n}-inference-2x3x32x32-float32-cpu" for n in ("prelu", "frelu")),
         }  # fmt: skip
         assert shown[0] == FOUR_IDS[2]
         assert any(line.endswith("ERROR: RuntimeError: why") for line in table)
         assert "Traceback" not in outcome.stdout.str()
+
+    def test_where_intervals_are_wide_it_says_what_narrows_them(
+        self, sweep: Run, bench: FakeBench
+    ) -> None:
+        bench.answers["visit"] = Scattered()
+
+        wide = sweep(*FOUR_CASES, "--max-seconds=3")
+
+        assert (
+            "4 of 4 cases did not converge to ±1 %: --resume with more --passes narrows them"
+            in (wide.outlines)
+        )
+        (told,) = [line for line in wide.outlines if line.startswith("narrower intervals: ")]
+        command = shlex.split(told)
+        assert command[-5:] == ["--passes", "12", "--run", "first", "--resume"]
+        assert command.count("--passes") == command.count("--run") == 1
+        assert "--max-seconds=3" in command
+
+        bench.answers["visit"] = as_known
+        narrow = sweep(*FOUR_CASES, run="second")
+
+        assert not any("narrow" in line for line in narrow.outlines)
+
+    def test_the_next_commands_are_those_of_this_run(self, sweep: Run) -> None:
+        lines = sweep(*FOUR_CASES).outlines
+
+        for what, script in (
+            ("figures and page", "plot_overhead.py"), ("where the time goes", "profile_traces.py")
+        ):  # fmt: skip
+            (line,) = [line for line in lines if line.startswith(f"{what}: ")]
+            path, run = shlex.split(line)[-2:]
+            assert (Path(path).name, run) == (script, "first")
+
+    def test_a_session_with_nothing_left_to_do_gives_the_answer_of_the_whole_run(
+        self, sweep: Run
+    ) -> None:
+        sweep(*FOUR_CASES)
+
+        again = closing_table_of(sweep(*FOUR_CASES, "--resume"))
+
+        assert {line.split()[0] for line in again if "2.000×" in line} == {"prelu", "frelu"}
 
     def test_what_a_device_cannot_do_is_skipped(self, sweep: Run, bench: FakeBench) -> None:
         bench.answers["visit"] = Answer("unsupported", "no such kernel")

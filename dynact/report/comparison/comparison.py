@@ -16,9 +16,9 @@ from dynact.report.comparison.pairs import (
 from dynact.report.comparison.verdicts import judge
 from dynact.report.comparison.welch import log_overheads, log_times, ratios
 from dynact.report.data.names import without_subjects
-from dynact.report.data.settings_groups import USUAL
 from dynact.report.data.trust import not_trustworthy
 from dynact.report.run import Run
+from dynact.schema.alike import USUAL
 from dynact.schema.cases import Case, NetworkCase, SiteCase
 from dynact.schema.run_folder import GATES, folder_name
 from dynact.schema.visits import VISITS

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from dynact.report.data.names import cell_ratio
-from dynact.report.data.settings_groups import SHAPE_FIELDS, SettingsGroup
+from dynact.report.data.settings_groups import SettingsGroup
+from dynact.schema.alike import SHAPE_FIELDS
 
 BaselineMode = Literal["eager", "same"]
 BASELINE_MODES = get_args(BaselineMode)

@@ -16,19 +16,9 @@ from dynact.report.data.aggregate import (
 )
 from dynact.report.data.host import MARK, host_decides
 from dynact.report.data.names import display_name, display_names, with_subjects
+from dynact.schema.alike import SETTINGS_FIELDS, SHAPE_FIELDS, USUAL, place_of_group
 from dynact.schema.cases import BYTES_PER_ELEMENT
 from dynact.schema.digits import measured_ratio
-
-SETTINGS_FIELDS = ("mode", "dtype", "memory_format", "batch", "baseline", "device")
-SHAPE_FIELDS = ("channels", "height", "width")
-
-USUAL = {
-    "impl": "reference",
-    "mode": "eager",
-    "dtype": "float32",
-    "memory_format": "contiguous",
-    "baseline": "relu",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,24 +163,12 @@ class SettingsGroup:
 
 
 def settings_groups(rows: pd.DataFrame) -> list[SettingsGroup]:
-    """Split rows into groups, the one with most distinct shapes (the main one) first.
-
-    Among equals the one with most rows comes first, then the most usual fields, then the largest
-    batch, which a device is busiest with: the answer does not depend on the order in which rows
-    were stored.
-    """
+    """Split rows into groups, the main one first, see `place_of_group`."""
     groups = [
         (dict(zip(SETTINGS_FIELDS, key, strict=True)), group, count_shapes(group))
         for key, group in with_subjects(rows).groupby(list(SETTINGS_FIELDS))
     ]
-    groups.sort(
-        key=lambda g: (
-            -g[2],
-            -len(g[1]),
-            sum(g[0][f] != USUAL[f] for f in USUAL if f in g[0]),
-            -int(str(g[0]["batch"])),
-        )
-    )
+    groups.sort(key=lambda group: place_of_group(group[0], group[2], len(group[1])))
     return [SettingsGroup(group, _suffix(key, groups[0][0])) for key, group, _ in groups]
 
 

@@ -10,7 +10,8 @@ from dynact import activations
 from dynact.report.data.aggregate import geometric_means
 from dynact.report.data.baseline_mode import EAGER, against_eager
 from dynact.report.data.names import without_subjects
-from dynact.report.data.settings_groups import SHAPE_FIELDS, SettingsGroup
+from dynact.report.data.settings_groups import SettingsGroup
+from dynact.schema.alike import SHAPE_FIELDS
 from dynact.schema.digits import measured_ratio
 
 # The reference under torch.compile.

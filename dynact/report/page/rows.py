@@ -10,7 +10,7 @@ from dynact.report.data.caveats import LONGEST_MESSAGE
 from dynact.report.data.digits import last_places
 from dynact.report.data.host import host_marks
 from dynact.report.data.names import display_names
-from dynact.report.data.settings_groups import SETTINGS_FIELDS, SHAPE_FIELDS
+from dynact.schema.alike import SETTINGS_FIELDS, SHAPE_FIELDS
 from dynact.schema.cases import Case
 from dynact.schema.columns import Column
 from dynact.schema.rows import columns_of

@@ -12,9 +12,10 @@ from dynact.report.data.baseline_mode import (
     slower_baseline,
 )
 from dynact.report.data.names import ratio_or_none
-from dynact.report.data.settings_groups import SETTINGS_FIELDS, SHAPE_FIELDS, SettingsGroup
+from dynact.report.data.settings_groups import SettingsGroup
 from dynact.report.run import Run
 from dynact.report.tables.markdown import escaped, table
+from dynact.schema.alike import SETTINGS_FIELDS, SHAPE_FIELDS
 from dynact.schema.digits import NO_FIGURE
 from dynact.timing import format_ns
 

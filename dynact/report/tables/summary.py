@@ -15,7 +15,7 @@ from dynact.report.data.efficiency import efficiency
 from dynact.report.data.host import marked_means_note, whose_time
 from dynact.report.data.names import with_subjects
 from dynact.report.data.own_inputs import own_inputs
-from dynact.report.data.settings_groups import SETTINGS_FIELDS, SHAPE_FIELDS, SettingsGroup
+from dynact.report.data.settings_groups import SettingsGroup
 from dynact.report.run import Run
 from dynact.report.tables.costs import ceilings, costs
 from dynact.report.tables.fitting import fitting
@@ -24,6 +24,7 @@ from dynact.report.tables.modes import beside_eager, modes
 from dynact.report.tables.networks import network_findings, networks_markdown
 from dynact.report.tables.verdict import verdict
 from dynact.report.tables.ways import ways_sentences
+from dynact.schema.alike import SETTINGS_FIELDS, SHAPE_FIELDS
 from dynact.schema.digits import NO_FIGURE, ratio_with_interval, two_digits
 from dynact.timing import format_ns
 
