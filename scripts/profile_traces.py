@@ -31,7 +31,7 @@ from dynact.sweep.worker import MEMORY_KEEPING_MALLOC  # noqa: E402
 from dynact.timing import format_ns  # noqa: E402
 
 if TYPE_CHECKING:
-    from dynact.worker.profile import OwnTrace
+    from dynact.worker.profile import OwnTrace, Tables
 
 HEADLINE = "headline"
 SLOWEST = "slowest:"
@@ -218,16 +218,21 @@ def _findings(trace: "OwnTrace") -> Iterator[str]:
     kernels = tables.kernels
     of = "kernels" if trace.on_accelerator else "operators"
     which = (
-        f"the one of median time among the last half of {tables.steps} steps"
+        f"medians over {tables.steps_taken} of {tables.steps} steps{_left_out(tables)}"
         if trace.is_marked
-        else "the whole trace, as it marks no steps"
+        else "in the whole trace, as it marks no steps"
     )
     parts = kernels.groupby("part")["share"].sum()
     shares = ", ".join(f"{100 * parts[part]:.0f} % {part}" for part in PARTS if part in parts)
-    yield f"{format_ns(tables.step_ns)} of {of} in {which}: {shares}"
+    yield f"{format_ns(tables.step_ns)} of {of}, {which}: {shares}"
     by_operator = kernels.groupby("operator")["share"].sum().nlargest(OPERATORS_TOLD)
     for operator, share in by_operator.items():
         yield f"{100 * share:4.0f} %  {shortened(str(operator), LONGEST_TOLD)}"
+
+
+def _left_out(tables: "Tables") -> str:
+    """Return that steps were left out, empty where none were."""
+    return f", {tables.steps_disturbed} disturbed left out" if tables.steps_disturbed else ""
 
 
 def _take_the_workers_environment() -> None:
@@ -266,9 +271,12 @@ def _profile_each(cases: list[Case], folder: Path, steps: int) -> bool:
                 store(folder, case, profiled)
                 tables = profiled.tables
                 finding = (
-                    f"operators {tables.operators}, step {format_ns(tables.step_ns)} traced, "
-                    f"{format_ns(profiled.untraced_ns)} untraced"
+                    f"operators {tables.operators}, step {format_ns(tables.step_ns)} traced "
+                    f"(medians over {tables.steps_taken} of {tables.steps} steps"
+                    f"{_left_out(tables)}), {format_ns(profiled.untraced_ns)} untraced"
                 )
+                if profiled.tries > 1:
+                    finding += f"; disturbed, so traced {profiled.tries} times"
                 finding = "; ".join([finding, *profiled.failures])
         elapsed_s = time.perf_counter() - start_s
         left = format_seconds(elapsed_s / done * (len(cases) - done))

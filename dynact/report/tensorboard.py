@@ -206,7 +206,7 @@ def _environment(environment: dict[str, Any]) -> str:
 def _kernels(step: ProfiledStep) -> str:
     kernels = table(step.headings, [[escaped(cell) for cell in line] for line in step.kernels])
     doubt = f"**{escaped(step.doubt)}**" * bool(step.doubt)
-    parts = [escaped(step.time), doubt, escaped(step.note), kernels]
+    parts = [escaped(step.time), doubt, escaped(step.steps), escaped(step.note), kernels]
     return "\n\n".join(filter(None, parts))
 
 

@@ -37,15 +37,27 @@ class Column:
         What a cell is read as; figures as float, in which what is unknown has a place.
     may_be_empty
         Whether a cell may say nothing.
+    may_lack
+        Whether tables of former versions are read that have no such column: its cells are empty.
     """
 
     name: str
     type: type[str] | type[int] | type[float] | type[bool]
     may_be_empty: bool = False
+    may_lack: bool = False
+
+
+def _later(name: str) -> Column:
+    """Return a figure's column that former versions did not have."""
+    return Column(name, float, may_be_empty=True, may_lack=True)
 
 
 _CASE_ID = Column("case_id", str)
 _KERNEL, _KIND, _PART = Column("kernel", str), Column("kind", str), Column("part", str)
+# How far a step's time under the profiler may be from that without it, as a share.
+ORDER_ONLY_BEYOND = 0.15
+# In shorter steps on a CPU the profiler's few µs an operator weigh: they may take twice as long.
+SHORTEST_COMPARED_NS = 1e6
 # In the order in which a case's lines are stored.
 STEP_TABLES: dict[str, tuple[Column, ...]] = {
     "kernels": (
@@ -55,7 +67,10 @@ STEP_TABLES: dict[str, tuple[Column, ...]] = {
         _KIND,
         _PART,
         Column("calls", float),
+        # The median over the steps, and percentiles.
         Column("time_ns", float),
+        _later("time_p20_ns"),
+        _later("time_p80_ns"),
         Column("share", float),
         Column("input_shapes", str, may_be_empty=True),
         Column("bytes", float, may_be_empty=True),
@@ -79,10 +94,16 @@ STEP_TABLES: dict[str, tuple[Column, ...]] = {
         *(Column(field.name, int if field.type is int else str) for field in fields(Case)),
         Column("on_accelerator", bool),
         Column("steps", float),
+        _later("steps_taken"),
+        _later("steps_disturbed"),
+        _later("tries"),
         Column("step_ns", float),
+        _later("step_p20_ns"),
+        _later("step_p80_ns"),
         Column("untraced_ns", float, may_be_empty=True),
         Column("coverage", float),
         Column("operators", float),
+        _later("timeline_lines"),
         Column("memory_lines", float),
         Column("trace", str),
         Column("memory_page", str, may_be_empty=True),
@@ -140,10 +161,27 @@ def read_table(run_folder: Path, table: str) -> list[list[str]]:
         raise unreadable(table, "is missing") from None
     except (csv.Error, ValueError):
         raise cut_short(table) from None
-    if not set(columns(table)) <= set(header):
+    lacking = [column for column in TABLES[table] if column.name not in header]
+    if not all(column.may_lack for column in lacking):
         raise unreadable(table, "was written by an older version")
+    header = [*header, *(column.name for column in lacking)]
+    lines = [[*line, *[""] * len(lacking)] for line in lines]
     places = [header.index(name) for name in columns(table)]
     return [[line[place] for place in places] for line in lines]
+
+
+def times_hold(step_ns: float, untraced_ns: float, on_accelerator: bool) -> bool:
+    """Return whether a step's time under the profiler is near enough to that without it.
+
+    So it is where the latter, NaN then, is not known. An accelerator's may be any shorter: between
+    kernels the device waits for the host.
+    """
+    change = step_ns / untraced_ns - 1
+    if on_accelerator:
+        return not change > ORDER_ONLY_BEYOND
+    if untraced_ns < SHORTEST_COMPARED_NS:
+        return not change > 1
+    return not abs(change) > ORDER_ONLY_BEYOND
 
 
 def cut_short(table: str) -> RunError:

@@ -30,7 +30,10 @@ def build_profile(
         impl="reference", mode=compiled.map({True: "compile", False: "eager"}), dtype="float32",
         memory_format="contiguous", batch=8, channels=64, height=56, width=56,
         device=on_accelerator.map({True: "cuda:0", False: "cpu"}), baseline="relu",
-        on_accelerator=on_accelerator, steps=16, untraced_ns=steps["step_ns"] / 1.25, coverage=0.97,
+        on_accelerator=on_accelerator, steps=16, steps_taken=7,
+        steps_disturbed=1, tries=1, step_p20_ns=0.9 * steps["step_ns"],
+        step_p80_ns=1.2 * steps["step_ns"], timeline_lines=steps["operators"],
+        untraced_ns=steps["step_ns"] / 1.25, coverage=0.97,
         trace=folders + "/trace.pt.trace.json.gz", memory_page=folders + "/memory.html",
         memory_snapshot=None,
     )  # fmt: skip
@@ -40,6 +43,7 @@ def build_profile(
     traffic_bytes = 1000 * kernels["calls"]
     rate = traffic_bytes / kernels["time_ns"] * 1e9
     kernels = kernels.assign(
+        time_p20_ns=0.8 * kernels["time_ns"], time_p80_ns=1.4 * kernels["time_ns"],
         operator=kernels["kernel"], share=kernels["time_ns"] / total_ns,
         input_shapes="8x64x56x56 64, 3", bytes=traffic_bytes,
         bandwidth_bytes_per_s=rate, ceiling_bytes_per_s=4 * rate, occupancy_percent=None,

@@ -11,13 +11,11 @@ from dynact.report.data.names import cell_ratio
 from dynact.report.data.profile import Profile
 from dynact.schema.digits import NO_FIGURE
 from dynact.schema.prefix import with_prefix
+from dynact.schema.profile import times_hold
 from dynact.timing import format_ns
 
-# How far a step's time under the profiler may be from that without it, as a share.
-ORDER_ONLY_BEYOND = 0.15
-# In shorter steps on a CPU the profiler's few µs an operator always weigh: no warning for each.
-SHORTEST_COMPARED_NS = 1e6
-_ON_SOME_DEVICES = ("operator", "occupancy", "registers")
+# Nor did former versions tell the spread.
+_ON_SOME_DEVICES = ("operator", "occupancy", "registers", "spread")
 _NOTHING = "nothing ran"
 _COMPILED = (
     "Compiled: a compiled region does the work of several operators and on a CPU is shown as one, "
@@ -36,6 +34,8 @@ class ProfiledStep:
     on_accelerator: bool
     time: str
     """How long it took, against the same step without the profiler."""
+    steps: str
+    """Over which steps that is the median, empty where it is of one."""
     note: str
     """How its kernels differ from those that the rows count, empty where they do not."""
     doubt: str
@@ -61,8 +61,8 @@ def order_alone(profile: Profile) -> str:
     """Return of which of the steps that figures show the times do not hold, empty where of none."""
     took = []
     for step in profile.of(profile.steps.drop(columns="activation")).to_dict("records"):
-        doubt = _device_doubt if step["on_accelerator"] else _host_doubt
-        if step["step_ns"] and doubt(step["step_ns"], step["untraced_ns"]):
+        holds = times_hold(step["step_ns"], step["untraced_ns"], step["on_accelerator"])
+        if step["step_ns"] and not holds:
             ratio = cell_ratio(step["step_ns"] / step["untraced_ns"])
             took.append(f"{profile.names[step['activation']]} {ratio}")
     if not took:
@@ -95,12 +95,29 @@ def _profiled_step(step: dict[Any, Any], kernels: pd.DataFrame) -> ProfiledStep:
         phase=step["phase"],
         on_accelerator=on_accelerator,
         time=time(step["step_ns"], step["untraced_ns"]) if step["step_ns"] else _NOTHING,
+        steps=_steps(step) if step["step_ns"] else "",
         note=_COMPILED * (step["mode"] == "compile"),
         doubt=doubt(step["step_ns"], step["untraced_ns"]) if step["step_ns"] else "",
         headings=headings,
         kernels=[[line[heading] for heading in headings] for line in lines],
         files={what: path for what, path in files.items() if path},
     )
+
+
+def _steps(step: dict[Any, Any]) -> str:
+    if pd.isna(step["steps_taken"]):
+        return ""
+    taken, left_out = int(step["steps_taken"]), int(step["steps_disturbed"])
+    low, high = format_ns(step["step_p20_ns"]), format_ns(step["step_p80_ns"])
+    said = f"Medians over {taken} of {step['steps']:.0f} steps, which took {low} to {high}"
+    if left_out:
+        said += (
+            f"; {left_out} more took over 1.5 times as long, as when the processor is given to "
+            f"another program, and {'is' if left_out == 1 else 'are'} left out"
+        )
+    if step["tries"] > 1:
+        said += f"; traced {step['tries']:.0f} times, as other programs disturbed it"
+    return f"{said}."
 
 
 def _host_time(step_ns: float, untraced_ns: float) -> str:
@@ -111,10 +128,9 @@ def _host_time(step_ns: float, untraced_ns: float) -> str:
 
 
 def _host_doubt(step_ns: float, untraced_ns: float) -> str:
-    change = step_ns / untraced_ns - 1
-    # Neither holds of a step that was not timed without the profiler.
-    if not (untraced_ns >= SHORTEST_COMPARED_NS and abs(change) > ORDER_ONLY_BEYOND):
+    if times_hold(step_ns, untraced_ns, on_accelerator=False):
         return ""
+    change = step_ns / untraced_ns - 1
     took = f"{100 * abs(change):.0f} % {'more' if change > 0 else 'less'}"
     return _taken_as_order(took)
 
@@ -133,9 +149,9 @@ def _device_time(step_ns: float, untraced_ns: float) -> str:
 
 
 def _device_doubt(step_ns: float, untraced_ns: float) -> str:
-    # Less is as it should be: between kernels the device waits for the host.
-    change = step_ns / untraced_ns - 1
-    return _taken_as_order(f"{100 * change:.0f} % more") if change > ORDER_ONLY_BEYOND else ""
+    if times_hold(step_ns, untraced_ns, on_accelerator=True):
+        return ""
+    return _taken_as_order(f"{100 * (step_ns / untraced_ns - 1):.0f} % more")
 
 
 def _taken_as_order(took: str) -> str:
@@ -152,6 +168,10 @@ def _cells(kernel: dict[Any, Any]) -> dict[str, str]:
         "part": kernel["part"],
         "time": format_ns(kernel["time_ns"]),
         "share": f"{100 * kernel['share']:.1f} %",
+        "spread": _known(
+            kernel["time_p20_ns"],
+            lambda low: f"{format_ns(low)}–{format_ns(kernel['time_p80_ns'])}",
+        ),
         # What launched it: on a CPU that is itself.
         "operator": NO_FIGURE if kernel["operator"] == kernel["kernel"] else kernel["operator"],
         "calls": f"{kernel['calls']:,.0f}",

@@ -14,7 +14,7 @@ from dynact.worker.profile.words import worth_hearing
 
 @dataclass(frozen=True)
 class OwnTrace:
-    """What a user's trace says of one of its steps."""
+    """What a user's trace says of its steps."""
 
     tables: Tables
     on_accelerator: bool

@@ -1,10 +1,11 @@
-"""A trace's tables of one step: its kernels, their timeline, and the memory over it."""
+"""A trace's tables: its kernels over the steps, and the timeline and memory of one of them."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dynact.schema.limits import Ceilings
@@ -19,9 +20,15 @@ from dynact.worker.profile.operator_category import (
     moves_nothing,
 )
 from dynact.worker.profile.parts import LayerParts, Parts
+from dynact.worker.profile.steady import Stretch, steady_steps
 from dynact.worker.profile.steps import Step
 from dynact.worker.profile.traffic_by_operator import OperatorTraffic
 
+# Of what is summed up in one line. An overload that only calls another has its name and shapes, and
+# bytes of its own it has none.
+_KEY = ["kernel", "operator", "kind", "part", "input_shapes", "on_timeline"]
+# In percent: as of the rows' times.
+_SPREAD = (20, 80)
 # Of operators; none of one that is another than was counted.
 _Bytes = dict[Operator, int | None]
 
@@ -32,11 +39,23 @@ class NothingOnDeviceError(ValueError):
 
 @dataclass(frozen=True)
 class Tables:
-    """What a trace says of its step of median duration among the last half."""
+    """What a trace says of a step, by those that `steady_steps` takes."""
 
     steps: int
-    step_ns: int
-    """Sum of the self device time: of operators on a CPU, of all that ran on an accelerator."""
+    """In the trace."""
+    steps_taken: int
+    """Over how many of these the medians are."""
+    steps_disturbed: int
+    """How many of these were left out, as something else had the processor in between."""
+    step_ns: float
+    """Self device time: of operators on a CPU, of all that ran on an accelerator. The sum of the
+    medians in ``kernels``."""
+    step_p20_ns: float
+    """The 20th percentile over the steps of that time in each."""
+    step_p80_ns: float
+    """The 80th."""
+    shown_ns: tuple[int, int]
+    """When the step of ``timeline`` and ``memory`` began and ended, by the trace's clock."""
     coverage: float
     """The share of ``step_ns`` that belongs to the layer: its own call, and that one's backward."""
     operators: int
@@ -45,22 +64,24 @@ class Tables:
     """A line a kernel, operator, part and input shapes, and another one of what only calls one of
     its own name; the times add up to ``step_ns``.
 
-    ``operator`` is what launched the kernel, on a CPU the kernel itself, and ``NO_OPERATOR`` where
-    none was open when the host launched it, as of a graph's replay. ``calls`` are calls of
-    an operator on a CPU and launches of a kernel on an accelerator, and ``time_ns`` and ``bytes``
-    are of all of them. ``ceiling_bytes_per_s`` is the fastest that the device was seen to move
-    tensors of N bytes, where one call moves 2 N, as a copy does.
+    ``time_ns`` is the median over the steps, between the percentiles ``time_p20_ns`` and
+    ``time_p80_ns``. ``operator`` is what launched the kernel, on a CPU the kernel itself, and
+    ``NO_OPERATOR`` where none was open when the host launched it, as of a graph's replay.
+    ``calls`` are calls of an operator on a CPU and launches of a kernel on an accelerator in one
+    step, and times and ``bytes`` are of all of them. ``ceiling_bytes_per_s`` is the fastest that
+    the device was seen to move tensors of N bytes, where one call moves 2 N, as a copy does.
     ``occupancy_percent`` is the mean over time of the profiler's estimate, ``registers_per_thread``
     the most; empty where it gives none, as on a CPU.
     """
     timeline: pd.DataFrame
-    """A line a call, in order; what only views, allocates or dispatches has none.
+    """A line a call of one of the steps, in order; what only views, allocates or dispatches has
+    none.
 
     ``start_ns`` is since the step's begin on a CPU. On an accelerator it is since the step's first
     kernel: before it work of earlier steps may wait in the queue.
     """
     memory: pd.DataFrame
-    """A line an allocation or a free.
+    """A line an allocation or a free in that same step.
 
     ``at_ns`` is since the step's begin, by the host's clock on any device: not to be compared with
     an accelerator's ``start_ns``. ``part`` says where the host was: in the layer's call
@@ -143,27 +164,42 @@ def tables_of(
         arrange(step, of_step, _bytes_of(of_step, traffic), parts_of_step)
         for step, of_step, parts_of_step in zip(steps, calls, parts, strict=True)
     ]
-    chosen = _chosen([sum(work.time_ns for work in of_step) for of_step in works])
-    step_ns = sum(work.time_ns for work in works[chosen])
-    known_ns = sum(work.time_ns for work in works[chosen] if work.part != "other")
+    steady = steady_steps(
+        [_stretch(step, of_step, device_type) for step, of_step in zip(steps, works, strict=True)]
+    )
+    kernels = _kernels([works[number] for number in steady.taken], ceilings)
+    step_ns = float(kernels["time_ns"].sum())
+    known_ns = float(kernels.loc[kernels["part"] != "other", "time_ns"].sum())
+    totals_ns = [sum(work.time_ns for work in works[number]) for number in steady.taken]
+    p20_ns, p80_ns = np.percentile(totals_ns, _SPREAD)
+    shown, work_shown = steps[steady.shown], works[steady.shown]
     return Tables(
         steps=len(steps),
+        steps_taken=len(steady.taken),
+        steps_disturbed=steady.disturbed,
         step_ns=step_ns,
+        step_p20_ns=float(p20_ns),
+        step_p80_ns=float(p80_ns),
+        shown_ns=(shown.start_ns, shown.end_ns),
         coverage=known_ns / step_ns if step_ns else 0.0,
-        operators=sum(call.launches for call in calls[chosen]),
-        kernels=_kernels(works[chosen], step_ns, ceilings),
-        timeline=_timeline(works[chosen], _origin_ns(works[chosen], steps[chosen], device_type)),
-        memory=_memory(steps[chosen], parts[chosen], device_type),
+        operators=sum(call.launches for call in calls[steady.shown]),
+        kernels=kernels,
+        timeline=_timeline(work_shown, _origin_ns(work_shown, shown, device_type)),
+        memory=_memory(shown, parts[steady.shown], device_type),
     )
 
 
-def _chosen(totals_ns: Sequence[int]) -> int:
-    """Return which step is that of median duration among the last half."""
-    # A loop's end leaves one behind in which nothing ran.
-    ran = [number for number, total_ns in enumerate(totals_ns) if total_ns] or [0]
-    # The first steps under a profiler were seen to take twice as long.
-    warm = ran[len(ran) // 2 :]
-    return sorted(warm, key=totals_ns.__getitem__)[(len(warm) - 1) // 2]
+def _stretch(step: Step, works: Sequence[_Work], device_type: str) -> Stretch:
+    begin_ns, end_ns = step.start_ns, step.end_ns
+    if not is_host(device_type):
+        # Its host may be steps ahead, and then wait for it.
+        begin_ns = min((work.start_ns for work in works), default=0)
+        end_ns = max((work.start_ns + work.time_ns for work in works), default=0)
+    return Stretch(
+        end_ns - begin_ns,
+        sum(work.time_ns for work in works),
+        Counter(tuple(getattr(work, field) for field in _KEY) for work in works),
+    )
 
 
 def _check_nothing_to_launch(calls: Sequence[Sequence[_Call]]) -> None:
@@ -247,31 +283,44 @@ def _bytes_of(calls: Sequence[_Call], traffic: Sequence[OperatorTraffic]) -> _By
     }
 
 
-def _kernels(works: Sequence[_Work], step_ns: int, ceilings: Ceilings | None) -> pd.DataFrame:
-    table = pd.DataFrame([vars(work) for work in works], columns=list(_Work.__annotations__))
+def _kernels(steps: Sequence[Sequence[_Work]], ceilings: Ceilings | None) -> pd.DataFrame:
+    """Return the kernels of steps that all did the same work."""
+    table = pd.DataFrame(
+        [vars(work) | {"step": number} for number, works in enumerate(steps) for work in works],
+        columns=[*_Work.__annotations__, "step"],
+    )
+    # Of no lines pandas knows no type.
+    table["time_ns"] = table["time_ns"].astype(float)
     table["weighted_percent"] = table["occupancy_percent"].astype(float) * table["time_ns"]
-    # An overload that only calls another has its name and shapes, and bytes of its own it has none.
-    key = ["kernel", "operator", "kind", "part", "input_shapes", "on_timeline"]
-    groups = table.groupby(key, sort=False)
+    groups = table.groupby(_KEY, sort=False)
     kernels = groups.agg(
         calls=("time_ns", "size"),
-        time_ns=("time_ns", "sum"),
+        all_ns=("time_ns", "sum"),
         # Unknown of one call is unknown of all.
         bytes=("bytes", lambda of_calls: of_calls.sum(skipna=False)),
         weighted_percent=("weighted_percent", lambda of_calls: of_calls.sum(skipna=False)),
         registers_per_thread=("registers_per_thread", "max"),
+    )
+    of_steps = table.groupby([*_KEY, "step"], sort=False)["time_ns"].sum().groupby(_KEY, sort=False)
+    low, high = _SPREAD
+    kernels = kernels.assign(
+        time_ns=of_steps.median(),
+        time_p20_ns=of_steps.quantile(low / 100),
+        time_p80_ns=of_steps.quantile(high / 100),
     ).reset_index()
-    kernels["share"] = kernels["time_ns"] / step_ns
+    kernels["calls"] //= len(steps)
+    kernels["bytes"] //= len(steps)
+    kernels["share"] = kernels["time_ns"] / kernels["time_ns"].sum()
     kernels["bytes"] = kernels["bytes"].astype("Int64")
     kernels["bandwidth_bytes_per_s"] = kernels["bytes"] / kernels["time_ns"] * 1e9
     kernels["ceiling_bytes_per_s"] = [
         _ceiling(moved_bytes, calls, ceilings)
         for moved_bytes, calls in zip(kernels["bytes"], kernels["calls"], strict=True)
     ]
-    kernels["occupancy_percent"] = kernels["weighted_percent"] / kernels["time_ns"]
+    kernels["occupancy_percent"] = kernels["weighted_percent"] / kernels["all_ns"]
     kernels["registers_per_thread"] = kernels["registers_per_thread"].astype("Int64")
     longest_first = kernels.sort_values("time_ns", ascending=False, kind="stable")
-    return longest_first.drop(columns=["weighted_percent", "on_timeline"])
+    return longest_first.drop(columns=["weighted_percent", "all_ns", "on_timeline"])
 
 
 def _ceiling(moved_bytes: Any, calls: int, ceilings: Ceilings | None) -> float | None:

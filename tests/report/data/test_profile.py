@@ -134,7 +134,7 @@ def test_lines_of_a_case_that_steps_do_not_name_are_left_out(tmp_path: Path, wri
 def test_a_case_that_runs_no_operator_is_whole(tmp_path: Path) -> None:
     profile = two_cases()
     identity = profile.steps.tail(1).assign(
-        case_id="i", step_ns=0, operators=0, coverage=0.0, memory_lines=1
+        case_id="i", step_ns=0, operators=0, coverage=0.0, memory_lines=1, timeline_lines=0
     )
     still = pd.DataFrame([("i", 0, 0, "forward")], columns=profile.memory.columns)
     profile = Profile(
@@ -262,6 +262,36 @@ def test_steps_of_a_former_version_say_the_same_by_their_ids(tmp_path: Path) -> 
     pd.testing.assert_frame_equal(read.steps, present.steps)
     assert list(read.steps["on_accelerator"]) == [False, True]
     assert list(read.steps["mode"]) == ["compile", "eager"]
+
+
+LATER = {
+    "steps": ["steps_taken", "steps_disturbed", "tries", "step_p20_ns", "step_p80_ns",
+              "timeline_lines"],
+    "kernels": ["time_p20_ns", "time_p80_ns"],
+}  # fmt: skip
+
+
+def test_tables_of_one_step_still_load_and_are_still_held_against_each_other(
+    stored: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "traces").mkdir()
+    for name in TABLES:
+        table = pd.read_csv(stored / f"traces/{name}.csv", dtype=object, keep_default_na=False)
+        former = table.drop(columns=LATER.get(name, []))
+        former.to_csv(tmp_path / f"traces/{name}.csv", index=False, lineterminator="\n")
+
+    read = load_profile(tmp_path)
+
+    assert read is not None
+    present = load_profile(stored)
+    for name, added in LATER.items():
+        assert vars(read)[name][added].isna().all(axis=None)
+        pd.testing.assert_frame_equal(
+            vars(read)[name].drop(columns=added), vars(present)[name].drop(columns=added)
+        )
+    lines = (tmp_path / "traces/timeline.csv").read_bytes().splitlines(keepends=True)
+    with pytest.raises(RunError, match=r"timeline\.csv is cut short"):
+        load_with(tmp_path, tmp_path, "timeline", b"".join(lines[:-1]))
 
 
 def test_tables_of_an_older_version_and_tables_that_are_gone(stored: Path, tmp_path: Path) -> None:

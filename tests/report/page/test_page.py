@@ -451,10 +451,11 @@ def test_steps_are_shown_longest_kernel_first(make_rows, environment, tmp_path):
     # 1000 bytes in 1.5 ms; the copy is four times as fast.
     assert dict(zip(map(str.strip, header), map(str.strip, lines[0]), strict=True)) == {
         "kernel": "<b>mul15", "kind": "pointwise", "part": "forward", "calls": "1",
-        "time": "1.5 ms", "share": "12.5 %", "bytes": "1.0 kB",
+        "time": "1.5 ms", "share": "12.5 %", "spread": "1.2 ms–2.1 ms", "bytes": "1.0 kB",
         "bandwidth": "667 kB/s, 25 % of a copy’s", "input shapes": "8x64x56x56 64, 3",
     }  # fmt: skip
     assert "FReLU , training: 12 ms under the profiler, 1.25× the 9.6 ms without it" in page.words
+    assert "Medians over 7 of 16 steps, which took 11 ms to 14 ms; 1 more took" in page.words
     assert "12 of 15 kernels" in page.words
     assert "tensorboard --logdir" in page.words
     folder = "tensorboard/frelu-training-x"
@@ -495,7 +496,7 @@ def test_what_only_an_accelerator_has_is_shown_where_there_is_any(page_with):
         (12e6 / 1.16, "12 ms under the profiler, 1.16× the 10.3 ms without it", "16 % more"),
         (12e6 / 0.84, "12 ms under the profiler, 0.84× the 14.3 ms without it", "16 % less"),
         (12e6 / 0.86, "12 ms under the profiler, 0.86× the 14 ms without it", ""),
-        (0.999e6, "12 ms under the profiler, 12× the 999 µs without it", ""),
+        (0.999e6, "12 ms under the profiler, 12× the 999 µs without it", "1101 % more"),
         (None, "12 ms under the profiler, not timed without it", ""),
     ],
 )
@@ -515,9 +516,10 @@ def test_times_that_the_profiler_changed_are_not_to_be_taken_as_such(
 def test_a_step_that_runs_nothing_is_there(page_with):
     one = profile_of_one("frelu-training-x")
     still = one.steps.assign(step_ns=0, operators=0, untraced_ns=1e6)
-    still["memory_lines"] = 1
+    still["memory_lines"], still["timeline_lines"] = 1, 0
     page = page_with(Profile(still, one.kernels.head(0), one.timeline.head(0), one.memory.head(1)))
     assert "FReLU , training: nothing ran" in page.words
+    assert "Medians over" not in page.words
     assert kernel_tables(page) == []
 
 

@@ -13,8 +13,13 @@ from dynact.timing.clock import Call
 from dynact.worker.device import Cpu
 from dynact.worker.profile import profile_case
 from dynact.worker.profile import words as words_module
+from dynact.worker.profile.chrome_trace import EVENTS
+from dynact.worker.profile.events import events_of
+from dynact.worker.profile.record import Trace
+from dynact.worker.profile.steps import STEP
 from dynact.worker.profile.tables import NothingOnDeviceError
 from tests.sweeping import case_of
+from tests.worker.profile.profiling import event
 
 # The package has a function of the same name as its module.
 profiled_module = importlib.import_module("dynact.worker.profile.profiled")
@@ -34,7 +39,11 @@ class ListedClock(WallClock):
         return self.times_ns.pop(0)
 
 
-def test_untraced_is_the_median_of_the_device_s_clock_without_a_profiler() -> None:
+def test_untraced_is_the_median_of_the_device_s_clock_without_a_profiler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # However far its times are from a trace's.
+    monkeypatch.setattr(profiled_module, "_MOST_TRIES", 1)
     device = Cpu()
     device.clock = clock = ListedClock(40.0, 10.0, 30.0, 20.0, 90.0)
 
@@ -44,6 +53,45 @@ def test_untraced_is_the_median_of_the_device_s_clock_without_a_profiler() -> No
     assert found.tables.steps == 5
     assert clock.under_a_profiler == [False] * 5
     assert not found.on_accelerator
+
+
+@pytest.mark.parametrize(
+    ("untraced_ms", "traced_ms", "tries", "taken"),
+    [
+        ((2, 2, 2), (2.2, 90, 90), 1, 0),
+        # Disturbed once in the trace, and once before it.
+        ((2, 30, 3), (24, 2, 3), 3, 2),
+        # In each: the nearest is taken, whether more or less.
+        ((2, 2, 8), (24, 16, 2), 3, 2),
+        # Of so short a step the profiler's own cost may be as much again.
+        ((0.5, 0.5, 0.5), (0.9, 0.5, 0.5), 1, 0),
+        ((0.5, 0.5, 0.5), (1.1, 0.6, 0.5), 2, 1),
+    ],
+)
+def test_a_trace_that_was_disturbed_is_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+    untraced_ms: tuple[float, ...],
+    traced_ms: tuple[float, ...],
+    tries: int,
+    taken: int,
+) -> None:
+    def made_up(ms: float) -> Trace:
+        events = [
+            event(f"{STEP}1", "user_annotation", 0, 1000 * ms + 10),
+            event("aten::relu", "cpu_op", 1, 1000 * ms),
+        ]
+        return Trace(b"", events_of((EVENTS, one) for one in events))
+
+    traces = map(made_up, traced_ms)
+    monkeypatch.setattr(profiled_module, "record", lambda *_: next(traces))
+    device = Cpu()
+    device.clock = ListedClock(*(1e6 * ms for ms in untraced_ms))
+
+    found = profile_case(case_of("relu"), device, steps=1)
+
+    assert found.tries == tries
+    assert found.untraced_ns == 1e6 * untraced_ms[taken]
+    assert found.tables.step_ns == 1e6 * traced_ms[taken]
 
 
 def test_a_compiled_layer_is_one_call_of_generated_code_forward_and_one_backward() -> None:

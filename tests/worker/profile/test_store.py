@@ -30,14 +30,15 @@ RELU, SILU = case_of("relu"), case_of("silu", phase="training")
 TABLES = {
     "steps": [
         "case_id", "activation", "impl", "phase", "mode", "dtype", "memory_format", "batch",
-        "channels", "height", "width", "device", "baseline", "on_accelerator", "steps", "step_ns",
-        "untraced_ns", "coverage", "operators", "memory_lines", "trace", "memory_page",
-        "memory_snapshot",
+        "channels", "height", "width", "device", "baseline", "on_accelerator", "steps",
+        "steps_taken", "steps_disturbed", "tries", "step_ns", "step_p20_ns", "step_p80_ns",
+        "untraced_ns", "coverage", "operators", "timeline_lines", "memory_lines", "trace",
+        "memory_page", "memory_snapshot",
     ],
     "kernels": [
-        "case_id", "kernel", "operator", "kind", "part", "calls", "time_ns", "share",
-        "input_shapes", "bytes", "bandwidth_bytes_per_s", "ceiling_bytes_per_s",
-        "occupancy_percent", "registers_per_thread",
+        "case_id", "kernel", "operator", "kind", "part", "calls", "time_ns",
+        "time_p20_ns", "time_p80_ns", "share", "input_shapes", "bytes", "bandwidth_bytes_per_s",
+        "ceiling_bytes_per_s", "occupancy_percent", "registers_per_thread",
     ],
     "timeline": ["case_id", "start_ns", "duration_ns", "kernel", "kind", "part"],
     "memory": ["case_id", "at_ns", "allocated_bytes", "part"],

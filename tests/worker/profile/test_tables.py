@@ -12,6 +12,7 @@ from dynact.schema.profile import OPERATOR_CATEGORIES
 from dynact.sweep.presets import HEADLINE
 from dynact.worker.device import Cpu
 from dynact.worker.profile import OperatorTraffic, ready_step, record, steps_of, tables_of
+from dynact.worker.profile.steps import Step
 from tests.sweeping import case_of
 from tests.worker.profile.profiling import counted, device_tables, event, launches, steps_in, tables
 
@@ -222,3 +223,48 @@ def test_a_kernel_s_ceiling_is_the_copy_that_moves_as_much_as_a_call_of_it() -> 
     assert ceiling == {"twice": 3e9, "large": 2e9, "small": 7e9}
     for kernels in (unknown_bytes, no_copies):
         assert kernels["ceiling_bytes_per_s"].isna().all()
+
+
+def mul_and_max(*steps: tuple[float, float, float]) -> list[Step]:
+    """Steps on a CPU of a multiplication, a pause and a max, of so many µs."""
+    events, begin = [], 0.0
+    for mul, pause, largest in steps:
+        wall = mul + pause + largest
+        events += [
+            event("ProfilerStep#1", "user_annotation", begin, wall),
+            event("aten::mul", "cpu_op", begin, mul),
+            event("aten::max", "cpu_op", begin + mul + pause, largest),
+        ]
+        begin += wall + 5
+    return steps_in(events)
+
+
+def test_times_are_medians_over_the_undisturbed_steps_and_of_one_step_where_they_cannot() -> None:
+    cold = [(900, 9, 900)] * 7
+    # Of the last half one is preempted within the max, and one between the two.
+    warm = [(10, 1, 20), (14, 1, 24), (11, 1, 400), (12, 1, 25), (18, 1, 21), (13, 90, 22),
+            (11, 1, 29)]  # fmt: skip
+
+    found = tables_of(mul_and_max(*cold, *warm), "cpu")
+
+    assert (found.steps, found.steps_taken, found.steps_disturbed) == (14, 5, 2)
+    # mul 10 11 12 14 18, max 20 21 24 25 29, both 30 37 38 39 40; the percentiles between two.
+    columns = ["kernel", "calls", "time_ns", "time_p20_ns", "time_p80_ns", "share"]
+    assert found.kernels[columns].to_dict("split")["data"] == [
+        ["aten::max", 1, 24_000, 20_800, pytest.approx(25_800), 24 / 36],
+        ["aten::mul", 1, 12_000, 10_800, pytest.approx(14_800), 12 / 36],
+    ]
+    assert found.step_ns == 36_000
+    assert (found.step_p20_ns, found.step_p80_ns) == pytest.approx((35_600, 39_200))
+    # The one of median length.
+    assert list(found.timeline["duration_ns"]) == [14_000, 24_000]
+
+
+def test_a_preemption_in_each_step_is_in_no_median() -> None:
+    """As beside a busy program: no step is whole, and each kernel is in most of them."""
+    found = tables_of(mul_and_max(*[(10, 1, 20)] * 4, (10, 1, 29), (15, 1, 20), (10, 1, 20),
+                                  (17, 1, 20)), "cpu")  # fmt: skip
+
+    assert dict(zip(found.kernels["kernel"], found.kernels["time_ns"], strict=True)) == {
+        "aten::max": 20_000, "aten::mul": 12_500,
+    }  # fmt: skip
