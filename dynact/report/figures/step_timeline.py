@@ -6,7 +6,7 @@ from matplotlib.patches import Patch
 from dynact.report.data.profile import Profile
 from dynact.report.data.profiled_steps import order_alone
 from dynact.report.figures.declaration import ProfileFigure
-from dynact.report.figures.profiled import no_step, short_names
+from dynact.report.figures.profiled import CUT_OFF, no_step, share_for_axis, short_names
 from dynact.report.figures.style import INK, Page, names_width, styled, texts_width, write_beside
 from dynact.timing import format_ns
 
@@ -33,7 +33,8 @@ _COLOURS = {
 def step_timeline(profile: Profile, caption: str = "") -> Figure:
     """Draw one training step of each activation on a common time axis, by kind of work.
 
-    A block is an operator, on an accelerator a kernel.
+    A block is an operator, on an accelerator a kernel. The strip of a disturbed step that would
+    flatten all others is cut off.
     """
     timeline = profile.of(profile.timeline)
     if timeline.empty:
@@ -43,7 +44,11 @@ def step_timeline(profile: Profile, caption: str = "") -> Figure:
     calls = timeline.groupby("activation").size()
     of_each = " of each activation" if len(order) > 1 else ""
     block = "kernel" if profile.on_accelerator else "operator"
-    texts = [f"{format_ns(ends[a])}, {calls[a]} {block}s" for a in order]
+    reach_ns = 1.01 * (ends * share_for_axis(profile)[ends.index]).max()
+    texts = [
+        f"{format_ns(ends[a])}, {calls[a]} {block}s{f', {CUT_OFF}' * bool(ends[a] > reach_ns)}"
+        for a in order
+    ]
     kinds = [kind for kind in _COLOURS if (timeline["kind"] == kind).any()]
     on_line = ", on it what is neither" if (timeline["part"] == "other").any() else ""
     names = short_names(profile)
@@ -79,7 +84,7 @@ def step_timeline(profile: Profile, caption: str = "") -> Figure:
                     # Of a whole network's blocks nothing but edges would be seen.
                     linewidth=0.2 if calls[activation] <= _MOST_EDGED else 0,
                 )
-    axes.set(xlim=(0, 1.01 * ends.max() / 1e6), ylim=(len(order) - 0.5, -0.5))
+    axes.set(xlim=(0, reach_ns / 1e6), ylim=(len(order) - 0.5, -0.5))
     begin = "its first kernel" if profile.on_accelerator else "the step"
     axes.set_xlabel(f"time since {begin} began (ms)")
     axes.tick_params(axis="y", length=0)

@@ -11,8 +11,9 @@ from dynact.report.data.profile import Profile
 from dynact.report.data.profiled_steps import order_alone
 from dynact.report.figures.bars import stacked_bars
 from dynact.report.figures.declaration import ProfileFigure
-from dynact.report.figures.profiled import no_step, short_names
+from dynact.report.figures.profiled import CUT_OFF, no_step, share_for_axis, short_names
 from dynact.report.figures.style import (
+    INK,
     SERIES_COLOURS,
     Page,
     names_width,
@@ -33,6 +34,11 @@ _LONGEST_OPERATOR = 24
 
 _OPERATORS = 8
 _OTHER = "other"
+_ENDS = ("time_p20_ns", "time_p80_ns")
+_SPREAD = (
+    "Times are medians over several steps; the black line goes from the sum of the 20th "
+    "percentiles to that of the 80th."
+)
 _OWN = "the layer's one operator"
 
 
@@ -40,8 +46,9 @@ _OWN = "the layer's one operator"
 def time_by_operator(profile: Profile, caption: str = "") -> Figure:
     """Draw where the time of a training step goes, forward and backward apart.
 
-    A bar for each activation, quickest on top, stacked by operator; one training step. On a CPU
-    the profiler's own cost is in it, on an accelerator the time of what the operators launched.
+    A bar for each activation, quickest on top, stacked by operator; one training step, medians
+    over several. On a CPU the profiler's own cost is in it, on an accelerator the time of what the
+    operators launched. A bar of a disturbed step that would flatten all others is cut off.
     """
     kernels = profile.of(profile.kernels)
     if kernels.empty:
@@ -69,7 +76,15 @@ def time_by_operator(profile: Profile, caption: str = "") -> Figure:
         for part in parts
     }
     sums = {part: table.sum(axis="columns") for part, table in tables.items()}
-    texts = {part: [format_ns(ms * 1e6) if ms else "–" for ms in sums[part]] for part in parts}
+    needed = share_for_axis(profile)[order]
+    reach = 1.05 * max((of_part * needed).max() for of_part in sums.values())
+    texts = {
+        part: [
+            f"{format_ns(ms * 1e6) if ms else '–'}{f', {CUT_OFF}' * bool(ms > reach)}"
+            for ms in sums[part]
+        ]
+        for part in parts
+    }
     left, gutter = names_width(names.values()), max(map(texts_width, texts.values()))
     body = _PANEL_TITLE + _LINE * len(order) + _AXIS_LABELS
     page = Page(
@@ -77,20 +92,24 @@ def time_by_operator(profile: Profile, caption: str = "") -> Figure:
         [
             f"How to read: a bar is the time of one {profile.step}'s kernels, by the operator that "
             "launched them, traced apart from all timing; time without a kernel is not in it; "
-            "the same axis on all sides."
+            f"the same axis on all sides. {_SPREAD}"
             if profile.on_accelerator
             else f"How to read: a bar is the time of one {profile.step}'s operators, traced apart "
-            "from all timing, with the profiler's own cost in it; the same axis on all sides.",
+            "from all timing, with the profiler's own cost in it; the same axis on all sides. "
+            f"{_SPREAD}",
             order_alone(profile),
             caption,
         ],
         width=left + len(parts) * (_PLOT + gutter) + 2.5,
         body=max(body, _LEGEND_LINE * (len(labels) + 2)),
     )
-    reach = 1.05 * max(table.sum(axis="columns").max() for table in tables.values())
     for i, part in enumerate(parts):
         axes = page.axes(left + i * (_PLOT + gutter), _PANEL_TITLE, _PLOT, _LINE * len(order))
         bars = stacked_bars(axes, tables[part], colours)
+        ends = kernels[kernels["part"] == part].groupby("activation")[list(_ENDS)]
+        # Unknown of one kernel is unknown of all.
+        in_ms = ends.agg(lambda of_kernels: of_kernels.sum(skipna=False)).reindex(order) / 1e6
+        axes.hlines(range(len(order)), *(in_ms[end] for end in _ENDS), INK, linewidth=1.2)
         axes.set_title(part, size=10, weight="bold", pad=4)
         axes.set(xlim=(0, reach), xlabel=f"time of one {profile.step} (ms)")
         axes.set_yticks(range(len(order)), [names[a] for a in order] if i == 0 else [])
@@ -131,8 +150,9 @@ FIGURE = ProfileFigure(
     name="time_by_operator",
     heading="Where the time of a training step goes",
     reading=(
-        "A bar is one step’s operators, forward and backward apart: on a CPU with the profiler’s "
-        "own cost in it, on an accelerator the time of the kernels that they launched."
+        "A bar is one step’s operators, medians over several, forward and backward apart: on a CPU "
+        "with the profiler’s own cost in it, on an accelerator the time of the kernels that they "
+        "launched."
     ),
     shows="Stacked bars of the time of one training step by operator, a bar for each activation",
     draw=time_by_operator,

@@ -1,5 +1,7 @@
 """What is drawn agrees with the tables."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -100,3 +102,36 @@ def test_steps_of_one_setting_stand_side_by_side(profile: Profile) -> None:
     assert set(mixed.of(mixed.kernels)["case_id"]) == {case("relu"), case("dyrelu_b")}
     assert mixed.activations == ["relu", "dyrelu_b"]
     assert mixed.setting in texts(time_by_operator(mixed, ""))
+
+
+def test_a_line_goes_from_the_sum_of_low_times_to_that_of_high_ones(profile: Profile) -> None:
+    def lines(of: Profile) -> list[list[list[float]]]:
+        figure = time_by_operator(of, "")
+        # Of NaN there is no segment.
+        return [
+            [ends[:, 0].tolist() for ends in axes.collections[0].get_segments() if len(ends)]  # type: ignore[attr-defined]
+            for axes in figure.axes[:2]
+        ]
+
+    # 0.8 and 1.4 times the medians, as the sample says.
+    forward, backward = lines(profile)
+    assert forward == [pytest.approx([0.32, 0.56]), pytest.approx([11.44, 20.02])]
+    assert backward == [pytest.approx([0.48, 0.84]), pytest.approx([16, 28])]
+
+    former = profile.kernels.assign(time_p20_ns=float("nan"), time_p80_ns=float("nan"))
+    assert lines(replace(profile, kernels=former)) == [[], []]
+
+
+@pytest.mark.parametrize(("untraced_ms", "reach_ms"), [(20.0, 20.0), (3.43, 2.0)])
+def test_a_disturbed_step_does_not_stretch_the_axis(
+    profile: Profile, untraced_ms: float, reach_ms: float
+) -> None:
+    """Of 34.3 ms, 20 of them backward: less than twice as long, and ten times as long."""
+    steps = profile.steps.assign(untraced_ns=1e6 * untraced_ms)
+
+    figure = time_by_operator(replace(profile, steps=steps), "")
+
+    assert figure.axes[0].get_xlim() == pytest.approx((0, 1.05 * reach_ms))
+    beside = [text.get_text() for axes in figure.axes[:2] for text in axes.texts]
+    cut = ", cut off" * (untraced_ms < 17)
+    assert beside == ["400 µs", f"14.3 ms{cut}", "600 µs", f"20 ms{cut}"]
