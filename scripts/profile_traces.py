@@ -19,7 +19,8 @@ sys.path.insert(0, str(ROOT))
 from dynact.activations import REFERENCE  # noqa: E402
 from dynact.report.data.names import shortened, without_subjects  # noqa: E402
 from dynact.report.data.settings_groups import at_largest_input, input_elements, settings_groups  # noqa: E402
-from dynact.report.run import load  # noqa: E402
+from dynact.report.run import Run, load  # noqa: E402
+from dynact.report.tables.why_slow import why_slow  # noqa: E402
 from dynact.schema.cases import CASE_FIELDS, Case  # noqa: E402
 from dynact.schema.duration import format_seconds  # noqa: E402
 from dynact.schema.profile import PARTS  # noqa: E402
@@ -285,6 +286,10 @@ def _profile_each(cases: list[Case], folder: Path, steps: int) -> bool:
             flush=True,
         )
     if failed < len(cases):
+        why = why_slow(Run(folder))
+        for case in cases:
+            if case.id in why:
+                print(why[case.id])
         run = os.path.relpath(folder)
         print(
             f"traces are in {run}; until `python scripts/plot_overhead.py {run}` has run, figures "

@@ -114,7 +114,11 @@ def test_by_default_it_traces_one_shape_and_the_baseline_of_the_latest_run(
 
     assert (status, errors) == (0, "")
     *progress, closing = lines
-    assert len(progress) == len(HEADLINE)
+    progress, why = progress[: len(HEADLINE)], progress[len(HEADLINE) :]
+    assert len(why) == len(HEADLINE)
+    assert all(" % of the step is " in line for line in why)
+    [relu] = [line for line in why if line.startswith("ReLU, inference: ")]
+    assert relu.endswith(" of the step is ReLU.")
     assert all(" left · " in line for line in progress)
     assert progress[-1].startswith("[100%] 6/6 · 0 s left · ")
     assert "python scripts/plot_overhead.py reports/latest" in closing

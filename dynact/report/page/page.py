@@ -23,6 +23,7 @@ from dynact.report.tables.fitting import fitting
 from dynact.report.tables.networks import network_findings, network_notes, network_sections
 from dynact.report.tables.verdict import verdict
 from dynact.report.tables.ways import ways_sentences
+from dynact.report.tables.why_slow import why_slow
 
 _KERNELS_SHOWN = 12
 
@@ -59,6 +60,7 @@ def write_page(run: Run, budget: Budget = DEFAULT, at_most: float | None = None)
         comparisons=page_comparisons(run),
         nothing_differs=NOTHING_DIFFERS,
         steps=profiled_steps(profile) if profile is not None else [],
+        why_slow=list(why_slow(run).values()),
         names=run.names,
         kernels_shown=_KERNELS_SHOWN,
         not_profiled=profile.failed.to_dict("records") if profile is not None else [],

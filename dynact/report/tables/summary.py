@@ -24,6 +24,7 @@ from dynact.report.tables.modes import beside_eager, modes
 from dynact.report.tables.networks import network_findings, networks_markdown
 from dynact.report.tables.verdict import verdict
 from dynact.report.tables.ways import ways_sentences
+from dynact.report.tables.why_slow import why_slow
 from dynact.schema.alike import SETTINGS_FIELDS, SHAPE_FIELDS
 from dynact.schema.digits import NO_FIGURE, ratio_with_interval, two_digits
 from dynact.timing import format_ns
@@ -90,6 +91,7 @@ def _of_layers(run: Run, baseline_mode: BaselineMode) -> list[str]:
         _beside("Other batch sizes", main, batches),
         _beside("Other settings", main, beyond),
         modes(run, baseline_mode),
+        _why_slow(run),
     ]
 
 
@@ -98,6 +100,11 @@ def _fitting(main: SettingsGroup, at_most: float) -> list[str]:
         f"## {escaped(part.heading)}\n\n{escaped(part.text)}\n\n{part.table.markdown()}"
         for part in fitting(main, at_most)
     ]
+
+
+def _why_slow(run: Run) -> str:
+    lines = [f"- {escaped(sentence)}" for sentence in why_slow(run).values()]
+    return "\n".join(["## Why it takes so long", "", *lines]) if lines else ""
 
 
 def _json_cell(cell: object) -> object:
