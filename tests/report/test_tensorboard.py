@@ -300,9 +300,10 @@ def test_kernels_of_each_profiled_case_are_a_table(make_rows, write_run):
     ]  # fmt: skip
     # 1000 bytes in each µs, a quarter of a copy's.
     assert cells == [
-        "aten::conv2d", "backward", "2.8 ms", "70.0 %", "2.2 ms–3.9 ms", "1", "–", "–", "conv", "–",
+        "aten::conv2d", "backward", "2.8 ms", "70.0 %", "2.24 ms–3.92 ms", "1", "–", "–", "conv",
+        "–",
         "void f&lt;int, $1&gt;(a|b) ~c~ &lt;script&gt;", "forward", "1.2 ms", "30.0 %",
-        "960 µs–1.7 ms", "1,200", "1.2 MB", "1.0 GB/s, 25 % of a copy’s", "other",
+        "960 µs–1.68 ms", "1,200", "1.2 MB", "1.0 GB/s, 25 % of a copy’s", "other",
         "8x64x56x56 64, 3",
     ]  # fmt: skip
     shown = markdown_to_safe_html(texts["traces/two"])

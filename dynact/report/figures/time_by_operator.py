@@ -106,10 +106,9 @@ def time_by_operator(profile: Profile, caption: str = "") -> Figure:
     for i, part in enumerate(parts):
         axes = page.axes(left + i * (_PLOT + gutter), _PANEL_TITLE, _PLOT, _LINE * len(order))
         bars = stacked_bars(axes, tables[part], colours)
-        ends = kernels[kernels["part"] == part].groupby("activation")[list(_ENDS)]
-        # Unknown of one kernel is unknown of all.
-        in_ms = ends.agg(lambda of_kernels: of_kernels.sum(skipna=False)).reindex(order) / 1e6
-        axes.hlines(range(len(order)), *(in_ms[end] for end in _ENDS), INK, linewidth=1.2)
+        ends = kernels[kernels["part"] == part].groupby("activation")
+        low_ms, high_ms = (ends[end].agg(_sum).reindex(order) / 1e6 for end in _ENDS)
+        axes.hlines(range(len(order)), low_ms, high_ms, colors=INK, linewidth=1.2)
         axes.set_title(part, size=10, weight="bold", pad=4)
         axes.set(xlim=(0, reach), xlabel=f"time of one {profile.step} (ms)")
         axes.set_yticks(range(len(order)), [names[a] for a in order] if i == 0 else [])
@@ -121,6 +120,11 @@ def time_by_operator(profile: Profile, caption: str = "") -> Figure:
         borderaxespad=0.0,
     )  # fmt: skip
     return page.figure
+
+
+def _sum(times: "pd.Series[float]") -> float:
+    """Return a sum; unknown of one kernel is unknown of all."""
+    return float(times.sum(skipna=False))
 
 
 def _own_operators(kernels: pd.DataFrame) -> set[str]:
