@@ -27,6 +27,8 @@ from dynact.sweep.presets import PRESETS
 
 # Of ImageNet, at which papers count.
 USUAL_IMAGE_SIZE = 224
+# A year: longer is a slip, and what it adds up to no number any more.
+MOST_S = 365 * 24 * 3600
 # For each that the machine runs at once; far beyond, the system gives up.
 MOST_THREADS = 16
 ALL, NONE = "all", "none"
@@ -597,12 +599,15 @@ def parse_seconds(text: str, option: str) -> float:
     Raises
     ------
     ValueError
-        If it is not a positive number with one of these units.
+        If it is not a positive number with one of these units, or longer than a year.
     """
     match = re.fullmatch(r"([0-9]*\.?[0-9]+)([smh])", text)
-    if not match or float(match[1]) in (0, inf):
+    seconds = float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
+    if not seconds:
         raise ValueError(f"{option} takes a duration such as 90s, 10m or 1.5h, got {text!r}")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+    if seconds > MOST_S:
+        raise ValueError(f"{option} takes a year ({MOST_S // 3600}h) at most, got {text!r}")
+    return seconds
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,7 @@ PARSERS = (
         (parse_seconds, "10m", 600.0),
         (parse_seconds, "1.5h", 5400.0),
         (parse_seconds, ".5m", 30.0),
+        (parse_seconds, "8760h", 365 * 24 * 3600.0),
     ],
 )
 def test_good(parser: Parser, text: str, value: object) -> None:
@@ -91,7 +92,8 @@ def test_good(parser: Parser, text: str, value: object) -> None:
         (parse_multiple, ("", "x", "0", "0x", "-1x", "1.5xx", "1,5x", "1.5 x", "inf", "nan",
                           "9" * 400, "1e2", "50%")),
         (parse_seconds, ("", "10", "0s", "-5m", "m", "1d", "1m30s", "1 m", "5M", "nanm", "١s",
-                         "9" * 400 + "s")),
+                         "9" * 400 + "s", "9" * 308 + "h", "8760.1h", "31536001s",
+                         "99999999999999999999h")),
     ],
 )  # fmt: skip
 def test_bad(parser: Parser, texts: tuple[str, ...]) -> None:
