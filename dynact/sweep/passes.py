@@ -55,11 +55,6 @@ class Visited(Generic[Case]):
         return [visit for visit in self.visits if not visit.extra]
 
     @property
-    def last_pass(self) -> int:
-        """The number of the last pass that it was visited in."""
-        return max([self.since, *(visit.number for visit in self.in_passes)])
-
-    @property
     def ok(self) -> list[Visit]:
         """The visits that found something."""
         return [visit for visit in self.visits if visit.status == "ok"]
@@ -199,7 +194,8 @@ class Passes(Generic[Case]):
         made = len(case.in_passes) + self._is_its_turn(case, number)
         # One that takes longer than its share is visited less often.
         affordable = max(passes * planned_s / max(timed_s, planned_s), LEAST_VISITS)
-        return max(min(affordable - made, passes - number), 0.0)
+        to_come = {*range(number + 1, passes + 1)} - {visit.number for visit in case.in_passes}
+        return max(min(affordable - made, len(to_come)), 0.0)
 
     def half_width(self) -> float | None:
         """Return the median over cases of half their intervals, as a share."""
@@ -208,12 +204,16 @@ class Passes(Generic[Case]):
 
     def to_do(self) -> list[Case]:
         """Return the cases that are due in any pass."""
-        passes = range(1, self._settings.passes + 1)
-        return [
-            case.case
-            for case in self.cases
-            if not self._finished(case) and any(self._is_its_turn(case, n) for n in passes)
-        ]
+        return [case.case for case in self.cases if any(self._turns(case))]
+
+    def first(self) -> int | None:
+        """Return the number of the first pass that any of the cases is due in."""
+        return min((n for case in self.cases for n in self._turns(case)), default=None)
+
+    def _turns(self, case: Visited[Case]) -> Iterator[int]:
+        if not self._finished(case):
+            passes = range(1, self._settings.passes + 1)
+            yield from (number for number in passes if self._is_its_turn(case, number))
 
     def _due(self, number: int, cases: Sequence[Visited[Case]]) -> list[Visited[Case]]:
         """Return those of some cases that are due in a pass, in its order."""
@@ -224,13 +224,26 @@ class Passes(Generic[Case]):
         return case.is_finished(self._settings.precision)
 
     def _is_its_turn(self, case: Visited[Case], number: int) -> bool:
-        if case.last_pass >= number:
+        """Return whether a case is due in a pass, be it one that others had their visits in.
+
+        Such a one is made up for where the time was too short for it; not where the case waited,
+        nor where it has had its time since.
+        """
+        made = case.in_passes
+        numbers = {visit.number for visit in made}
+        if number <= case.since or number in numbers or len(made) >= self._settings.passes:
             return False
-        made, visit_s = len(case.in_passes), case.share * self._settings.visit_s
-        over_s = sum((visit.timing_s or 0) - visit.seconds for visit in case.in_passes)
-        waited_s = visit_s * (number - 1 - case.since - made)
+        last = max(numbers, default=0)
+        is_now = number > last or self._is_behind(case, last + 1, made)
+        return is_now and self._is_behind(case, number, [v for v in made if v.number < number])
+
+    def _is_behind(self, case: Visited[Case], number: int, made: Sequence[Visit]) -> bool:
+        """Return whether a pass comes when a case with some visits has waited for long enough."""
+        visit_s = case.share * self._settings.visit_s
+        over_s = sum((visit.timing_s or 0) - visit.seconds for visit in made)
+        waited_s = visit_s * (number - 1 - case.since - len(made))
         least = ceil(LEAST_VISITS * number / self._settings.passes)
-        return over_s - waited_s < visit_s / 2 or made < least
+        return over_s - waited_s < visit_s / 2 or len(made) < least
 
     def _extra(self) -> Iterator[list[Visited[Case]]]:
         """Yield what to visit once more: the disturbed, then the widest for time that was saved.

@@ -134,9 +134,10 @@ class Sweep:
             )
             for case in cases
         }
-        since = min((one.last_pass for one in visited.values() if one.ends_early), default=0)
+        others = [one for one in visited.values() if one.ends_early]
+        since = (Passes(others, self._settings).first() or self._settings.passes + 1) - 1
         for one in visited.values():
-            if not one.ends_early:
+            if others and not one.ends_early:
                 one.since = since
         processes = PASSES_A_PROCESS if may_renew(visited) else inf, opening_s
         if budget is None:

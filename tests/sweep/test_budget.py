@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dynact.schema.settings import Settings
 from dynact.schema.visits import LEAST_VISITS
 from dynact.sweep.budget import Budget, BudgetedPasses
-from dynact.sweep.passes import Visited
+from dynact.sweep.passes import Passes, Visited
 from tests.sweep.simulated import PASSES_A_PROCESS, Simulated
 
 # Visits of half a second: fewer are to be simulated.
@@ -241,6 +241,39 @@ def test_a_later_session_goes_on_where_the_time_ended(first_s: float, second_s: 
     )
     assert set(regular.values()) == {1}
     new = {case for _, case in bench.made[before:] if case[0] >= 0} - set(cut)
-    finished = [sweep.visited[case].last_pass for case in cut]
+    finished = [len(sweep.visited[case].visits) for case in cut]
     # Sizes are added once those that were begun have all their visits.
     assert not new or min(finished) >= LEAST_VISITS
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.floats(5, 300),
+    st.sampled_from([0.1, 1.0, 10.0]),
+    st.sampled_from([0.0, 2.0]),
+    st.sampled_from([3, 12]),
+)
+def test_a_session_without_one_makes_all_visits_that_were_missed(
+    budget_s: float, speed: float, compiling_s: float, passes: int
+) -> None:
+    sweep, bench = Sweep(grown(8)), device(speed, compiling_s=compiling_s)
+    sweep.settings = replace(sweep.settings, passes=passes, max_seconds=passes / 2)
+    # A size that takes so long that there may be time for others alone.
+    bench.call_s = lambda case: 7.0 if case[0] == 3 else 0.01
+    sweep.run(bench, budget_s)
+    few = {
+        case
+        for case, visited in sweep.visited.items()
+        if len(visited.visits) < min(LEAST_VISITS, passes)
+    }
+    further = Passes([*sweep.visited.values()], sweep.settings)
+    to_do = {*further.to_do()}
+    bench.made.clear()
+
+    bench.sweep(further, sweep.settings.visit_s)
+
+    assert few <= to_do == {case for number, case in bench.made if number <= passes}
+    assert further.to_do() == []
+    for visited in sweep.visited.values():
+        numbers = [visit.number for visit in visited.in_passes]
+        assert len(numbers) == len(set(numbers)) >= min(LEAST_VISITS, passes)

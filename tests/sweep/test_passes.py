@@ -192,6 +192,58 @@ def test_a_sweep_killed_anywhere_is_resumed_where_it_was(
     assert in_passes([visit for piece in pieces for visit in piece]) == in_passes(whole)
 
 
+@given(TAKES, st.sampled_from([3, 5, 10, 12]), st.data())
+def test_passes_that_a_case_missed_are_made_up_for(
+    takes: list[float], passes: int, data: st.DataObject
+) -> None:
+    """As where the time was too short for some visits, of any pass."""
+    settings = Settings(precision=0.001, max_seconds=0.1 * passes, passes=passes)
+    names = NAMES[: len(takes)]
+    missed = data.draw(st.sets(st.tuples(st.integers(1, passes), st.sampled_from(names))))
+
+    def answer(case: str, number: int) -> dict[str, Any]:
+        return wide(case, number) | {"timing_s": takes[NAMES.index(case)]}
+
+    visits: dict[str, list[Visit]] = {name: [] for name in names}
+    cases = [Visited(name, visits=visits[name]) for name in names]
+    for number, due in Passes(cases, settings):
+        if number > passes:
+            break
+        for one in due:
+            if (number, one.case) not in missed:
+                one.visits.append(visit_of(one.case, number, 0.1, **answer(one.case, number)))
+    few = {one.case for one in cases if len(one.visits) < min(LEAST_VISITS, passes)}
+    before = Passes(cases, settings).to_do()
+
+    sweep(names, answer, settings, visits)
+
+    assert few <= {*before}
+    assert Passes(cases, settings).to_do() == []
+    for name, takes_s in zip(names, takes, strict=True):
+        numbers = [visit.number for visit in visits[name] if not visit.extra]
+        assert len(numbers) == len(set(numbers))
+        if takes_s <= 0.1:
+            assert set(numbers) == {*range(1, passes + 1)}
+        else:
+            # What its time is for, and a visit more where some came late.
+            affordable = max(0.1 * passes / takes_s, min(LEAST_VISITS, passes))
+            assert min(LEAST_VISITS, passes) <= len(numbers) <= affordable + 1
+
+
+def test_fewer_passes_than_were_made_are_made() -> None:
+    visits: dict[str, list[Visit]] = defaultdict(list)
+
+    def answer(case: str, number: int) -> dict[str, Any]:
+        # Of odd numbers too.
+        overhead = 2.0 + number // 2 % 2
+        return {"overhead": overhead, "timing_s": 0.2 if case == "slow" else 0.1}
+
+    sweep(["slow", *NAMES], answer, visits=visits)
+    fewer = Settings(precision=0.001, max_seconds=0.5, passes=5)
+
+    assert [n for n, _ in sweep(["slow", *NAMES], answer, fewer, visits) if n <= 5] == []
+
+
 def test_passes_are_added_to_a_finished_run() -> None:
     visits: dict[str, list[Visit]] = defaultdict(list)
     sweep(NAMES, wide, visits=visits)

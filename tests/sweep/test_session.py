@@ -375,6 +375,22 @@ class TestKnownPairs:
         assert number == 4
         assert {one.case for one in due} == {*self.PAIRS, case_of()}
 
+    def test_they_begin_with_a_pass_that_a_case_missed(self, run: RunFolder) -> None:
+        first = sweep_with(FakeBench(), run)
+        for number in range(1, 21):
+            visit(first, case_of(), number)
+            if number != 3:
+                visit(first, case_of("silu"), number)
+        # Never narrow, or they would need no more visits.
+        first._settings = replace(first._settings, precision=1e-9)
+        silu = first.passes([case_of("silu")]).cases[0]
+        silu.visits[:] = [replace(v, overhead=1.0 + v.number % 2) for v in silu.visits]
+
+        number, due = next(iter(first.passes([*self.PAIRS, case_of("silu")])))
+
+        assert number == 3
+        assert {one.case for one in due} == {*self.PAIRS, case_of("silu")}
+
     def test_nothing_is_counted_of_them(self, run: RunFolder) -> None:
         bench = FakeBench({"visit": as_known})
 
