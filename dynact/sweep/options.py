@@ -480,15 +480,17 @@ def parse_count(text: str, option: str) -> int:
 
 
 def parse_number(text: str, option: str) -> float:
-    """Return a positive number.
+    """Return a positive number, no more than there are seconds in a year.
 
     Raises
     ------
     ValueError
         If it is not one.
     """
-    if not re.fullmatch(r"[0-9]*\.?[0-9]+", text) or float(text) in (0, inf):
+    if not re.fullmatch(r"[0-9]*\.?[0-9]+", text) or not float(text):
         raise ValueError(f"{option} takes a positive number, got {text!r}")
+    if float(text) > MOST_S:
+        raise ValueError(f"{option} takes {MOST_S} at most, got {text!r}")
     return float(text)
 
 
