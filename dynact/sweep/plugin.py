@@ -400,6 +400,7 @@ class SweepPlugin:
         )
         begun = 0
         try:
+            self._sweep.measure_ceilings(cases)
             for number, due in passes:
                 # In a limited time the first comes in pieces.
                 if number != begun:

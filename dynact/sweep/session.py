@@ -168,6 +168,27 @@ class Sweep:
         if is_due and may_renew(cases):
             self._bench.renew()
 
+    def needs_ceilings(self, cases: Iterable[AnyCase]) -> bool:
+        """Return whether rows of some cases wait for what the device can do to be measured."""
+        return self.run.ceilings() is None and any(
+            "floor_time_ns" in figures_of(case.table) and case.id not in self._records[case.table]
+            for case in cases
+        )
+
+    def measure_ceilings(self, cases: Iterable[AnyCase]) -> None:
+        """Measure what the device can do, if rows of some cases wait for that.
+
+        It takes as long as many visits: within the first it would seem to be that case's.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            After that, if Ctrl-C came meanwhile; a second one ends it at once.
+        """
+        if self.needs_ceilings(cases):
+            with interrupt_deferred():
+                self._ceilings = self._known_ceilings()
+
     def visit(self, visited: Visited[AnyCase], number: int) -> None:
         """Make a visit; it is on disk when this returns, and at the first one a row.
 

@@ -229,7 +229,7 @@ class TestSweep:
     ) -> None:
         sweep(*FOUR_CASES, "--activation-from", "mine:A", "--activation-from", "mine:B")
 
-        assert bench.verbs[:3] == ["check", "check", "visit"]
+        assert bench.verbs[:4] == ["check", "check", "limits", "visit"]
         assert [request.case.activation for request in bench.requests("check")] == [
             "mine:A", "mine:B",
         ]  # fmt: skip

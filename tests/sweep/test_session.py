@@ -17,7 +17,7 @@ from dynact.schema.cases import AnyCase, Case, KnownPair
 from dynact.schema.limits import Ceilings
 from dynact.schema.messages import Answer, Request
 from dynact.schema.rows import STATUSES, Measured, NetworkRow, Row
-from dynact.schema.run_folder import RunFolder, load_ceilings, load_gates, read_records
+from dynact.schema.run_folder import CEILINGS, RunFolder, load_ceilings, load_gates, read_records
 from dynact.schema.settings import Settings
 from dynact.schema.visits import VISITS
 from dynact.sweep.known_pairs import known_pairs
@@ -27,6 +27,7 @@ from tests.sweep.bench import ENVIRONMENT, INFO, LIMITS, VISITED, FakeBench
 from tests.sweeping import case_of, network_case_of, ok_row, site_of
 
 STARTED = {"started": "2026-03-01T10:00:00"} | ENVIRONMENT
+PAIRS = known_pairs(["inference"], INFO)
 A_CASE_OF_EACH_TABLE = pytest.mark.parametrize(
     "case", [case_of(), site_of(), network_case_of()], ids=["layer", "site", "network"]
 )
@@ -235,6 +236,26 @@ class TestCeilings:
         assert record is not None
         assert Ceilings.of(record).flops_per_s == LIMITS["flops_per_s"]
 
+    @pytest.mark.parametrize(
+        ("case", "times"), [(case_of(), 1), (network_case_of(), 0), (PAIRS[0], 0)]
+    )
+    def test_they_are_measured_before_the_first_visit_where_rows_need_them(
+        self, run: RunFolder, case: AnyCase, times: int
+    ) -> None:
+        bench = FakeBench()
+        sweep = sweep_with(bench, run)
+
+        sweep.measure_ceilings([case])
+        before = [*bench.verbs]
+        visit(sweep, case)
+        sweep.measure_ceilings([case])
+        # A case with a row was told what the device can do.
+        (run.folder / CEILINGS).unlink(missing_ok=True)
+        sweep_with(bench, run).measure_ceilings([case])
+
+        assert before == ["limits"] * times
+        assert bench.verbs.count("limits") == times
+
     @pytest.mark.parametrize("status", ["crashed", "refused"])
     def test_without_them_there_are_rows_without_floors(self, run: RunFolder, status: str) -> None:
         bench = FakeBench({"limits": Answer(status, "the process was ended by SIGKILL")})
@@ -345,18 +366,16 @@ class TestVisits:
 
 
 class TestKnownPairs:
-    PAIRS = known_pairs(["inference"], INFO)
-
     def test_the_verdict_is_a_line_for_each_session(self, run: RunFolder) -> None:
         for _ in range(2):
             sweep = sweep_with(FakeBench({"visit": as_known}), run)
             for number in range(1, 7):
-                for pair in self.PAIRS:
+                for pair in PAIRS:
                     visit(sweep, pair, number)
-                sweep.store_rows(self.PAIRS)
+                sweep.store_rows(PAIRS)
             assert sweep.gate
             assert sweep.gate["trustworthy"] is True
-            assert sweep.gate["session"] == sweep.found(self.PAIRS[0])[0].session
+            assert sweep.gate["session"] == sweep.found(PAIRS[0])[0].session
 
         gates = load_gates(run.folder)
         assert gates[-1] == sweep.gate
@@ -370,10 +389,10 @@ class TestKnownPairs:
             visit(first, case_of(), number)
         later = sweep_with(FakeBench({"visit": as_known}), run)
 
-        number, due = next(iter(later.passes([*self.PAIRS, case_of()])))
+        number, due = next(iter(later.passes([*PAIRS, case_of()])))
 
         assert number == 4
-        assert {one.case for one in due} == {*self.PAIRS, case_of()}
+        assert {one.case for one in due} == {*PAIRS, case_of()}
 
     def test_they_begin_with_a_pass_that_a_case_missed(self, run: RunFolder) -> None:
         first = sweep_with(FakeBench(), run)
@@ -386,15 +405,15 @@ class TestKnownPairs:
         silu = first.passes([case_of("silu")]).cases[0]
         silu.visits[:] = [replace(v, overhead=1.0 + v.number % 2) for v in silu.visits]
 
-        number, due = next(iter(first.passes([*self.PAIRS, case_of("silu")])))
+        number, due = next(iter(first.passes([*PAIRS, case_of("silu")])))
 
         assert number == 3
-        assert {one.case for one in due} == {*self.PAIRS, case_of("silu")}
+        assert {one.case for one in due} == {*PAIRS, case_of("silu")}
 
     def test_nothing_is_counted_of_them(self, run: RunFolder) -> None:
         bench = FakeBench({"visit": as_known})
 
-        visit(sweep_with(bench, run), self.PAIRS[0])
+        visit(sweep_with(bench, run), PAIRS[0])
 
         assert bench.verbs == ["visit"]
 
