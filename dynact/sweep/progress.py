@@ -181,7 +181,7 @@ def gate_line(gate: dict[str, Any] | None) -> tuple[str, bool]:
     if gate is None:
         return "known pairs not visited: nothing says what differences can be told here", False
     if not gate["trustworthy"]:
-        return f"{UNTRUSTWORTHY}: {gate['message']}", False
+        return f"{UNTRUSTWORTHY}: {gate['message']}; sweep again before quoting any", False
     cold = f"; {gate['coldness']['message']}" if gate.get("coldness") else ""
     if gate["resolution"] is None:
         why = gate["message"] or "the known pairs have too few visits"
