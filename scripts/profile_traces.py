@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Works from a checkout too, where dynact is not installed.
 sys.path.insert(0, str(ROOT))
 
+from dynact import activations  # noqa: E402
 from dynact.activations import REFERENCE  # noqa: E402
 from dynact.report.data.names import shortened, without_subjects  # noqa: E402
 from dynact.report.data.settings_groups import at_largest_input, input_elements, settings_groups  # noqa: E402
@@ -84,6 +85,8 @@ def main() -> None:
         rows = load(folder)
         cases = list(chosen(rows, options.cases, options.k))
         _take_the_workers_environment()
+        for line in parts_of_names(cases, options.k or ""):
+            print(line, flush=True)
         failed = _profile_each(cases, folder, options.steps)
     except ValueError as error:
         parser.error(str(error))
@@ -111,7 +114,10 @@ def chosen(rows: pd.DataFrame, cases: str, words: str | None) -> Iterator[Case]:
         ids = ok["case_id"]
         taken = ok[[all(word in case_id for word in words.split()) for case_id in ids]]
         if taken.empty:
-            raise ValueError(f"no ok case has {words!r} in its id; one is {ids.iloc[0]}")
+            lacking = [word for word in words.split() if not any(word in one for one in ids)]
+            near = " or ".join(filter(None, map(_near, lacking)))
+            hint = f"did you mean {near}?" if near else f"one is {ids.iloc[0]}"
+            raise ValueError(f"no ok case has {words!r} in its id; {hint}")
     elif cases == HEADLINE:
         # A compiled layer's trace is of other kernels than those counted.
         eager = ok[ok["mode"] == "eager"]
@@ -130,6 +136,22 @@ def chosen(rows: pd.DataFrame, cases: str, words: str | None) -> Iterator[Case]:
             raise ValueError("no case given; --help says how to name some")
     for row in taken.to_dict("records"):
         yield Case(**{name: row[name] for name in CASE_FIELDS})
+
+
+def parts_of_names(cases: Sequence[Case], words: str) -> Iterator[str]:
+    """Yield a line for each word that is only a part of the activations that it has chosen."""
+    names = dict.fromkeys(case.activation for case in cases)
+    for word in words.split():
+        found = [name for name in names if word in name]
+        # Of a layer of the user's, the class is a name too.
+        if found and not any(word in (name, *re.split(r"[.:]", name)) for name in found):
+            near = _near(word)
+            hint = f"; near: {near}" if near else ""
+            yield f"-k {word} matches {', '.join(found)}; no activation {word} is traced{hint}"
+
+
+def _near(word: str) -> str:
+    return "" if word in activations.names() else activations.near_names(word)
 
 
 def _at_one_shape(ok: pd.DataFrame) -> pd.DataFrame:

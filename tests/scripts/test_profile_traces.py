@@ -198,6 +198,38 @@ def test_compiled_cases_are_traced_where_they_are_asked_for() -> None:
         list(chosen(rows[rows["mode"] == "compile"], "headline", None))
 
 
+@pytest.mark.parametrize(
+    ("words", "chosen", "says"),
+    [
+        ("swish", ["hardswish"],
+         ["-k swish matches hardswish; no activation swish is traced; near: silu (swish)"]),
+        ("relu 8x7", ["frelu", "own.layers:AReLU_relu"],
+         ["-k relu matches frelu, own.layers:AReLU_relu; no activation relu is traced"]),
+        ("prel x frel", ["prelu", "frelu"],
+         ["-k prel matches prelu; no activation prel", "-k frel matches frelu; no activation fr"]),
+        ("frelu 8x7 train", ["frelu", "frelu_light"], []),
+        ("Mine", ["own.layers:Mine"], []),
+        ("layers", ["own.layers:Mine"], []),
+    ],
+)  # fmt: skip
+def test_a_word_that_is_only_part_of_names_is_told(
+    words: str, chosen: list[str], says: list[str]
+) -> None:
+    lines = list(script()["parts_of_names"](list(map(case_of, chosen)), words))
+
+    assert len(lines) == len(says)
+    for line, beginning in zip(lines, says, strict=True):
+        assert line.startswith(beginning)
+
+
+def test_it_is_told_before_anything_is_traced(checkout: Path) -> None:
+    status, output, errors = profile(checkout, "monday", "--steps", "1", "-k", "prel 8x7 train")
+
+    assert (status, errors) == (0, "")
+    assert output[0].startswith("-k prel matches prelu; no activation prel is traced; near: prelu")
+    assert sum(line.startswith("-k ") for line in output) == 1
+
+
 def test_a_table_that_was_cut_short_is_answered_in_one_line(checkout: Path) -> None:
     path = checkout / "reports/monday/traces/kernels.csv"
     path.parent.mkdir()
@@ -218,7 +250,8 @@ def test_a_table_that_was_cut_short_is_answered_in_one_line(checkout: Path) -> N
         (["failed"], "no ok rows"),
         (["--steps", "0"], "--steps must be at least 1, got 0"),
         (["--steps", "few"], "--steps"),
-        (["-k", "gelu"], "no ok case has 'gelu' in its id"),
+        (["-k", "gelu"], "no ok case has 'gelu' in its id; one is prelu-inference"),
+        (["-k", "swish 8x7"], "no ok case has 'swish 8x7' in its id; did you mean silu (swish) or"),
         (
             ["--cases", "prelu-inferense-2x8x7x7-float32-cpu"],
             "did you mean prelu-inference-2x8x7x7-float32-cpu",
