@@ -33,6 +33,7 @@ from dynact.report.page.page import write_page  # noqa: E402
 from dynact.report.run import Run  # noqa: E402
 from dynact.schema.digits import ratio_with_interval  # noqa: E402
 from dynact.schema.run_folder import LATEST, RunError, find_run  # noqa: E402
+from dynact.sweep.listing import add_list  # noqa: E402
 from dynact.sweep.one_line_parser import OneLineParser  # noqa: E402
 
 _NAMED = 10
@@ -74,6 +75,7 @@ def main() -> None:
         " over all cases of a comparison, and the ratio itself, not all of its interval, is above"
         " 1.05 for slower:5%%. Exit with 2 if no case has an interval on both sides, so that"
         " nothing can be told")  # fmt: skip
+    add_list(parser.add_argument)
     options = parser.parse_args()
     folder = ROOT / "reports"
     try:

@@ -25,6 +25,7 @@ from dynact.report.run import Run  # noqa: E402
 from dynact.report.tables.fitting import fitting  # noqa: E402
 from dynact.report.tensorboard import write_dashboards  # noqa: E402
 from dynact.schema.run_folder import RunError, find_run  # noqa: E402
+from dynact.sweep.listing import add_list  # noqa: E402
 from dynact.sweep.one_line_parser import OneLineParser  # noqa: E402
 from dynact.sweep.options import parse_multiple  # noqa: E402
 
@@ -90,6 +91,7 @@ def main() -> None:
         help="say which activations take so long at most, such as 1.5x the baseline's time, and "
         "which miss it by least: here, in summary.md and in the page",
     )
+    add_list(parser.add_argument)
     options = parser.parse_args()
     folder = ROOT / "reports"
     try:

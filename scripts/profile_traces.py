@@ -28,6 +28,7 @@ from dynact.schema.profile import PARTS  # noqa: E402
 from dynact.schema.redact import error_line  # noqa: E402
 from dynact.schema.run_folder import find_run, folder_name, load_ceilings, load_environment  # noqa: E402
 from dynact.sweep.interrupt import interrupt_deferred  # noqa: E402
+from dynact.sweep.listing import add_list  # noqa: E402
 from dynact.sweep.one_line_parser import OneLineParser  # noqa: E402
 from dynact.sweep.worker import MEMORY_KEEPING_MALLOC  # noqa: E402
 from dynact.timing import format_ns  # noqa: E402
@@ -68,6 +69,7 @@ def main() -> None:
         " or .json.gz; RUN then names the folder in reports/ for them, default: trace-FILE",
     )
     parser.add_argument("--steps", type=int, default=16, help="to trace; default: %(default)s")
+    add_list(parser.add_argument)
     options = parser.parse_args()
     if options.run is not None and options.run_option is not None:
         parser.error(f"two runs given, {options.run} and --run {options.run_option}; give one")

@@ -21,6 +21,7 @@ from dynact.schema.duration import format_seconds  # noqa: E402
 from dynact.schema.learning import Point  # noqa: E402
 from dynact.schema.redact import without_paths  # noqa: E402
 from dynact.sweep.interrupt import interrupt_deferred  # noqa: E402
+from dynact.sweep.listing import add_list  # noqa: E402
 from dynact.sweep.one_line_parser import OneLineParser  # noqa: E402
 from dynact.sweep.options import ACTIVATIONS, check_run_name, parse_activations, parse_count  # noqa: E402
 from dynact.worker.device import open_device  # noqa: E402
@@ -50,6 +51,7 @@ def main() -> None:
     add("--device", metavar="NAME", help="default: the accelerator if there is one, else cpu")
     add("--run", metavar="NAME", help="folder in reports/ (default: lenet-DATA); what it has of"
         " the same settings is not trained again")  # fmt: skip
+    add_list(parser.add_argument)
     options = parser.parse_args()
     folder = ROOT / "reports"
     try:

@@ -22,6 +22,7 @@ from dynact.schema.choice import choice
 from dynact.schema.placement import known_placement
 from dynact.schema.run_folder import LATEST
 from dynact.schema.settings import CACHES, TIMES, Settings
+from dynact.sweep.listing import add_list
 from dynact.sweep.networks import Shape
 from dynact.sweep.presets import PRESETS
 
@@ -113,6 +114,7 @@ def add_options(add: Callable[..., Any]) -> None:
     add("--resume", action="store_true",
         help="go on with --run (default: the latest), or add --passes to it")  # fmt: skip
     add("--in-process", action="store_true", help="measure in pytest itself, for a debugger")
+    add_list(add)
 
 
 @dataclass(frozen=True)
