@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 from dynact.report.run import load  # noqa: E402
 from dynact.schema.prefix import with_prefix  # noqa: E402
 from dynact.schema.redact import error_line  # noqa: E402
+from dynact.sweep.listing import add_list  # noqa: E402
 from dynact.sweep.one_line_parser import OneLineParser  # noqa: E402
 from dynact.sweep.worker import MEMORY_KEEPING_MALLOC  # noqa: E402
 from dynact.timing import format_ns  # noqa: E402
@@ -83,6 +84,7 @@ def main() -> None:
     """Run the command line."""
     parser = OneLineParser(description=__doc__)
     parser.add_argument("--device", help="cpu, cuda, cuda:1, …; default: the accelerator, or cpu")
+    add_list(parser.add_argument)
     options = parser.parse_args()
     # Before torch is imported, and for the commands below.
     os.environ.update(MEMORY_KEEPING_MALLOC | QUIET | os.environ)

@@ -11,7 +11,7 @@ from tests.sweeping import ROOT
 
 SCRIPTS = [
     [str(ROOT / "scripts" / f"{name}.py")]
-    for name in ("plot_overhead", "compare_runs", "profile_traces", "train_lenet")
+    for name in ("plot_overhead", "compare_runs", "profile_traces", "train_lenet", "check_device")
 ]
 BENCHES = ["-m", "pytest", "-p", "no:cacheprovider", str(ROOT / "benches"), "--benchmark-only"]
 
