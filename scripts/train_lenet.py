@@ -17,6 +17,7 @@ from dynact.activations import obstacle_in_networks  # noqa: E402
 from dynact.report.learning.figure import HEADER, reading_notes, table_lines, write_learning  # noqa: E402
 from dynact.report.learning.findings import findings  # noqa: E402
 from dynact.report.learning.points import load_points  # noqa: E402
+from dynact.report.tables.table import Table  # noqa: E402
 from dynact.schema.duration import format_seconds  # noqa: E402
 from dynact.schema.learning import Point  # noqa: E402
 from dynact.schema.redact import without_paths  # noqa: E402
@@ -146,12 +147,7 @@ def _progress_line(point: Point, share: float, elapsed_s: float) -> str:
 def _tell(folder: Path) -> bool:
     """Print the findings of a run and write its figure and tables; return if any diverged."""
     found = findings(load_points(folder))
-    cells = [list(HEADER), *table_lines(found)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    print()
-    for line in cells:
-        print("  ".join(map(str.ljust, line, widths)).rstrip())
-    print()
+    print("", Table(list(HEADER), table_lines(found)).text(), "", sep="\n")
     print(*reading_notes(found), *map(os.path.relpath, write_learning(folder)), sep="\n")
     return bool(found["diverged"].any())
 
