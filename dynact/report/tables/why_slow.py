@@ -21,6 +21,8 @@ _OF_ALL_IMPLS = [field for field in CASE_FIELDS if field != "impl"]
 # What an operator's name may have around what it does.
 _AROUND = re.compile(r"^(aten::)?(native_|_)*|(_backward\d?|_)+$")
 _GENERATED = ("Torch-Compiled Region", "CompiledFunction")
+# Its engine, and the nodes that it evaluates.
+_AUTOGRAD = re.compile(r"(torch::)?autograd::|\w+Backward\d*$")
 _WORDS = {
     name: words
     for words, names in {
@@ -43,6 +45,7 @@ _WORDS = {
         "pooling": "max_pool2d max_pool2d_with_indices avg_pool2d adaptive_avg_pool2d",
         "copying": "copy clone cat stack repeat",
         "filling with zeros": "fill zero zeros",
+        "views of tensors": "t view unsqueeze squeeze expand reshape transpose permute as_strided",
         "picking and placing elements": "index index_put gather scatter scatter_add",
     }.items()
     for name in names.split()
@@ -89,6 +92,8 @@ def _shares(kernels: pd.DataFrame) -> "pd.Series[float]":
 def _in_words(operator: str, kind: str) -> str:
     if operator.startswith(_GENERATED):
         return "generated code"
+    if _AUTOGRAD.match(operator):
+        return "autograd itself"
     name = _AROUND.sub("", operator)
     return _WORDS.get(name) or _KINDS.get(kind) or name
 

@@ -52,6 +52,25 @@ def test_shares_are_summed_in_plain_words() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("operator", "words"),
+    [
+        ("autograd::engine::evaluate_function: MulBackward0", "autograd itself"),
+        ("torch::autograd::AccumulateGrad", "autograd itself"),
+        ("MaxBackward0", "autograd itself"),
+        ("aten::t", "views of tensors"),
+        ("aten::threshold_backward", "ReLU"),
+        ("aten::_softmax", "the softmax"),
+        ("mine::Backward_of_mine", "mine::Backward_of_mine"),
+        ("(no operator)", "(no operator)"),
+    ],
+)
+def test_an_operator_in_words(operator: str, words: str) -> None:
+    [case_id] = STACKED["case_id"]
+    run = traced(STACKED, *calls(case_id, {operator: ("other", 5)}))
+    assert one_sentence(run) == f"DY-ReLU-B, training: 100 % of the step is {words}."
+
+
 def test_a_cheaper_form_does_without_what_its_trace_has_not() -> None:
     rows = together(STACKED, LINES)
     [dear, cheap] = rows["case_id"]
