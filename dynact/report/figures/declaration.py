@@ -95,3 +95,6 @@ class ProfileFigure(ReportFigure):
 
     draw: Callable[[Profile, str], Figure]
     """Takes a profile with training steps and a caption."""
+
+    pages: str = ""
+    """Which column of the steps names a page that shows more of the same, if one does."""

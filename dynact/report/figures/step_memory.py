@@ -84,4 +84,5 @@ FIGURE = ProfileFigure(
     ),
     shows="Allocated bytes over one training step, a panel for each activation",
     draw=step_memory,
+    pages="memory_page",
 )

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
@@ -30,6 +30,8 @@ class PageFigure:
     """In base64."""
     width: int
     height: int
+    links: dict[str, str] = field(default_factory=dict)
+    """By name, pages of the run folder that show the same in more detail."""
 
 
 def page_figures(run: Run) -> list[PageFigure]:
@@ -39,11 +41,22 @@ def page_figures(run: Run) -> list[PageFigure]:
     contradict the tables beside it.
     """
     return [
-        _page_figure(picture, figure)
+        replace(_page_figure(picture, figure), links=_links(figure, run))
         for figure in FIGURES.values()
         for picture in _pictures(figure, run)
         if picture.path.is_file() and origin_of(picture.path) == run.origin(figure.files)
     ]
+
+
+def _links(figure: ReportFigure, run: Run) -> dict[str, str]:
+    if not isinstance(figure, ProfileFigure) or not figure.pages or run.profile is None:
+        return {}
+    steps = run.profile.of(run.profile.steps.drop(columns="activation"))
+    return {
+        run.names[step["activation"]]: step[figure.pages]
+        for step in steps.to_dict("records")
+        if step[figure.pages]
+    }
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ MOST_BYTES = 2**53
 MOST_REGISTERS = 2**31
 # Under which keys a trace keeps what the profiler had to say.
 _WORDS = ("ERROR", "WARNING")
+# And since when it counts its times.
+_ORIGIN = "baseTimeNanoseconds"
 
 
 @dataclass(eq=False, slots=True)
@@ -115,6 +117,8 @@ class Events:
     annotations: list[Span] = field(default_factory=list)
     differentiated: list[Differentiated] = field(default_factory=list)
     allocations: list[Allocation] = field(default_factory=list)
+    origin_ns: int = 0
+    """Since 1970; 0 where the trace does not say."""
     words: list[str] = field(default_factory=list)
     """The profiler's errors and warnings."""
 
@@ -143,6 +147,8 @@ def events_of(items: Iterable[tuple[str, Any]]) -> Events:
     for key, item in items:
         if key in _WORDS and isinstance(item, list):
             events.words += map(str, item)
+        elif key == _ORIGIN and isinstance(item, int):
+            events.origin_ns = item
         elif key == EVENTS and isinstance(item, dict) and "ts" in item:
             try:
                 _take(events, item)

@@ -20,6 +20,7 @@ from dynact.worker.device import Device
 from dynact.worker.layer import feed_of, prepared, ready_call
 from dynact.worker.modes import grad_mode
 from dynact.worker.profile.memory_page import memory_page
+from dynact.worker.profile.memory_timeline import MemoryTimeline
 from dynact.worker.profile.record import Trace, record
 from dynact.worker.profile.snapshot import memory_snapshot
 from dynact.worker.profile.steps import steps_of
@@ -47,7 +48,7 @@ class Profiled:
     tries: int
     """How often the case was traced until these two agreed, or as nearly as in any try."""
     memory_page: str | None
-    """HTML; ``None`` where it could not be made."""
+    """HTML, of the step that the tables show; ``None`` where it could not be made."""
     memory_snapshot: bytes | None
     """Pickled; ``None`` where there is none."""
     failures: tuple[str, ...]
@@ -86,9 +87,9 @@ def profile_case(
     with ready_step(case, device) as step:
         while len(tries) < _MOST_TRIES and not any(one.holds for one in tries):
             tries.append(_traced(step, device, steps, traffic, ceilings))
-        page = or_none("memory page", lambda: memory_page(step, device, case.id))
         snapshot = or_none("memory snapshot", lambda: memory_snapshot(step, device))
     nearest = min(tries, key=lambda one: one.distance)
+    page = or_none("memory page", lambda: memory_page(nearest.memory, case.id))
     return Profiled(
         nearest.trace,
         nearest.tables,
@@ -109,6 +110,20 @@ class _Try:
     tables: Tables
     untraced_ns: float
     holds: bool
+
+    @property
+    def memory(self) -> MemoryTimeline:
+        """Of the step that the tables show.
+
+        Raises
+        ------
+        Exception
+            What went wrong where it could not be made.
+        """
+        memory, origin_ns = self.trace.memory, self.trace.events.origin_ns
+        if isinstance(memory, Exception):
+            raise memory
+        return memory.within(*(origin_ns + ns for ns in self.tables.shown_ns))
 
     @property
     def distance(self) -> float:

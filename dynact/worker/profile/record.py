@@ -17,6 +17,7 @@ from dynact.timing.clock import Call
 from dynact.worker.device import Device
 from dynact.worker.profile.chrome_trace import EVENTS, items_of, open_trace
 from dynact.worker.profile.events import Events, events_of
+from dynact.worker.profile.memory_timeline import MemoryTimeline, memory_timeline
 
 # Event categories of operators and kernels: their names are C++, have slashes, and name no file.
 WORK = ("cpu_op", "kernel")
@@ -35,6 +36,8 @@ class Trace:
     file: bytes
     """In Chrome's format, packed by gzip."""
     events: Events
+    memory: MemoryTimeline | Exception
+    """Of the same steps; what went wrong where it could not be made."""
 
 
 def record(step: Call, device: Device, steps: int) -> Trace:
@@ -42,15 +45,26 @@ def record(step: Call, device: Device, steps: int) -> Trace:
 
     The profiler's own work comes on top of each operator's time.
     """
+    memory: list[MemoryTimeline | Exception] = []
     with tempfile.TemporaryDirectory() as folder:
+        # Without a name of ours it takes the host's.
+        write = tensorboard_trace_handler(folder, worker_name="trace")
+
+        def ready(profiler: profile) -> None:
+            write(profiler)
+            # Beside the trace, which may be had without it.
+            try:
+                memory.append(memory_timeline(profiler, device))
+            except Exception as error:
+                memory.append(error)
+
         with profile(
             activities=device.profiler_activities(),
             schedule=schedule(wait=1, warmup=1, active=steps),
             record_shapes=True,
             profile_memory=True,
             with_stack=True,
-            # Without a name of ours it takes the host's.
-            on_trace_ready=tensorboard_trace_handler(folder, worker_name="trace"),
+            on_trace_ready=ready,
         ) as profiler:
             for _ in range(2 + steps):
                 step()
@@ -59,7 +73,7 @@ def record(step: Call, device: Device, steps: int) -> Trace:
         packed = io.BytesIO()
         with open_trace(path) as text:
             events = events_of(_written(_published(items_of(text)), packed))
-    return Trace(packed.getvalue(), events)
+    return Trace(packed.getvalue(), events, *memory)
 
 
 def publishable(value: Any) -> Any:

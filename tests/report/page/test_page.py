@@ -424,6 +424,24 @@ def test_what_was_not_counted_is_said(make_rows, page_of, lack):
     assert least == {"PReLU": False, "FReLU": True, "DY-ReLU-B": False}
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_figure_of_memory_leads_to_each_step_s_own_page(
+    make_rows, environment, tmp_path, is_there
+):
+    case_id = "frelu-training-8x32x7x7-float32-cpu"
+    profile = profile_of_one(case_id)
+    if not is_there:
+        profile.steps["memory_page"] = None
+    run = write_run(tmp_path / "run", make_rows(), environment)
+    write_tables(run, profile)
+
+    render(Run(run), ["step_memory"], ("png",))
+
+    page = (run / "index.html").read_text("utf-8")
+    links = re.findall('what the memory is for: <a href="(.*?)">(.*?)</a>', page)
+    assert links == [(f"tensorboard/{case_id}/memory.html", "FReLU")] * is_there
+
+
 def profile_of_one(case_id, activation="frelu", kernel="aten::mul"):
     calls = [
         (case_id, activation, "training", f"{kernel}{i}", "pointwise", "forward", 0, 10**5 * i)
@@ -455,7 +473,7 @@ def test_steps_are_shown_longest_kernel_first(make_rows, environment, tmp_path):
         "bandwidth": "667 kB/s, 25 % of a copy’s", "input shapes": "8x64x56x56 64, 3",
     }  # fmt: skip
     assert "FReLU , training: 12 ms under the profiler, 1.25× the 9.6 ms without it" in page.words
-    assert "Medians over 7 of 16 steps, which took 11 ms to 14 ms; 1 more took" in page.words
+    assert "Medians over 7 of 16 steps, which took 10.8 ms to 14.4 ms; 1 more took" in page.words
     assert "12 of 15 kernels" in page.words
     assert "tensorboard --logdir" in page.words
     folder = "tensorboard/frelu-training-x"

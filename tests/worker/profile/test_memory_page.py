@@ -4,19 +4,22 @@ import base64
 import re
 
 import pytest
+import torch
 from torch.profiler import _memory_profiler
 
 from dynact.schema.cases import Case
 from dynact.worker.device import Cpu
-from dynact.worker.profile import memory_page, ready_step
+from dynact.worker.profile import memory_page, profile_case, ready_step, record, steps_of, tables_of
 from dynact.worker.profile.memory_page import CATEGORIES
+from dynact.worker.profile.memory_timeline import MemoryTimeline
 from tests.sweeping import case_of
 from tests.worker.profile.profiling import counted
 
 
 def page_of(case: Case) -> str:
-    with ready_step(case, Cpu()) as step:
-        return memory_page(step, Cpu(), case.id)
+    page = profile_case(case, Cpu(), steps=2).memory_page
+    assert page is not None
+    return page
 
 
 LARGE = {"channels": 64, "height": 28, "width": 28}
@@ -50,8 +53,9 @@ def test_a_layer_that_allocates_nothing_has_a_memory_page() -> None:
 
 
 def test_a_memory_page_is_whole_in_itself_and_named_after_its_case() -> None:
-    with ready_step(case_of("dyrelu_b", phase="training"), Cpu()) as step:
-        page = memory_page(step, Cpu(), "<b>&{}")
+    times_us = [2_000, 3_000, 4_000]
+    rows = [[0] * len(CATEGORIES), [1_000_000] * len(CATEGORIES), [0] * len(CATEGORIES)]
+    page = memory_page(MemoryTimeline(times_us, rows), "<b>&{}")
 
     assert "<title>Memory over one step: &lt;b&gt;&amp;{}</title>" in page
     assert len(page.encode()) < 300_000
@@ -71,3 +75,57 @@ def test_the_page_names_memory_as_torch_does() -> None:
     torchs = ["UNKNOWN" if c is None else c.name for c in _memory_profiler._CATEGORY_TO_COLORS]
 
     assert ours == torchs
+
+
+def test_each_category_that_is_there_is_explained() -> None:
+    one = [0, 0, 4_000_000, 0, 0, 0, 0, 0]
+    with_gradient = [0, 0, 4_000_000, 0, 0, 1_000_000, 0, 0]
+
+    page = memory_page(MemoryTimeline([10, 20], [one, with_gradient]), "case")
+
+    assert re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", page) == [
+        ("input", CATEGORIES["input"].words.replace("'", "&#39;")),
+        ("gradient", CATEGORIES["gradient"].words.replace("'", "&#39;")),
+    ]
+    assert "At most 5 MB at once; 4 MB at the start." in page
+
+
+@pytest.mark.parametrize(
+    ("begin_us", "end_us", "times_us", "held"),
+    [
+        (10, 30, [10, 10, 20], [1, 1, 2]),
+        (15, 30, [15, 20], [1, 2]),
+        (15, 31, [15, 20, 30], [1, 2, 3]),
+        (21, 29, [21], [2]),
+        (5, 9, [5], [1]),
+        (31, 40, [31], [3]),
+    ],
+)
+def test_of_a_timeline_the_part_within_a_step_is_taken(
+    begin_us: int, end_us: int, times_us: list[int], held: list[int]
+) -> None:
+    whole = MemoryTimeline([10, 20, 30], [[1], [2], [3]])
+
+    part = whole.within(1000 * begin_us, 1000 * end_us)
+
+    assert part == MemoryTimeline(times_us, [[of_one] for of_one in held])
+
+
+def test_the_page_is_of_the_step_that_the_tables_show() -> None:
+    """Steps that hold 1, 2, ... 6 MB: of which one is, its memory tells."""
+    with ready_step(case_of("silu"), Cpu()):
+        megabytes = iter(range(1, 9))
+
+        def step() -> None:
+            held = torch.relu(torch.ones(250_000 * next(megabytes)))
+            del held
+
+        trace = record(step, Cpu(), 6)
+
+    tables = tables_of(steps_of(trace.events), "cpu")
+
+    assert isinstance(trace.memory, MemoryTimeline)
+    within = trace.memory.within(*(trace.events.origin_ns + ns for ns in tables.shown_ns))
+    totals = [sum(of_time) for of_time in within.bytes_by_category]
+    assert max(totals) - totals[0] == tables.memory["allocated_bytes"].max()
+    assert max(totals) - totals[0] in {n * 2_000_000 for n in range(3, 9)}

@@ -15,14 +15,17 @@ from dynact.worker.profile import profile_case
 from dynact.worker.profile import words as words_module
 from dynact.worker.profile.chrome_trace import EVENTS
 from dynact.worker.profile.events import events_of
+from dynact.worker.profile.memory_page import CATEGORIES
+from dynact.worker.profile.memory_timeline import MemoryTimeline
 from dynact.worker.profile.record import Trace
 from dynact.worker.profile.steps import STEP
 from dynact.worker.profile.tables import NothingOnDeviceError
 from tests.sweeping import case_of
 from tests.worker.profile.profiling import event
 
-# The package has a function of the same name as its module.
+# The package has functions of the same names as these modules.
 profiled_module = importlib.import_module("dynact.worker.profile.profiled")
+record_module = importlib.import_module("dynact.worker.profile.record")
 
 
 class ListedClock(WallClock):
@@ -80,7 +83,8 @@ def test_a_trace_that_was_disturbed_is_made_again(
             event(f"{STEP}1", "user_annotation", 0, 1000 * ms + 10),
             event("aten::relu", "cpu_op", 1, 1000 * ms),
         ]
-        return Trace(b"", events_of((EVENTS, one) for one in events))
+        no_memory = MemoryTimeline([0], [[0] * len(CATEGORIES)])
+        return Trace(b"", events_of((EVENTS, one) for one in events), no_memory)
 
     traces = map(made_up, traced_ms)
     monkeypatch.setattr(profiled_module, "record", lambda *_: next(traces))
@@ -129,6 +133,21 @@ def test_what_fails_beside_the_trace_costs_itself_alone(
     assert found.tables.steps == 2
     assert getattr(found, what) is None
     assert found.failures == (f"no {what.replace('_', ' ')}: RuntimeError: no timeline of this",)
+
+
+def test_a_timeline_of_memory_that_fails_costs_itself_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: Any) -> None:
+        raise RuntimeError("no such device")
+
+    monkeypatch.setattr(record_module, "memory_timeline", fails)
+
+    found = profile_case(case_of("relu"), Cpu(), steps=2)
+
+    assert found.tables.steps == 2
+    assert found.memory_page is None
+    assert found.failures == ("no memory page: RuntimeError: no such device",)
 
 
 @pytest.mark.parametrize(
