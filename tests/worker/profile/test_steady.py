@@ -28,6 +28,8 @@ def steps(*times: int | tuple[int, int]) -> list[Stretch]:
         (steps(10, 10, 10, 16), [2], 2, 1),
         # Between whose kernels the device waits for its host in each.
         (steps((50, 10), (50, 10), (52, 11), (51, 12)), [2, 3], 3, 0),
+        # Within a kernel, in the time in which its host had made it wait in the others.
+        (steps((50, 10), (50, 10), (52, 11), (51, 17)), [2], 2, 1),
         # At a loop's end nothing ran.
         (steps(10, 10, 11, 12, (3, 0)), [2, 3], 2, 0),
         (steps((3, 0)), [0], 0, 0),
