@@ -13,13 +13,12 @@ from pathlib import Path
 from tests.sim.conftest import Environment
 from tests.sweeping import ROOT
 
-# Whole sweeps and cold times there have tests of their own, which know more of what is true; and
-# learning is the same arithmetic for any activation.
+# Whole sweeps, cold times and networks there have tests of their own, which know more of what is
+# true.
 ELSEWHERE = (
     "tests/test_gpu.py::test_a_smoke_sweep_ends_well",
     "tests/test_gpu.py::test_a_flush_empties_the_caches",
-    "tests/worker/learning/test_training.py::test_an_accelerator_learns_the_same[relu]",
-    "tests/worker/learning/test_training.py::test_an_accelerator_learns_the_same[frelu]",
+    "tests/test_gpu.py::test_a_network_is_measured_and_counted",
 )
 FILES = sorted(
     str(path)
