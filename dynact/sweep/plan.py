@@ -10,7 +10,6 @@ from dynact import activations
 from dynact.schema.cases import AnyCase, Case, KnownPair, NetworkCase, SiteCase
 from dynact.schema.messages import WorkerInfo
 from dynact.schema.settings import Settings
-from dynact.schema.visits import LEAST_VISITS
 from dynact.sweep.networks import Shape, at_shapes
 from dynact.sweep.presets import Grid, fits, growth, preset, unique_cases
 from dynact.sweep.progress import Kind
@@ -64,15 +63,10 @@ class Plan:
             found += step
         return found
 
-    def check(self, budget_s: float, settings: Settings) -> None:
-        """Raise ValueError if the timing alone of the ends of all axes takes longer than that."""
-        least_s = min(LEAST_VISITS, settings.passes) * settings.visit_s
-        ends = sum(map(len, self.steps[: self.ends]))
-        if ends * least_s > budget_s:
-            raise ValueError(
-                f"the budget has time for {int(budget_s / least_s)} cases at most, and the ends of "
-                f"every axis are {ends}; raise --budget or name fewer activations, phases or sizes"
-            )
+    def first(self, among: Iterable[AnyCase]) -> list[AnyCase]:
+        """Return those of some cases that a limited time goes to first: all but sizes between."""
+        later = {case for step in self.steps[self.ends :] for case in step}
+        return [case for case in among if case not in later]
 
 
 def plan(
@@ -85,7 +79,6 @@ def plan(
     shapes: Iterable[Shape] | None = None,
     baseline: str,
     settings: Settings,
-    budget_s: float | None = None,
 ) -> Plan:
     """Return the cases of a preset, with the user's own values for some of its axes.
 
@@ -99,14 +92,11 @@ def plan(
         Activations, each with the user's own implementation of it.
     shapes
         To take in place of all channels and resolutions.
-    budget_s
-        How long the whole may take, if that is limited.
 
     Raises
     ------
     ValueError
-        If the budget is too small on any device, nothing fits into the device's memory, or graphs
-        are asked for of one that has none.
+        If nothing fits into the device's memory, or graphs are asked for of one that has none.
     """
     if "graph" in axes.get("modes", ()) and not info.has_graphs:
         raise ValueError(
@@ -130,10 +120,7 @@ def plan(
             f"free on {info.device}; name smaller sizes"
         )
     steps, ends = _steps(grids, fitting, info.device, baseline)
-    found = Plan(fitting, settings.max_seconds, len(cases) - len(fitting), steps, ends)
-    if budget_s is not None:
-        found.check(budget_s, settings)
-    return found
+    return Plan(fitting, settings.max_seconds, len(cases) - len(fitting), steps, ends)
 
 
 def _steps(

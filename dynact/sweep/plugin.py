@@ -17,7 +17,7 @@ import pytest
 from pytest_benchmark.session import PerformanceRegression
 
 from dynact.schema.cases import CASE_TYPES, PHASES, AnyCase, Case, KnownPair, NetworkCase, SiteCase
-from dynact.schema.duration import format_seconds
+from dynact.schema.duration import format_seconds, rounded_up
 from dynact.schema.messages import Request
 from dynact.schema.redact import without_paths
 from dynact.schema.rows import Measured, NetworkRow, Row
@@ -25,7 +25,7 @@ from dynact.schema.run_folder import RunError, RunFolder, check_run, find_run
 from dynact.schema.settings import Settings
 from dynact.schema.visits import LEAST_VISITS
 from dynact.sweep.answer import answer_of_layers, answer_of_networks
-from dynact.sweep.budget import Budget
+from dynact.sweep.budget import MARGIN, Budget
 from dynact.sweep.distrust import distrust
 from dynact.sweep.known_pairs import known_pairs
 from dynact.sweep.networks import NetworkPlan, Shape, own_networks, plan_networks, shapes_of
@@ -65,6 +65,8 @@ NIGHT_S = 10 * 3600.0
 # 4,000 cases.
 ENDING_S = 15.0
 ENDING_A_CASE_S = 0.01
+# To measure what the device can do, once a run: measured on a CPU.
+CEILINGS_S = 15.0
 SWEEP = pytest.StashKey[Sweep]()
 # What stands for the cases of a benchmark that has none.
 NO_CASE = object()
@@ -158,7 +160,6 @@ class SweepPlugin:
                 shapes=options.shapes or shapes,
                 baseline=options.baseline,
                 settings=options.settings,
-                budget_s=options.budget_s,
             )
         self._check(self._plan.cases)
         self._networks = NetworkPlan()
@@ -199,6 +200,11 @@ class SweepPlugin:
         if self.run and options.within:
             self._within = Within(options.within, self.run, self._networks.everywhere)
         self._selected: list[AnyCase] = []
+        # Of those, how many are finished.
+        self._finished = 0
+        self._visits_made = 0
+        # Whether all was visited that there was time for.
+        self._is_through = False
         # Networks that keep the budget, as far as they are known before anything is visited.
         self._followed: list[AnyCase] = []
 
@@ -231,6 +237,7 @@ class SweepPlugin:
         cases = [case for case in map(_case, items) if case]
         to_do = {(case.table, case.id) for case in self._sweep.to_do(cases)}
         self._selected = cases
+        self._finished = len(cases) - len(to_do)
         if self._within:
             of_networks = {SiteCase.table, NetworkCase.table}
             settled = not any(table in of_networks for table, _ in to_do)
@@ -258,6 +265,7 @@ class SweepPlugin:
             phases = [phase for phase in PHASES if any(case.phase == phase for case in cases)]
             self._known_pairs = known_pairs(phases or PHASES, self._bench.info)
         self._asked_for = [*self._known_pairs, *cases]
+        self._check_budget()
         needed_s = self._plan.seconds(self._asked_for) + self._renewing_s()
         name = self._bench.info.environment["device"]["name"]
         caches = ", its caches emptied before each call" if self._settings.cache == "cold" else ""
@@ -268,7 +276,9 @@ class SweepPlugin:
             f"dynact: {len(cases)} cases in {self._settings.passes} passes, about "
             f"{format_seconds(needed_s)}, run {self.name}"
         )
-        if self._budget_s is not None:
+        if self._finished and not self._asked_for:
+            self._write(f"dynact: nothing is left to do: all {self._finished} cases are finished")
+        elif self._budget_s is not None:
             self._write_what_it_has_time_for(needed_s, cases)
         if self._within and (more := self._within.count(cases)):
             about = format_seconds(more * self._plan.seconds(self._networks.cases[:1]))
@@ -281,6 +291,33 @@ class SweepPlugin:
         if self._plan.too_large:
             count = self._plan.too_large
             self._write(f"dynact: {count} cases left out, too large for the device's free memory")
+
+    def _check_budget(self) -> None:
+        """Refuse a time in which what is left to do could not even be timed, on any device."""
+        if self.run is None or self._budget_s is None or not self._asked_for:
+            return
+        first = self._plan.first(self._asked_for)
+        starting_s = time.monotonic() - self._started_s
+        ceilings_s = CEILINGS_S if self._sweep.needs_ceilings(first) else 0.0
+        timing_s = max(self._sweep.least_timing_s(first), self._settings.visit_s)
+        before_s, after_s = starting_s + ceilings_s, timing_s + ENDING_S
+        if before_s + after_s <= self._budget_s:
+            return
+        parts = [f"starting took {format_seconds(starting_s)}"]
+        if ceilings_s:
+            parts.append(f"measuring what the device can do takes about {ceilings_s:.0f} s")
+        many = f"{len(first)} case{'s' * (len(first) != 1)}"
+        what = f"the ends of every axis, {many}," if len(first) < len(self._asked_for) else many
+        parts.append(f"timing {what} takes {format_seconds(ceil(timing_s))}")
+        given, enough = self._config.option.budget, rounded_up(MARGIN * before_s + after_s)
+        fewer = ", or name fewer activations, phases or sizes" if len(first) > 1 else ""
+        # Nothing has been measured: it is as if it had not begun.
+        self.run.close()
+        self.run = None
+        raise pytest.UsageError(
+            f"--budget {given} is too short: {', '.join(parts)}, and {ENDING_S:.0f} s are kept for "
+            f"drawing; give {enough} or more{fewer}"
+        )
 
     def _write_what_it_has_time_for(self, needed_s: float, cases: Sequence[AnyCase]) -> None:
         """Say before anything is measured what a limited time is likely to leave out."""
@@ -346,6 +383,7 @@ class SweepPlugin:
                 more = [case for case in followed if case not in self._followed]
                 self._asked_for += more
                 self._make_passes(more, self._budget(), "keeping the budget, ")
+            self._is_through = True
         except (RunError, WorkerError) as error:
             pytest.exit(str(error), returncode=1)
         except KeyboardInterrupt as interrupt:
@@ -417,6 +455,7 @@ class SweepPlugin:
                 for visited in due:
                     if passes.has_time_for(visited):
                         self._sweep.visit(visited, number)
+                        self._visits_made += 1
                         progress.visited(visit_line(visited.visits[-1]))
         finally:
             self._sweep.store_rows(cases)
@@ -429,6 +468,8 @@ class SweepPlugin:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
+        if self._found_no_time():
+            session.exitstatus = session.exitstatus or pytest.ExitCode.NO_TESTS_COLLECTED
         try:
             return (yield)
         except OSError as error:
@@ -453,6 +494,8 @@ class SweepPlugin:
     def _write_summary(self) -> None:
         if self.run is None:
             return
+        if self._budget_s is not None and self._found_no_time():
+            self._write(f"dynact: {format_seconds(self._budget_s)} were too short for any visit")
         if self.run.is_empty:
             self._write(f"dynact: nothing was measured, so there is no run {self.name}")
             return
@@ -477,8 +520,10 @@ class SweepPlugin:
         self._reporter.write_line(line, bold=True, green=trustworthy, red=not trustworthy)
         visits = {case: self._sweep.visits(case) for case in rows}
         self._write_lines(distrust([*rows.values()], visits, self._settings.precision))
-        if self._budget_s is not None:
-            self._write_what_was_left_out(cases)
+        # What was ended says nothing of the time it had.
+        if self._budget_s is not None and self._is_through:
+            to_measure = [case for case in self._asked_for if not isinstance(case, KnownPair)]
+            self._write_what_was_left_out(to_measure, self._sweep.to_do(to_measure))
         self._write_what_to_do_next(cases, [row for row in rows.values() if row.status == "ok"])
 
     def _write_what_to_do_next(self, cases: Sequence[AnyCase], ok: Sequence[Measured]) -> None:
@@ -499,7 +544,12 @@ class SweepPlugin:
         python_and_script = map(_from_here, (Path(sys.executable), script))
         return shlex.join([*python_and_script, self.name, *options])
 
-    def _write_what_was_left_out(self, cases: Sequence[AnyCase]) -> None:
+    def _found_no_time(self) -> bool:
+        """Return whether not one visit was made of those that were to be made."""
+        is_idle = self._is_through and not self._visits_made
+        return is_idle and bool(self._sweep.to_do(self._asked_for))
+
+    def _write_what_was_left_out(self, cases: Sequence[AnyCase], left: Sequence[AnyCase]) -> None:
         assert self._budget_s is not None
         rows = {case: row for case in cases if (row := self._sweep.row(case))}
         asked = set(cases)
@@ -511,14 +561,16 @@ class SweepPlugin:
                 f"{format_seconds(self._budget_s)} were too short for {even}: "
                 f"{len(set(layers) - {*rows})} of {len(layers)} cases left out, {lacking}"
             )
-        ok = [row for row in rows.values() if row.status == "ok"]
         least = min(LEAST_VISITS, self._settings.passes)
-        if few := sum((row.visits or 0) < least for row in ok):
+        # Those that failed have what they are to have.
+        if few := sum(case in rows and (rows[case].visits or 0) < least for case in left):
             self._write(f"{few} cases have fewer than {least} visits")
-        if not self._sweep.to_do(cases):
+        ok = [row for row in rows.values() if row.status == "ok"]
+        if ok and not left:
             took = format_seconds(time.monotonic() - self._started_s)
             are = "are narrow" if all(row.converged for row in ok) else "have all their visits"
-            self._write(f"all {len(cases)} cases {are} after {took}")
+            failed = " that did not fail" if len(ok) < len(cases) else ""
+            self._write(f"all {len(ok)} cases{failed} {are} after {took}")
 
     def _shapes(self, options: SweepOptions) -> Counter[Shape] | None:
         if options.shapes_from is None:

@@ -13,7 +13,7 @@ from dynact.schema.messages import Answer, Request, WorkerInfo
 from dynact.schema.rows import Measured, figures_of, new_row, upgraded
 from dynact.schema.run_folder import GATES, RunFolder
 from dynact.schema.settings import Settings
-from dynact.schema.visits import Visit, measured_figures, telling, with_visits
+from dynact.schema.visits import LEAST_VISITS, Visit, measured_figures, telling, with_visits
 from dynact.sweep.budget import Budget, BudgetedPasses
 from dynact.sweep.interrupt import interrupt_deferred
 from dynact.sweep.known_pairs import verdict
@@ -150,6 +150,16 @@ class Sweep:
         """Return the cases that are to be visited, or have no row yet for the visits they had."""
         due = set(self.passes(cases).to_do())
         return [case for case in cases if case in due or self.row(case) is None]
+
+    def least_timing_s(self, cases: Iterable[AnyCase]) -> float:
+        """Return how long the timing alone of the visits takes that some cases have at least."""
+        least, visit_s = min(LEAST_VISITS, self._settings.passes), self._settings.visit_s
+        return sum(
+            max(least - len(self._visits[case.table, case.id]), 0)
+            * TIME_SHARES.get(case.table, 1.0)
+            * visit_s
+            for case in cases
+        )
 
     def stored_beside(self, cases: Iterable[AnyCase]) -> int:
         """Return how many other cases the run has rows of; known pairs aside."""

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynact.schema.duration import format_seconds
+from dynact.schema.duration import format_seconds, rounded_up
+from dynact.sweep.options import parse_seconds
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,10 @@ def test_seconds_say_how_long_it_is(seconds: float) -> None:
     # To the smaller of the two units shown.
     smallest = units[parts[-1][1]]
     assert abs(sum(int(n) * units[unit] for n, unit in parts) - seconds) <= smallest
+
+
+@given(st.floats(0.1, 1e7))
+def test_one_for_an_option_is_no_shorter_and_hardly_longer(seconds: float) -> None:
+    found = parse_seconds(rounded_up(seconds), "--budget")
+
+    assert seconds <= found <= max(1.5 * seconds, seconds + 5)

@@ -29,7 +29,7 @@ from dynact.schema.settings import Settings
 from dynact.sweep import plugin, progress
 from dynact.sweep.progress import UNTRUSTWORTHY
 from dynact.sweep.worker import WorkerError
-from tests.sweep.bench import ENVIRONMENT, INFO, SITES, STRUCTURE, VISITED, FakeBench
+from tests.sweep.bench import ENVIRONMENT, INFO, LIMITS, SITES, STRUCTURE, VISITED, FakeBench
 from tests.sweep.in_process import FOUR_CASES, FOUR_IDS, Run, as_known, check_refused
 
 pytest_plugins = ["pytester"]
@@ -65,6 +65,18 @@ def closing_table_of(outcome: pytest.RunResult) -> list[str]:
     lines = outcome.outlines
     first = next(i for i, line in enumerate(lines) if "time as a multiple of the" in line)
     return lines[first + 1 : next(i for i, line in enumerate(lines) if line.startswith("rows: "))]
+
+
+@pytest.fixture
+def now_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Have a clock in place of the sweep's; what it says."""
+    now_s = [1000.0]
+    clock = SimpleNamespace(monotonic=lambda: now_s[0])
+    monkeypatch.setattr(plugin, "time", clock)
+    monkeypatch.setattr(progress, "time", clock)
+    this = SimpleNamespace(create_time=lambda: datetime.now().timestamp())
+    monkeypatch.setattr(plugin, "psutil", SimpleNamespace(Process=lambda: this))
+    return now_s
 
 
 class TestSweep:
@@ -305,21 +317,15 @@ class TestSweep:
         sweep: Run,
         bench: FakeBench,
         reports: Path,
-        monkeypatch: pytest.MonkeyPatch,
+        now_s: list[float],
         visit_s: float,
     ) -> None:
-        now_s = 1000.0
-        clock = SimpleNamespace(monotonic=lambda: now_s)
-        monkeypatch.setattr(plugin, "time", clock)
-        monkeypatch.setattr(progress, "time", clock)
-        this = SimpleNamespace(create_time=lambda: datetime.now().timestamp())
-        monkeypatch.setattr(plugin, "psutil", SimpleNamespace(Process=lambda: this))
         visits = 0
 
         def visit(request: Request) -> Answer:
-            nonlocal now_s, visits
+            nonlocal visits
             visits += 1
-            now_s += visit_s
+            now_s[0] += visit_s
             # Never narrow.
             ratio = {} if isinstance(request.case, KnownPair) else {"overhead": 1.0 + visits % 7}
             found = as_known(request).figures | ratio
@@ -333,7 +339,7 @@ class TestSweep:
 
         outcome = sweep(*options)
 
-        assert 1000 + 25 / 30 * 300 <= now_s <= 1300
+        assert 1000 + 25 / 30 * 300 <= now_s[0] <= 1300
         lines = (reports / "first" / "rows.jsonl").read_text().splitlines()
         rows = [json.loads(line) for line in lines]
         reported = outcome.parseoutcomes()
@@ -354,11 +360,11 @@ class TestSweep:
                 lost = {int(word) for word in named[1].split(",")} if named else set()
                 assert lost == asked - values
 
-            begun_s = now_s
+            begun_s = now_s[0]
             sweep(*options, "--resume")
 
             # As long again, for what was left out.
-            assert begun_s + 25 / 30 * 300 <= now_s <= begun_s + 300
+            assert begun_s + 25 / 30 * 300 <= now_s[0] <= begun_s + 300
             later = (reports / "first" / "rows.jsonl").read_text().splitlines()
             assert {row["case_id"] for row in rows} < {json.loads(row)["case_id"] for row in later}
 
@@ -430,6 +436,184 @@ class TestSweep:
         script, run = draw.split()[-2:]
         assert Path(script).is_file()
         assert run == "first"
+
+
+class TestBudget:
+    """Of a bench on which each visit takes a second, on a clock that nobody waits for."""
+
+    @pytest.fixture(autouse=True)
+    def visits(self, bench: FakeBench, now_s: list[float]) -> Scattered:
+        scattered = Scattered()
+
+        def visit(request: Request) -> Answer:
+            now_s[0] += 1.0
+            figures = scattered(request).figures
+            return Answer(figures=figures | {"visit_s": 1.0, "timing_s": 1.0})
+
+        def limits(_request: Request) -> Answer:
+            now_s[0] += 14.0
+            return Answer(figures=LIMITS)
+
+        bench.answers |= {"visit": visit, "limits": limits}
+        return scattered
+
+    @pytest.fixture
+    def start_s(self, opened: list[Settings], now_s: list[float], bench: FakeBench,
+                monkeypatch: pytest.MonkeyPatch) -> list[float]:  # fmt: skip
+        """What starting takes, to be changed."""
+        start_s = [9.0]
+
+        def start(settings: Settings) -> FakeBench:
+            now_s[0] += start_s[0]
+            opened.append(settings)
+            return bench
+
+        monkeypatch.setattr(plugin, "Worker", start)
+        return start_s
+
+    @pytest.mark.parametrize("budget", ["1s", "16s", "24s", "0.5m"])
+    @pytest.mark.parametrize("select", [("-k", FOUR_IDS[0]), ("-k", "not gate"), ()])
+    def test_one_in_which_nothing_can_be_measured_is_refused(
+        self, sweep: Run, bench: FakeBench, reports: Path, start_s: list[float], budget: str,
+        select: tuple[str, ...],
+    ) -> None:  # fmt: skip
+        outcome = sweep(*FOUR_CASES, *select, "--budget", budget)
+
+        assert outcome.ret == pytest.ExitCode.USAGE_ERROR
+        (line,) = [text for text in outcome.errlines if text.strip()]
+        said = f"ERROR: --budget {budget} is too short: starting took {start_s[0]:.0f} s, "
+        assert line.startswith(said)
+        assert ", and 15 s are kept for drawing; give " in line
+        assert not any("dynact: " in text for text in outcome.outlines)
+        assert "visit" not in bench.verbs
+        assert not (reports / "first").exists()
+        enough = re.search(r"give (\w+) or more", line)
+        assert enough
+        # What was said to be enough is, though starting takes a little longer now.
+        start_s[0] *= 1.1
+        again = sweep(*FOUR_CASES, *select, "--budget", enough[1])
+        assert again.ret == 0
+        assert "visit" in bench.verbs
+
+    def test_it_is_of_what_is_selected_and_left_to_do(self, sweep: Run, reports: Path) -> None:
+        many = (
+            "--sweep", "full", "--networks", "none", "--phases", "inference",
+            "--activations", "prelu,frelu",
+        )  # fmt: skip
+        refused = sweep(*many, "--budget", "50s", "-k", "not gate", run="other")
+        ids = [line for line in sweep(*many, "--collect-only", "-q").outlines if "prelu-" in line]
+        one = ids[0].split("[")[1].rstrip("]")
+
+        taken = sweep(*many, "--budget", "50s", "-k", one)
+
+        assert refused.ret == pytest.ExitCode.USAGE_ERROR
+        assert re.search(r"timing the ends of every axis, \d{3,} cases, takes", refused.errlines[0])
+        assert taken.ret == 0
+        assert one in ids_in(reports / "first" / "rows.jsonl")
+
+    @pytest.mark.parametrize("budget", ["1s", "40s", "5m"])
+    def test_where_nothing_is_left_to_do_that_is_said(self, sweep: Run, budget: str) -> None:
+        sweep(*FOUR_CASES, "-k", "bench_activation")
+
+        outcome = sweep(*FOUR_CASES, "-k", "bench_activation", "--resume", "--budget", budget)
+
+        assert outcome.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+        assert "dynact: nothing is left to do: all 4 cases are finished" in outcome.outlines
+        assert not any("narrow after" in line or "it ends in" in line for line in outcome.outlines)
+
+    def test_of_known_pairs_alone_it_says_nothing_of_cases(self, sweep: Run) -> None:
+        outcome = sweep(*FOUR_CASES, "-k", "bench_gate", "--budget", "60s")
+
+        assert outcome.ret == 0
+        assert not any(
+            "narrow after" in line or "visits after" in line for line in outcome.outlines
+        )
+
+    @pytest.mark.parametrize("resume", [False, True])
+    def test_where_it_is_over_before_the_first_visit_the_sweep_has_failed(
+        self, sweep: Run, bench: FakeBench, now_s: list[float], reports: Path, resume: bool
+    ) -> None:
+        selected = (*FOUR_CASES, "-k", "bench_activation")
+        if resume:
+            sweep(*selected, "--passes", "2")
+
+        def limits(_request: Request) -> Answer:
+            now_s[0] += 100.0
+            return Answer(figures=LIMITS)
+
+        bench.answers["limits"] = limits
+        (reports / "first" / "ceilings.json").unlink(missing_ok=True)
+        more = ("--channels", "4,8,16,32", "--resume") if resume else ()
+        before = len(bench.requests("visit"))
+        outcome = sweep(*selected, "--budget", "60s", *more)
+
+        assert len(bench.requests("visit")) == before
+        assert outcome.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+        assert "dynact: 1 min 0 s were too short for any visit" in outcome.outlines
+        assert (reports / "first").exists() == resume
+
+    @pytest.mark.parametrize("why", [KeyboardInterrupt, WorkerError("no process any more")])
+    @pytest.mark.parametrize("preset", [("--budget", "5m"), ("--sweep", "full")])
+    def test_what_was_ended_is_not_put_down_to_it(
+        self, sweep: Run, bench: FakeBench, visits: Scattered, why: Any, preset: tuple[str, ...]
+    ) -> None:
+        def ended_later(request: Request) -> Answer:
+            if len(bench.requests("visit")) > 3:
+                raise why
+            return visits(request)
+
+        bench.answers["visit"] = ended_later
+
+        outcome = sweep(
+            *FOUR_CASES, "--networks", "none", "-k", "bench_activation", *preset,
+            no_reraise_ctrlc=True,
+        )  # fmt: skip
+
+        assert outcome.ret not in (0, pytest.ExitCode.NO_TESTS_COLLECTED)
+        text = outcome.stdout.str()
+        assert "cases are to be visited further; go on with: " in text
+        assert "were too short" not in text
+        assert "have fewer than" not in text
+
+    def test_what_has_too_few_visits_is_among_what_is_to_be_visited_further(
+        self, sweep: Run, bench: FakeBench, reports: Path, now_s: list[float], visits: Scattered
+    ) -> None:
+        def slower_later(request: Request) -> Answer:
+            took_s = 1.0 if len(bench.requests("visit")) < 10 else 4.0
+            now_s[0] += took_s
+            return Answer(figures=visits(request).figures | {"visit_s": took_s})
+
+        bench.answers["visit"] = slower_later
+        options = (*FOUR_CASES, "--channels", "4,8,12,16,20,24", "-k", "bench_activation")
+        outcome = sweep(*options, "--budget", "60s")
+
+        text = outcome.stdout.str()
+        few, left = (
+            int(found[1])
+            for what in ("cases have fewer than 5 visits", "cases are to be visited further")
+            if (found := re.search(rf"(\d+) {what}", text))
+        )
+        assert 0 < few <= left
+
+        whole = sweep(*options, "--resume")
+
+        assert "to be visited further" not in whole.stdout.str()
+        made = Counter((v["case_id"], v["number"]) for v in read_records(
+            reports / "first" / "visits.jsonl"
+        ))  # fmt: skip
+        assert {count for (_, number), count in made.items() if number <= 6} == {1}
+        assert len(made) >= 12 * 5
+
+    def test_what_the_device_can_do_is_not_foreseen_of_each_case(
+        self, sweep: Run, bench: FakeBench
+    ) -> None:
+        options = (*FOUR_CASES, "--channels", "4,8,12,16,20,24", "-k", "bench_activation")
+
+        sweep(*options, "--budget", "60s")
+
+        # Of 60 s there are 31 left for visits of a second: five for each of six cases.
+        first = [request.case for request in bench.requests("visit")[:6]]
+        assert len(set(first)) == 6
 
 
 class TestWhatIsSaid:
@@ -888,10 +1072,6 @@ class TestRefusal:
             (
                 ("--channels", "99999999999"),
                 "none of 2 cases fits into the 16.0 GiB that are",
-            ),
-            (
-                ("--budget", "1s", "--max-seconds", "1"),
-                "the budget has time for 1 cases at most, and the ends of every axis are ",
             ),
         ],
     )
