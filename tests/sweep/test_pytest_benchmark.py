@@ -469,7 +469,7 @@ class TestNoEmptyRunIsLeft:
 
         sweep(*FOUR_CASES, no_reraise_ctrlc=True)
 
-        assert bench.verbs == ["visit"]
+        assert bench.verbs == ["limits", "visit"]
         assert list(reports.iterdir()) == []
 
     def test_but_one_with_rows_stays(self, sweep: Run, reports: Path) -> None:
