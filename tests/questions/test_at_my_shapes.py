@@ -8,7 +8,7 @@ from tests.questions.conftest import Ask
 def test_exactly_these_are_measured_and_told(sweep: Ask) -> None:
     said = sweep(
         "--activations", "frelu", "--baseline", "silu", "--shapes", "64x20x20,128x10x5",
-        "--batches", "4", "--phases", "training", "--device", "cpu", "-k", "bench_activation",
+        "--batches", "4", "--phases", "training", "--device", "cpu", "-k", "bench_activation", "-v",
     )  # fmt: skip
 
     rows = load("mine")

@@ -106,7 +106,9 @@ def time_by_operator(profile: Profile, caption: str = "") -> Figure:
     for i, part in enumerate(parts):
         axes = page.axes(left + i * (_PLOT + gutter), _PANEL_TITLE, _PLOT, _LINE * len(order))
         bars = stacked_bars(axes, tables[part], colours)
-        ends = kernels[kernels["part"] == part].groupby("activation")
+        # A trace of a user's own has but one step, and neither end.
+        of_part = kernels[kernels["part"] == part].astype(dict.fromkeys(_ENDS, float))
+        ends = of_part.groupby("activation")
         low_ms, high_ms = (ends[end].agg(_sum).reindex(order) / 1e6 for end in _ENDS)
         axes.hlines(range(len(order)), low_ms, high_ms, colors=INK, linewidth=1.2)
         axes.set_title(part, size=10, weight="bold", pad=4)

@@ -89,8 +89,9 @@ def test_streams_are_one_queue() -> None:
     assert stream.device == torch.device("sim:1")
     with stream:
         x = torch.ones(1000, device="sim:1") + 1
+        assert torch.accelerator.current_stream("sim:1") == stream
     assert not stream.query()
     stream.synchronize()
     assert stream.query()
-    assert torch.accelerator.current_stream("sim:1") == stream
+    assert torch.accelerator.current_stream("sim:1") != stream
     assert x.sum().item() == 2000
