@@ -127,7 +127,8 @@ def main() -> None:
     (folder / "verdicts.json").write_text(json.dumps(lines, indent=1, ensure_ascii=False))
     failed = [verdict.name for verdict in verdicts if verdict.answer == FAILS]
     print(f"{len(failed)} of {len(verdicts)} fail" + (f": {', '.join(failed)}" if failed else ""))
-    print(f"all of it, fit to be sent, is in {folder.parent}")
+    print(f"all of it, fit to be sent, is in {folder.parent}; to pack it:")
+    print(f"tar czf {name}.tar.gz -C {folder.parent.parent} {name}")
     sys.exit(130 if interrupted else bool(failed))
 
 
@@ -155,12 +156,12 @@ def _ramp(device: Any, folder: Path) -> Iterator[Verdict]:
     (folder / "ramp.csv").write_text("\n".join(["after_s,call_ns", *rows, ""]))
     last_ns, after_s = settled(readings)
     first = readings[0].call_ns / last_ns
-    steady = "never" if after_s is None else f"after {after_s:.2f} s"
+    settle = "do not settle" if after_s is None else f"settle after {after_s:.2f} s"
     yield Verdict(
         "clock",
         TOLD,
-        f"the first calls after a rest take {first:.2f}× what later ones do; nine times of ten are "
-        f"within {STEADY:.0%} of one another {steady}",
+        f"the first calls after a rest take {first:.2f}× what later ones do; their times {settle} "
+        f"(nine of ten within {STEADY:.0%} of one another)",
     )
 
 
@@ -205,6 +206,7 @@ def _agreement(ways: "list[Way]") -> Verdict:
 
 def _tests(device: Any, folder: Path) -> Iterator[Verdict]:
     if not device.is_accelerator:
+        yield Verdict("tests", TOLD, "none to run: they are of accelerators")
         return
     command = [
         "-m", "pytest", "tests", "-m", "gpu and not compiles", "-q", "-p", "no:cacheprovider",
@@ -294,7 +296,7 @@ def _command(arguments: list[str], log: Path, limit_s: float) -> tuple[int, str]
     log.write_text(text, encoding="utf-8")
     lines = (line.strip("= ") for line in reversed(text.splitlines()))
     last = next(filter(None, lines), "")
-    return code, f"not done after {limit_s:.0f} s: {last}" if is_late else last
+    return code, f"not done after {limit_s:.0f} s, its last words: {last}" if is_late else last
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def test_a_command_that_takes_too_long_is_ended_and_said(
 
     code, last = script["_command"](["-c", words], log, 5)
 
-    assert (code, last) == (1, "not done after 5 s: 2 passed in 5 s")
+    assert (code, last) == (1, "not done after 5 s, its last words: 2 passed in 5 s")
     assert log.read_text().splitlines() == ["~", "2 passed in 5 s"]
 
 
@@ -164,7 +164,7 @@ def test_a_command_that_will_not_end_is_killed(
 
     code, last = command(["-c", words], tmp_path / "log", 5)
 
-    assert (code, last) == (1, "not done after 5 s: 2 passed")
+    assert (code, last) == (1, "not done after 5 s, its last words: 2 passed")
     assert time.monotonic() - start_s < 60
 
 
