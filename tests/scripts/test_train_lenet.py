@@ -136,6 +136,7 @@ def test_a_loss_that_is_not_finite_is_told_stored_and_no_success(checkout: Path,
     assert [path.name for path in (checkout / "reports").iterdir()] == ["mine"]
 
 
+@pytest.mark.slow
 def test_all_are_those_that_have_a_place(checkout: Path, run: Run) -> None:
     status, output, errors = run("--activations", "all", "--seeds", "1", *QUICK)
 

@@ -31,6 +31,8 @@ def test_it_is_there(): assert torch.accelerator.current_accelerator().type == "
 def test_it_is_cool(): assert False
 """
 
+pytestmark = pytest.mark.slow
+
 Verdicts = dict[str, tuple[str, str]]
 
 

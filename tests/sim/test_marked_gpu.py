@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.sim.conftest import Environment
 from tests.sweeping import ROOT
 
@@ -27,6 +29,7 @@ FILES = sorted(
 )
 
 
+@pytest.mark.slow
 def test_marked_gpu(with_sim: Callable[..., Environment]) -> None:
     options = ("-q", "--no-header", "-p", "no:cacheprovider", "-rs", "-m", "gpu and not compiles")
     left_out = [f"--deselect={test}" for test in ELSEWHERE]

@@ -42,6 +42,7 @@ def house(
     return house
 
 
+@pytest.mark.slow
 def test_what_a_user_runs_by_default(house: House, like: str) -> None:
     # One that is compared with its reference, in float64 where there is one.
     of_layers = ("--activations", "dyrelu_a", "--impls", "reference,lines", "--channels", "8")

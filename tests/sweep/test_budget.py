@@ -195,7 +195,7 @@ def test_a_device_that_becomes_slow_costs_visits_and_no_time() -> None:
     assert 25 / 30 * BUDGET_S <= took_s <= BUDGET_S + bench.longest_s
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     speed=st.sampled_from([0.05, 0.3, 1.0, 4.0]),
     making_s=st.floats(0.0, 0.3),
@@ -235,7 +235,7 @@ def test_whatever_visits_cost_the_budget_is_kept_and_used(
     assert took_s >= 25 / 30 * BUDGET_S or sweep.is_done or took_s + further_s > BUDGET_S
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.floats(100, 600), st.floats(100, 600))
 def test_a_later_session_goes_on_where_the_time_ended(first_s: float, second_s: float) -> None:
     sweep, bench = Sweep(grown(60)), device()
@@ -257,7 +257,7 @@ def test_a_later_session_goes_on_where_the_time_ended(first_s: float, second_s: 
     assert not new or min(finished) >= LEAST_VISITS
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.floats(5, 300),
     st.sampled_from([0.1, 1.0, 10.0]),
