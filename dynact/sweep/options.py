@@ -242,7 +242,7 @@ def _own_impl(text: str) -> tuple[str, str]:
 def _check_no_layers(given: argparse.Namespace, axes: dict[str, tuple[Any, ...]]) -> None:
     """Refuse what is of layers alone where none are to be measured."""
     of_layers = [name for name in axes if name not in SHARED_AXES]
-    for name in (*of_layers, "shapes", "shapes_from", "activation_from", "budget"):
+    for name in (*of_layers, "shapes", "shapes_from", "activation_from"):
         if getattr(given, name):
             raise ValueError(
                 f"--activations none measures networks alone, and --{name.replace('_', '-')} is of "

@@ -102,17 +102,21 @@ def verify_replay(layer: nn.Module, x: Tensor, gradient: Tensor | None, device: 
     found: dict[str, Tensor] = {}
     replay = Replay(lambda: found.update(_results(layer, x, gradient)), device)
     other = x.detach().neg()
-    replay.capture()
-    # Anew for each: it may be written into.
-    x.detach().copy_(other)
-    # Of an output that is the input, before that changes.
-    expected = {what: value.clone() for what, value in _results(layer, x, gradient).items()}
-    x.detach().copy_(other)
-    replay()
-    device.synchronize()
-    for what, value in expected.items():
-        exactly = value.cpu().double()
-        compare(what, found[what], value, exactly, "replayed as a graph", x.numel())
+    try:
+        replay.capture()
+        # Anew for each: it may be written into.
+        x.detach().copy_(other)
+        # Of an output that is the input, before that changes.
+        expected = {what: value.clone() for what, value in _results(layer, x, gradient).items()}
+        x.detach().copy_(other)
+        replay()
+        device.synchronize()
+        for what, value in expected.items():
+            exactly = value.cpu().double()
+            compare(what, found[what], value, exactly, "replayed as a graph", x.numel())
+    finally:
+        # What was found lies in its memory.
+        replay.release()
 
 
 def _results(layer: nn.Module, x: Tensor, gradient: Tensor | None) -> dict[str, Tensor]:

@@ -239,6 +239,9 @@ class TestNetworks:
 
         assert found.networks
         assert (found.networks.networks, found.budget_s) == (("lenet",), 600)
+        alone = read("--activations", "none", "--budget", "10m")
+        assert alone.networks
+        assert (alone.layers, alone.budget_s) == (False, 600)
 
     @pytest.mark.parametrize(
         ("typed", "asked"),
@@ -455,7 +458,6 @@ BAD = [
             ("--shapes", "8x7x7"),
             ("--shapes-from", "lenet"),
             ("--activation-from", "a:B"),
-            ("--budget", "10m"),
         )
     ),
     ("--at-most 1.5y", "--at-most takes a positive multiple of the baseline's time, as 1.5x, got"),
