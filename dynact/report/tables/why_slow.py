@@ -40,6 +40,7 @@ _WORDS = {
         "the sigmoid": "sigmoid",
         "the softmax": "softmax",
         "ReLU": "relu threshold",
+        "PReLU": "prelu prelu_kernel",
         "SiLU": "silu",
         "GELU": "gelu",
         "pooling": "max_pool2d max_pool2d_with_indices avg_pool2d adaptive_avg_pool2d",

@@ -60,6 +60,7 @@ def test_shares_are_summed_in_plain_words() -> None:
         ("MaxBackward0", "autograd itself"),
         ("aten::t", "views of tensors"),
         ("aten::threshold_backward", "ReLU"),
+        ("aten::_prelu_kernel_backward", "PReLU"),
         ("aten::_softmax", "the softmax"),
         ("mine::Backward_of_mine", "mine::Backward_of_mine"),
         ("(no operator)", "(no operator)"),
